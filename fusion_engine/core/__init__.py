@@ -1,0 +1,1 @@
+"""Names, types and rules every other layer builds on. Imports nothing heavy (no torch)."""

@@ -1,0 +1,223 @@
+"""A recipe: importance x grouping x solver x post, each a method with parameters. Strict YAML that round-trips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from . import registry
+from .errors import RecipeError
+
+__all__ = ["Recipe", "Step", "parse_settings"]
+
+_PARTS = ("importance", "grouping", "solver")
+
+
+class Step(BaseModel):
+    """One method and its parameters. In YAML: {method: kmeans, tries: 5}, or just the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, value: Any, where: str) -> Step:
+        """A Step from YAML's form; RecipeError otherwise."""
+        if isinstance(value, Step):
+            return value
+        if isinstance(value, str):
+            return cls(method=value)
+        if not isinstance(value, Mapping) or not isinstance(value.get("method"), str):
+            raise RecipeError(f"{where}: give a method's name, or a mapping with a key 'method'")
+        return cls(method=value["method"], parameters={str(k): v for k, v in value.items() if k != "method"})
+
+    def written(self) -> dict[str, Any]:
+        """The YAML form."""
+        return {"method": self.method, **self.parameters}
+
+
+class Recipe(BaseModel):
+    """How to fuse. Frozen; build changed copies with `set`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = "custom"
+    importance: Step = Step(method="uniform")
+    grouping: Step = Step(method="identity")
+    solver: Step = Step(method="average")
+    post: tuple[Step, ...] = ()
+
+    @field_validator("importance", "grouping", "solver", mode="before")
+    @classmethod
+    def _read_step(cls, value: Any) -> Step:
+        return Step.read(value, "recipe")
+
+    @field_validator("post", mode="before")
+    @classmethod
+    def _read_post(cls, value: Any) -> tuple[Step, ...]:
+        if value is None:
+            return ()
+        if isinstance(value, str | Mapping | Step):
+            value = [value]
+        return tuple(Step.read(v, f"post.{i}") for i, v in enumerate(value))
+
+    # ---- reading and writing
+
+    @classmethod
+    def from_mapping(cls, mapping: Any) -> Recipe:
+        """From a plain mapping (YAML, JSON). RecipeError on unknown keys or wrong forms."""
+        if not isinstance(mapping, Mapping):
+            raise RecipeError("a recipe is a mapping with the keys importance, grouping, solver, post")
+        for key in mapping:
+            if key not in cls.model_fields:
+                raise RecipeError(f"recipe has an unknown key {key!r}{registry.nearest(str(key), cls.model_fields)}")
+        try:
+            return cls(**mapping)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RecipeError(f"recipe: {where}: {first['msg']}") from None
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Recipe:
+        """From YAML text (safe loader; duplicate keys refused)."""
+        try:
+            return cls.from_mapping(yaml.load(text, Loader=_UniqueLoader))
+        except yaml.YAMLError as error:
+            raise RecipeError(f"recipe is not valid YAML: {str(error).splitlines()[0]}") from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain mapping; `from_mapping` of it gives an equal recipe."""
+        return {
+            "name": self.name,
+            **{part: getattr(self, part).written() for part in _PARTS},
+            "post": [step.written() for step in self.post],
+        }
+
+    def to_yaml(self) -> str:
+        """YAML text; `from_yaml` of it gives an equal recipe."""
+        return yaml.safe_dump(self.to_mapping(), sort_keys=False)
+
+    # ---- changing
+
+    def set(self, settings: Mapping[str, Any]) -> Recipe:
+        """A copy with settings such as {"grouping.tries": 5, "importance": "deeplift", "post.0.epochs": 20}."""
+        mapping = self.to_mapping()
+        for path, value in settings.items():
+            keys = path.split(".")
+            target: Any = mapping
+            for key in keys[:-1]:
+                target = _descend(target, key, path)
+            last = keys[-1]
+            if isinstance(target, list):
+                index = _index(target, last, path)
+                target[index] = value
+            elif target is mapping and last not in mapping:
+                raise RecipeError(f"--set {path}: a recipe has no part {last!r}{registry.nearest(last, mapping)}")
+            else:
+                target[last] = value
+        return Recipe.from_mapping(mapping)
+
+    # ---- checking
+
+    def checked(self, parents: int | None = None, available: Iterable[str] = ()) -> Recipe:
+        """A copy with every default filled in, or RecipeError with the reason and the nearest recipe that works.
+
+        parents: number of parents, if known. available: what the input offers beyond weights ('labels',
+        'class_counts'), so that a recipe that needs more is refused before anything is computed.
+        """
+        available = set(available)
+        specs = {part: registry.get(part, getattr(self, part).method) for part in _PARTS}
+        post = [registry.get("post", step.method) for step in self.post]
+        for spec in [*specs.values(), *post]:
+            _check_parents(spec, parents)
+        solver, grouping = specs["solver"], specs["grouping"]
+        if solver.accepts is not None and grouping.name not in solver.accepts:
+            raise RecipeError(
+                f"solver {solver.name!r} does not work with grouping {grouping.name!r}; "
+                f"nearest that works: grouping {sorted(solver.accepts)[0]!r}, or solver 'average'"
+            )
+        if parents is not None and "labels" in specs["importance"].needs and "labels" not in available:
+            raise RecipeError(
+                f"importance {specs['importance'].name!r} needs labels and the calibration data has none; "
+                "use importance 'activation'"
+            )
+        filled = {
+            part: Step(
+                method=specs[part].name,
+                parameters=registry.check_parameters(part, specs[part].name, getattr(self, part).parameters),
+            )
+            for part in _PARTS
+        }
+        wants = [step.parameters.get("head_weights") for step in filled.values()]
+        if parents is not None and "class_share" in wants and "class_counts" not in available:
+            raise RecipeError(
+                "head_weights 'class_share' needs the parents' class counts (a parents.json beside the parents); "
+                "use head_weights 'importance'"
+            )
+        steps = tuple(
+            Step(method=s.method, parameters=registry.check_parameters("post", s.method, s.parameters))
+            for s in self.post
+        )
+        return Recipe(name=self.name, post=steps, **filled)
+
+
+def _check_parents(spec: registry.MethodSpec, parents: int | None) -> None:
+    if parents is None:
+        return
+    if spec.max_parents is not None and parents > spec.max_parents:
+        raise RecipeError(
+            f"{spec.kind} {spec.name!r} takes at most {spec.max_parents} parents and there are {parents}; "
+            f"use {'grouping kmeans' if spec.kind == 'grouping' else 'another ' + spec.kind}"
+        )
+    if parents < spec.min_parents:
+        raise RecipeError(f"{spec.kind} {spec.name!r} takes at least {spec.min_parents} parents and there are {parents}")
+
+
+def _descend(target: Any, key: str, path: str) -> Any:
+    if isinstance(target, list):
+        return target[_index(target, key, path)]
+    if not isinstance(target, dict) or key not in target:
+        raise RecipeError(f"--set {path}: no such part {key!r}{registry.nearest(key, target)}")
+    return target[key]
+
+
+def _index(items: list[Any], key: str, path: str) -> int:
+    if not key.isdigit() or int(key) >= len(items):
+        raise RecipeError(f"--set {path}: {key!r} is not a position in a list of {len(items)}")
+    return int(key)
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """["grouping.tries=5"] -> {"grouping.tries": 5}; values are read as YAML scalars."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise RecipeError(f"--set {pair}: write it as path.to.key=value, for example grouping.tries=5")
+        try:
+            settings[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            settings[key.strip()] = value
+    return settings
+
+
+class _UniqueLoader(yaml.SafeLoader):
+    """Safe loader that refuses a key given twice: a silent override would fuse with another recipe than shown."""
+
+
+def _unique_mapping(loader: _UniqueLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=deep)
+        if not isinstance(key, str):
+            raise RecipeError(f"recipe: the key {key!r} is not text")
+        if key in seen:
+            raise RecipeError(f"recipe: the key {key!r} is given twice")
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -1,0 +1,233 @@
+"""Registry of methods. A method is one function; its signature is its schema.
+
+The recipe's validation, the app's forms, the command line's help and the table in the docs are all derived
+from the keyword-only parameters of the registered function:
+
+    @register("grouping", "kmeans", title="k-means", citation="...", needs={"moments", "importance"})
+    def kmeans(stats, *, tries: Annotated[int, Param("restarts; the best is kept", ge=1, le=50)] = 5): ...
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from .errors import RecipeError
+
+__all__ = ["KINDS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names", "register"]
+
+Kind = Literal["importance", "grouping", "solver", "post"]
+Need = Literal["weights", "moments", "labels", "importance", "gradients", "class_counts"]
+Scope = Literal["space", "level", "network"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+# The packages whose import registers the methods of each kind (imported on first use, never by core itself).
+_PACKAGES: dict[str, str] = {
+    "importance": "fusion_engine.importance",
+    "grouping": "fusion_engine.grouping",
+    "solver": "fusion_engine.solvers",
+    "post": "fusion_engine.post",
+}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Param:
+    """Documentation and bounds of one parameter, put in its annotation with `Annotated`."""
+
+    help: str
+    ge: float | None = None
+    le: float | None = None
+    label: str | None = None
+    expert: bool = False
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter, as read from a signature."""
+
+    name: str
+    type: Literal["int", "float", "bool", "str"]
+    default: Any
+    help: str
+    label: str
+    optional: bool = False
+    ge: float | None = None
+    le: float | None = None
+    choices: tuple[Any, ...] | None = None
+    words: tuple[str, ...] = ()
+    expert: bool = False
+
+    def check(self, value: Any, where: str) -> Any:
+        """Return `value` coerced to the parameter's type; raise RecipeError naming the knob otherwise."""
+        if value is None and self.optional:
+            return None
+        if isinstance(value, str) and value in self.words:
+            return value
+        if self.choices is not None:
+            if value in self.choices and type(value) in {type(c) for c in self.choices}:
+                return value
+            raise RecipeError(f"{where}: {value!r} is not one of {', '.join(map(str, self.choices))}")
+        wanted: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "bool": (bool,), "str": (str,)}
+        ok = isinstance(value, wanted[self.type]) and (self.type == "bool" or not isinstance(value, bool))
+        if not ok or (self.type == "float" and value != value):
+            words = f" or one of {', '.join(self.words)}" if self.words else ""
+            raise RecipeError(f"{where}: {value!r} is not of type {self.type}{words}")
+        if self.ge is not None and value < self.ge:
+            raise RecipeError(f"{where}: {value!r} is too small; the smallest allowed value is {self.ge:g}")
+        if self.le is not None and value > self.le:
+            raise RecipeError(f"{where}: {value!r} is too large; the largest allowed value is {self.le:g}")
+        return float(value) if self.type == "float" else value
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A registered method: its function and everything derived from it."""
+
+    kind: str
+    name: str
+    title: str
+    summary: str
+    citation: str
+    needs: frozenset[str]
+    scope: str
+    min_parents: int
+    max_parents: int | None
+    accepts: frozenset[str] | None
+    function: Callable[..., Any]
+    parameters: tuple[ParameterSpec, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON-able description the forms are drawn from."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "summary": self.summary,
+            "citation": self.citation,
+            "needs": sorted(self.needs),
+            "scope": self.scope,
+            "min_parents": self.min_parents,
+            "max_parents": self.max_parents,
+            "accepts": None if self.accepts is None else sorted(self.accepts),
+            "parameters": [
+                {f: getattr(p, f) for f in ParameterSpec.__dataclass_fields__} for p in self.parameters
+            ],
+        }
+
+
+_METHODS: dict[tuple[str, str], MethodSpec] = {}
+
+
+def register(
+    kind: Kind,
+    name: str,
+    *,
+    title: str,
+    citation: str = "",
+    needs: Iterable[Need] = (),
+    scope: Scope = "space",
+    min_parents: int = 1,
+    max_parents: int | None = None,
+    accepts: Iterable[str] | None = None,
+) -> Callable[[F], F]:
+    """Register a function as method `name` of `kind`.
+
+    `accepts` (solvers only) lists the groupings the solver can work with; None means all. Raises TypeError
+    at import time if a keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
+    """
+
+    def decorate(function: F) -> F:
+        summary = (inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " ")
+        _METHODS[kind, name] = MethodSpec(
+            kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
+            None if accepts is None else frozenset(accepts), function, _parameters(function),
+        )
+        return function
+
+    return decorate
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[ParameterSpec, ...]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    specs = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        hint = hints.get(parameter.name)
+        if get_origin(hint) is not Annotated or parameter.default is inspect.Parameter.empty:
+            raise TypeError(
+                f"{function.__module__}.{function.__name__}: parameter {parameter.name!r} needs "
+                "Annotated[type, Param(help)] and a default"
+            )
+        base, *extras = get_args(hint)
+        param = next(e for e in extras if isinstance(e, Param))
+        specs.append(_specify(parameter.name, base, parameter.default, param))
+    return tuple(specs)
+
+
+def _specify(name: str, base: Any, default: Any, param: Param) -> ParameterSpec:
+    """Read int | float | bool | str, Literal choices, `| None`, and words such as `float | Literal['auto']`."""
+    arms = list(get_args(base)) if get_origin(base) in (Union, types.UnionType) else [base]
+    optional = type(None) in arms
+    arms = [a for a in arms if a is not type(None)]
+    literals = tuple(v for a in arms if get_origin(a) is Literal for v in get_args(a))
+    plain = [a for a in arms if get_origin(a) is not Literal]
+    if plain:
+        kind, choices, words = plain[0].__name__, None, tuple(str(v) for v in literals)
+    else:
+        kind, choices, words = type(literals[0]).__name__, literals, ()
+    label = param.label or name.replace("_", " ").capitalize()
+    return ParameterSpec(
+        name, kind, default, param.help, label, optional, param.ge, param.le, choices, words, param.expert
+    )
+
+
+def _load(kind: str) -> None:
+    if kind not in KINDS:
+        raise RecipeError(f"unknown kind of method {kind!r}; there are {', '.join(KINDS)}")
+    importlib.import_module(_PACKAGES[kind])
+
+
+def names(kind: str) -> list[str]:
+    """Names of all registered methods of `kind`, in registration order."""
+    _load(kind)
+    return [n for k, n in _METHODS if k == kind]
+
+
+def get(kind: str, name: str) -> MethodSpec:
+    """The method `name` of `kind`; RecipeError with the nearest name otherwise."""
+    _load(kind)
+    if (kind, name) in _METHODS:
+        return _METHODS[kind, name]
+    raise RecipeError(f"unknown {kind} {name!r}{nearest(name, names(kind))}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """'; did you mean X?' or the list of what there is: the tail of every message about an unknown name."""
+    known = list(known)
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known) or 'none'}"
+
+
+def check_parameters(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Validate `given` against the method's signature and return it with all defaults filled in."""
+    spec = get(kind, name)
+    known = {p.name: p for p in spec.parameters}
+    for key in given:
+        if key not in known:
+            raise RecipeError(f"{kind} {name!r} has no parameter {key!r}{nearest(key, known)}")
+    return {
+        p.name: p.check(given[p.name], f"{kind}.{p.name}") if p.name in given else p.default for p in spec.parameters
+    }
+
+
+def catalogue() -> dict[str, list[dict[str, Any]]]:
+    """JSON-able description of every registered method, by kind."""
+    return {kind: [get(kind, name).as_json() for name in names(kind)] for kind in KINDS}

@@ -1,0 +1,168 @@
+"""Types shared by all layers. Arrays here are NumPy; tensors appear in annotations only (no torch import)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = [
+    "Freedom",
+    "Grouping",
+    "Layer",
+    "Level",
+    "Member",
+    "NormNames",
+    "Progress",
+    "ProgressCallback",
+    "Role",
+    "Site",
+    "Space",
+    "State",
+    "no_progress",
+]
+
+Role = Literal["out", "in"]
+Freedom = Literal["gl", "orth", "perm"]
+
+State = Mapping[str, "torch.Tensor"]
+"""A state dict: tensor name -> tensor. Never modified in place by the engine."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One tensor dimension (or group of dimensions) indexed by a space.
+
+    index[i, j] is the flat position, inside `dims` of `tensor`, of the j-th entry of neuron i
+    (more than one for flattened maps, attention heads, grouped convolutions). `role` says how a
+    transform acts: 'out' as T <- M T, 'in' as T <- T U (the inverse, transposed onto the dimension).
+    """
+
+    tensor: str
+    dims: tuple[int, ...]
+    index: np.ndarray
+    role: Role
+
+
+@dataclass(frozen=True)
+class Site:
+    """A graph node where the activations of a space can be read; index as in `Member`."""
+
+    node: str
+    module: str
+    dims: tuple[int, ...]
+    index: np.ndarray
+
+
+@dataclass(frozen=True)
+class Space:
+    """A set of coupled, interchangeable neurons (channels).
+
+    `freedom` says which invertible matrices M keep the function exactly: 'perm' (permutations only),
+    'orth' (orthogonal), 'gl' (any). `block` is true where one neuron carries several scalars that must
+    move together in order (attention heads). `feature` is the node at which the space's pre-activation
+    features are read (the output of its producing layer, after a norm folded into it); None if the space has
+    no single producing layer.
+    """
+
+    name: str
+    size: int
+    freedom: Freedom
+    members: tuple[Member, ...]
+    sites: tuple[Site, ...]
+    block: bool = False
+    feature: Site | None = None
+
+
+@dataclass(frozen=True)
+class NormNames:
+    """Tensor names of a BatchNorm that directly follows a layer and can be folded into it (eval mode)."""
+
+    weight: str | None
+    bias: str | None
+    running_mean: str
+    running_var: str
+    eps: float
+    node: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear map of the graph: `output = conv_or_linear(input)`, then `norm` if one can be folded.
+
+    `input` and `output` are node names; `output` is the node after bias and after a folded norm.
+    `space` names the space of its output channels (None: fixed outputs, e.g. classes).
+    `options` holds stride, padding, dilation, groups of a convolution.
+    """
+
+    name: str
+    kind: Literal["linear", "conv"]
+    weight: str
+    bias: str | None
+    norm: NormNames | None
+    input: str
+    output: str
+    space: str | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A stretch of the graph between two cut points at which exactly one tensor crosses.
+
+    `input` is None for the first level (the model's own inputs); `output` of the last level is the model's
+    output node. `tensors` are the state-dict names the level uses.
+    """
+
+    index: int
+    name: str
+    input: str | None
+    output: str
+    tensors: tuple[str, ...]
+    layers: tuple[str, ...] = ()
+    output_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the neurons of k parents become the neurons of the fused model, in one space.
+
+    merge[p]:   (n, n_p) float64, fused features f = sum_p merge[p] f_p.
+    unmerge[p]: (n_p, n) float64, parent features f_p ~ unmerge[p] f.
+    labels[p]:  (n_p,) int64 group of each parent neuron, -1 for none; None for soft groupings.
+    Invariant for identical parents: sum_p merge[p] unmerge[p] = I.
+    """
+
+    space: str
+    method: str
+    merge: tuple[np.ndarray, ...]
+    unmerge: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...] | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Number of fused neurons n."""
+        return int(self.merge[0].shape[0])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One progress event. `fraction` is of the whole job, in [0, 1], and never falls."""
+
+    stage: str
+    fraction: float
+    message: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+ProgressCallback = Callable[[Progress], None]
+"""Called with events; may raise `Cancelled` to stop the work."""
+
+
+def no_progress(event: Progress) -> None:
+    """The default progress callback: does nothing."""
