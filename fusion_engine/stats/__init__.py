@@ -1,0 +1,6 @@
+"""Streaming second moments of features, and what groupings and solvers read from them."""
+
+from .moments import CrossAccumulator, GramAccumulator, Precision
+from .space_stats import SpaceStats
+
+__all__ = ["CrossAccumulator", "GramAccumulator", "Precision", "SpaceStats"]

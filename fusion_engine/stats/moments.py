@@ -1,0 +1,254 @@
+"""Streaming second moments in float64: memory does not grow with the number of rows.
+
+Sums are kept about a provisional shift (the mean of the first rows seen), so that badly offset data lose no
+digits (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", shifted data). The result
+does not depend on how the rows were cut into batches, or on their order, beyond rounding in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.linalg import blas
+from torch import Tensor
+
+__all__ = ["CrossAccumulator", "GramAccumulator", "Precision"]
+
+Precision = Literal["double", "mixed"]
+"""'double': all products in float64. 'mixed': large products in float32, summed in float64 (about 1e-6)."""
+
+_CHUNK_BYTES = 32 * 2**20  # working copy of the rows in float64
+_MIXED_ROWS = 1024  # float32 products are summed over at most this many rows before they go to float64
+_MIXED_WORK = 2**26  # rows * width^2 below which 'mixed' stays in float64: nothing to gain there
+
+
+class GramAccumulator:
+    """Count, sum and sum of outer products of rows (rows, width), in float64.
+
+    Rows on a CUDA device are accumulated there, all others on the CPU.
+    """
+
+    def __init__(self, width: int, *, precision: Precision = "double") -> None:
+        self.width = width
+        self.precision = precision
+        self.count = 0
+        self._shift: Tensor | None = None
+        self._sum = torch.zeros(width, dtype=torch.float64)  # of shifted rows
+        self._products = _Products(width)  # of shifted rows
+
+    def update(self, rows: Tensor) -> None:
+        """Add rows (rows, width) of any float type; either memory layout is taken without a copy."""
+        rows = _checked(rows, self.width)
+        if not len(rows):
+            return
+        if self._shift is None:
+            self._shift = rows.mean(0, dtype=torch.float64)
+            self._sum = self._sum.to(rows.device)
+            self._products.to(rows.device)
+        single = self.precision == "mixed" and len(rows) * self.width**2 > _MIXED_WORK
+        for chunk in rows.split(_chunk_rows(self.width, single)):
+            shifted = chunk.double() - self._shift
+            self._sum += shifted.sum(0)
+            self._products.add(shifted.float() if single else shifted)
+        self.count += len(rows)
+
+    def merge(self, other: GramAccumulator) -> None:
+        """Add everything `other` has seen (on another batch, device or machine)."""
+        if other.width != self.width:
+            raise ValueError(f"cannot merge moments of width {other.width} into width {self.width}")
+        if other._shift is None:
+            return
+        if self._shift is None:
+            self._shift, self._sum = other._shift.clone(), other._sum.clone()
+            self._products = _Products(self.width)
+            self._products.to(self._sum.device)
+            self._products.add_full(other._products.full())
+        else:
+            # Rows about our shift = rows about theirs + delta.
+            delta = other._shift.to(self._shift) - self._shift
+            theirs, products = other._sum.to(self._sum), other._products.full().to(self._sum)
+            cross = torch.outer(theirs, delta)
+            self._products.add_full(products + cross + cross.T + other.count * torch.outer(delta, delta))
+            self._sum += theirs + other.count * delta
+        self.count += other.count
+
+    @property
+    def sum(self) -> Tensor:
+        """Sum of the rows, (width,) float64."""
+        return self._sum if self._shift is None else self._sum + self.count * self._shift
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean row, (width,) float64; zeros if nothing was seen."""
+        return self.sum / max(self.count, 1)
+
+    @property
+    def gram(self) -> Tensor:
+        """Raw second moment sum_r f_r f_r^T, (width, width) float64, exactly symmetric."""
+        full = self._products.full()
+        if self._shift is None:
+            return full
+        cross = torch.outer(self._sum, self._shift)
+        return full + (cross + cross.T) + self.count * torch.outer(self._shift, self._shift)
+
+    @property
+    def scatter(self) -> Tensor:
+        """Centred second moment sum_r (f_r - mean)(f_r - mean)^T, (width, width) float64."""
+        return self._products.full() - torch.outer(self._sum, self._sum) / max(self.count, 1)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance with divisor count (not count - 1), (width, width) float64."""
+        return self.scatter / max(self.count, 1)
+
+
+class CrossAccumulator:
+    """X^T X and X^T F of rows X (rows, d) and F (rows, m), with sums: what ridge regression needs. float64.
+
+    A bias needs no column of ones: `with_bias` borders the moments with the sums.
+    """
+
+    def __init__(self, d: int, m: int, *, precision: Precision = "double") -> None:
+        self._x = GramAccumulator(d, precision=precision)
+        self.d, self.m = d, m
+        self._f_shift: Tensor | None = None
+        self._f_sum = torch.zeros(m, dtype=torch.float64)
+        self._cross = torch.zeros(d, m, dtype=torch.float64)  # of shifted rows
+
+    @property
+    def count(self) -> int:
+        """Number of rows seen."""
+        return self._x.count
+
+    def update(self, x: Tensor, f: Tensor) -> None:
+        """Add rows x (rows, d) and f (rows, m), row by row belonging together."""
+        x, f = _checked(x, self.d), _checked(f, self.m)
+        if len(x) != len(f):
+            raise ValueError(f"{len(x)} input rows do not go with {len(f)} feature rows")
+        if not len(x):
+            return
+        if self._f_shift is None:
+            self._f_shift = f.mean(0, dtype=torch.float64)
+            self._f_sum, self._cross = self._f_sum.to(f.device), self._cross.to(f.device)
+        self._x.update(x)
+        assert self._x._shift is not None
+        single = self._x.precision == "mixed" and len(x) * self.d * self.m > _MIXED_WORK
+        rows = _chunk_rows(max(self.d, self.m), single)
+        for x_chunk, f_chunk in zip(x.split(rows), f.split(rows), strict=True):
+            x_shifted, f_shifted = x_chunk.double() - self._x._shift, f_chunk.double() - self._f_shift
+            self._f_sum += f_shifted.sum(0)
+            if single:
+                self._cross += x_shifted.float().T @ f_shifted.float()
+            else:
+                self._cross.addmm_(x_shifted.T, f_shifted)
+
+    def merge(self, other: CrossAccumulator) -> None:
+        """Add everything `other` has seen."""
+        if (other.d, other.m) != (self.d, self.m):
+            raise ValueError("cannot merge moments of different widths")
+        if other._f_shift is None or other._x._shift is None:
+            return
+        if self._f_shift is None or self._x._shift is None:
+            self._f_shift, self._f_sum = other._f_shift.clone(), other._f_sum.clone()
+            self._cross = other._cross.clone()
+        else:
+            dx = other._x._shift.to(self._x._shift) - self._x._shift
+            df = other._f_shift.to(self._f_shift) - self._f_shift
+            sx, sf = other._x._sum.to(dx), other._f_sum.to(df)
+            self._cross += other._cross.to(dx) + torch.outer(dx, sf) + torch.outer(sx + other.count * dx, df)
+            self._f_sum += sf + other.count * df
+        self._x.merge(other._x)
+
+    @property
+    def xx(self) -> Tensor:
+        """X^T X, (d, d)."""
+        return self._x.gram
+
+    @property
+    def xf(self) -> Tensor:
+        """X^T F, (d, m)."""
+        if self._f_shift is None or self._x._shift is None:
+            return self._cross
+        a, b = self._x._shift, self._f_shift
+        return self._cross + torch.outer(a, self._f_sum) + torch.outer(self._x._sum + self.count * a, b)
+
+    @property
+    def x_sum(self) -> Tensor:
+        """Column sums of X, (d,)."""
+        return self._x.sum
+
+    @property
+    def f_sum(self) -> Tensor:
+        """Column sums of F, (m,)."""
+        return self._f_sum if self._f_shift is None else self._f_sum + self.count * self._f_shift
+
+    @property
+    def centred_xx(self) -> Tensor:
+        """(X - mean)^T (X - mean), (d, d)."""
+        return self._x.scatter
+
+    @property
+    def centred_xf(self) -> Tensor:
+        """(X - mean)^T (F - mean), (d, m)."""
+        return self._cross - torch.outer(self._x._sum, self._f_sum) / max(self.count, 1)
+
+    def with_bias(self) -> tuple[Tensor, Tensor]:
+        """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""
+        s = self.x_sum
+        xx = torch.empty(self.d + 1, self.d + 1, dtype=torch.float64, device=s.device)
+        xx[:-1, :-1], xx[:-1, -1], xx[-1, :-1], xx[-1, -1] = self.xx, s, s, float(self.count)
+        return xx, torch.cat([self.xf, self.f_sum[None]])
+
+
+class _Products:
+    """Running sum of rows^T rows: BLAS syrk on the CPU (half the work of a plain product), matmul on CUDA."""
+
+    def __init__(self, width: int) -> None:
+        self._upper: Any = np.zeros((width, width), order="F")  # only the upper triangle is meaningful
+        self._tensor: Tensor | None = None
+        self._width = width
+
+    def to(self, device: torch.device) -> None:
+        if device.type != "cpu":
+            self._tensor = torch.zeros(self._width, self._width, dtype=torch.float64, device=device)
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows^T rows; float32 rows are multiplied in float32 and added in float64."""
+        if self._tensor is not None:
+            self._tensor += rows.T @ rows
+            return
+        by_row = rows.is_contiguous()
+        if not by_row and not rows.T.is_contiguous():
+            rows, by_row = rows.contiguous(), True
+        a, trans = (rows.numpy().T, 0) if by_row else (rows.numpy(), 1)  # both are Fortran-ordered: no copy
+        if rows.dtype == torch.float32:
+            self._upper += blas.ssyrk(1.0, a, trans=trans)
+        else:
+            self._upper = blas.dsyrk(1.0, a, beta=1.0, c=self._upper, trans=trans, overwrite_c=1)
+
+    def add_full(self, product: Tensor) -> None:
+        """Add a symmetric matrix."""
+        if self._tensor is not None:
+            self._tensor += product
+        else:
+            self._upper += product.cpu().numpy()
+
+    def full(self) -> Tensor:
+        """The symmetric sum, a new tensor."""
+        if self._tensor is not None:
+            return (self._tensor + self._tensor.T) / 2
+        upper = np.triu(self._upper)
+        return torch.from_numpy(upper + np.triu(upper, 1).T)
+
+
+def _checked(rows: Tensor, width: int) -> Tensor:
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise ValueError(f"expected rows of width {width}, got a tensor of shape {tuple(rows.shape)}")
+    rows = rows.detach()
+    return rows if rows.device.type in ("cpu", "cuda") else rows.cpu()  # e.g. mps has no float64
+
+
+def _chunk_rows(width: int, single: bool) -> int:
+    return _MIXED_ROWS if single else max(1, _CHUNK_BYTES // (8 * width))

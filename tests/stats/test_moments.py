@@ -1,0 +1,126 @@
+"""Streaming moments against the plain formula in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion_engine.stats import CrossAccumulator, GramAccumulator
+
+
+def data(rows: int, width: int, offset: float = 0.0, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, width, generator=generator, dtype=torch.float64) + offset
+
+
+def accumulated(batches: list[torch.Tensor], **options: str) -> GramAccumulator:
+    moments = GramAccumulator(batches[0].shape[1], **options)
+    for batch in batches:
+        moments.update(batch)
+    return moments
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    seed=st.integers(0, 5),
+    offset=st.sampled_from([0.0, 50.0]),
+)
+def test_batch_size_and_order_do_not_matter(cuts: list[int], seed: int, offset: float) -> None:
+    x = data(sum(cuts), 7, offset, seed)
+    shuffled = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))]
+    moments = accumulated(list(shuffled.split(cuts)))
+    assert moments.count == len(x)
+    assert relative(moments.gram, x.T @ x) < 1e-12
+    assert relative(moments.mean, x.mean(0)) < 1e-12
+    assert relative(moments.covariance, torch.cov(x.T, correction=0)) < 1e-10 or len(x) == 1
+
+
+def test_covariance_survives_a_large_offset() -> None:
+    x = data(500, 5, 1e6)
+    exact = torch.cov((x - 1e6).T, correction=0)
+    assert relative(accumulated(list(x.split(64))).covariance, exact) < 1e-8
+
+
+def test_float32_rows_in_both_layouts_give_the_same_moments() -> None:
+    x = data(300, 20).float()
+    a, b, c = (accumulated([v]) for v in (x, x.T.contiguous().T, torch.cat([x, x], 1)[:, :20]))
+    assert torch.equal(a.gram, a.gram.T)
+    assert relative(a.gram, x.double().T @ x.double()) < 1e-13
+    assert relative(b.gram, a.gram) < 1e-13
+    assert relative(c.gram, a.gram) < 1e-13
+
+
+def test_mixed_precision_only_changes_large_products() -> None:
+    small, large = data(50, 20), data(3000, 200, 5.0)
+    assert torch.equal(accumulated([small], precision="mixed").gram, accumulated([small]).gram)
+    mixed = accumulated([large], precision="mixed").gram
+    assert not torch.equal(mixed, accumulated([large]).gram)
+    assert relative(mixed, large.T @ large) < 1e-6
+
+
+def test_merge_equals_one_pass_and_leaves_the_other_alone() -> None:
+    x = data(90, 6, 3.0)
+    a, b, empty = accumulated([x[:50]]), accumulated([x[50:] + 0.0]), GramAccumulator(6)
+    before = b.gram.clone()
+    a.merge(b)
+    a.merge(empty)
+    empty.merge(a)
+    empty.update(x[:1])
+    assert torch.equal(b.gram, before)
+    assert relative(a.gram, x.T @ x) < 1e-12
+    assert a.count == 90
+    assert empty.count == 91
+
+
+def test_nothing_seen_and_wrong_widths() -> None:
+    moments = GramAccumulator(3)
+    moments.update(torch.zeros(0, 3))
+    assert moments.count == 0
+    assert torch.equal(moments.gram, torch.zeros(3, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="width 3"):
+        moments.update(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="width"):
+        moments.merge(GramAccumulator(4))
+
+
+@pytest.mark.parametrize("precision", ["double", "mixed"])
+def test_cross_moments_equal_the_formula(precision: str) -> None:
+    x, f = data(2000, 150, 4.0), data(2000, 30, -2.0, 1)
+    tolerance = 1e-12 if precision == "double" else 1e-5
+    moments = CrossAccumulator(150, 30, precision=precision)
+    for part in torch.arange(2000).split(300):
+        moments.update(x[part], f[part])
+    ones = torch.cat([x, torch.ones(2000, 1, dtype=torch.float64)], 1)
+    xx, xf = moments.with_bias()
+    assert relative(xx, ones.T @ ones) < tolerance
+    assert relative(xf, ones.T @ f) < tolerance
+    xc, fc = x - x.mean(0), f - f.mean(0)
+    assert relative(moments.centred_xx, xc.T @ xc) < tolerance
+    assert relative(moments.centred_xf, xc.T @ fc) < tolerance * 10
+
+
+def test_cross_moments_merge() -> None:
+    x, f = data(80, 5, 2.0), data(80, 3, 1.0, 1)
+    a, b = CrossAccumulator(5, 3), CrossAccumulator(5, 3)
+    a.update(x[:30], f[:30])
+    b.update(x[30:], f[30:])
+    fresh = CrossAccumulator(5, 3)
+    for part in (a, b):
+        fresh.merge(part)
+    a.merge(b)
+    for moments in (a, fresh):
+        assert relative(moments.xf, x.T @ f) < 1e-12
+        assert relative(moments.xx, x.T @ x) < 1e-12
+        assert relative(moments.f_sum, f.sum(0)) < 1e-12
+
+
+def test_cross_rows_must_belong_together() -> None:
+    with pytest.raises(ValueError, match="do not go with"):
+        CrossAccumulator(2, 2).update(torch.zeros(3, 2), torch.zeros(4, 2))
