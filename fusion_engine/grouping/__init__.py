@@ -1,0 +1,34 @@
+"""Groupings: which neurons of different parents belong together. One method a file; importing registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core import registry
+from ..core.types import Grouping
+from ..stats.space_stats import SpaceStats
+from . import balanced, hungarian, identity, kmeans  # noqa: F401 - registers the methods
+from .hard import identity_grouping
+
+__all__ = ["group", "identity_grouping"]
+
+
+def group(stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None) -> Grouping:
+    """Group one space with the registered `method`.
+
+    The scale of the importances does not matter (METHODS, invariant 6): they are divided by their mean here, once
+    for all methods. Raises RecipeError for an unknown method or parameter, FusionError where the method cannot
+    group this space (it names the space).
+    """
+    spec = registry.get("grouping", method)
+    filled = registry.check_parameters("grouping", method, dict(parameters or {}))
+    if stats.parents == 1 and stats.sizes == (stats.size,):
+        return identity_grouping(stats.space, stats.sizes, stats.size, method=method)
+    mean = max(float(np.mean(stats.weights)), np.finfo(np.float64).tiny)
+    scaled = replace(stats, importance=tuple(s / mean for s in stats.importance))
+    grouping: Grouping = spec.function(scaled, **filled)
+    return grouping

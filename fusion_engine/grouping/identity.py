@@ -1,0 +1,19 @@
+"""Identity: neuron i of every parent belongs together. What plain weight averaging assumes."""
+
+from __future__ import annotations
+
+from ..core.registry import register
+from ..core.types import Grouping
+from ..stats.space_stats import SpaceStats
+from .hard import identity_grouping
+
+__all__ = ["identity"]
+
+
+@register("grouping", "identity", title="Identity", citation="plain weight averaging", needs=())
+def identity(stats: SpaceStats) -> Grouping:
+    """No matching: neuron i of every parent forms group i, all parents weighted equally.
+
+    stats: any; only the widths are read, which must be equal (FusionError otherwise). merge[p] = I / k.
+    """
+    return identity_grouping(stats.space, stats.sizes, stats.size)

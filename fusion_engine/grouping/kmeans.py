@@ -1,0 +1,120 @@
+"""k-means fusion (KF): importance-weighted k-means over the neurons of all parents, on second moments alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..core.errors import FusionError
+from ..core.registry import Param, register
+from ..core.seeds import numpy_generator
+from ..core.types import Grouping
+from ..stats.space_stats import SpaceStats
+from .hard import labels_from_stats
+
+__all__ = ["kmeans", "weighted_kmeans"]
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@register(
+    "grouping",
+    "kmeans",
+    title="k-means (KF)",
+    citation="Luenam et al. 2025, neuron-centric fusion by interpolation",
+    needs={"moments", "importance"},
+)
+def kmeans(
+    stats: SpaceStats,
+    *,
+    tries: Annotated[int, Param("starts; the one with the smallest cost is kept", ge=1, le=50)] = 3,
+    start: Annotated[
+        Literal["farthest_first", "kmeans++"], Param("how the first centres are drawn", expert=True)
+    ] = "farthest_first",
+    iterations: Annotated[int, Param("most Lloyd iterations of one start", ge=1, le=1000, expert=True)] = 100,
+) -> Grouping:
+    """Importance-weighted k-means over the neurons of all parents: each cluster becomes one fused neuron.
+
+    stats: any number of parents of any widths; stats.size clusters, at most the number of neurons (FusionError
+    otherwise). A cluster may hold several neurons of one parent and none of another.
+    """
+    if stats.size > sum(stats.sizes):
+        raise FusionError(
+            f"space {stats.space!r}: {stats.size} groups out of {sum(stats.sizes)} neurons cannot be made; lower the width"
+        )
+    random = numpy_generator(stats.seed, "kmeans", stats.space)
+    best: tuple[float, Labels] | None = None
+    for _ in range(tries):
+        centres = _start(stats.gram, stats.weights, stats.size, start, random)
+        cost, labels = weighted_kmeans(stats.gram, stats.weights, centres, iterations)
+        if best is None or cost < best[0]:
+            best = cost, labels
+    assert best is not None
+    return labels_from_stats(stats, "kmeans", best[1], {"cost": best[0]})
+
+
+def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: int) -> tuple[float, Labels]:
+    """Lloyd's algorithm for points known by their (N, N) Gram, started at the points `centres` (n,).
+
+    A centre is a weighted mean A z of its members (A: (n, N), sparse), so its distance to point i is
+    G_ii - 2 (A G)_ci + (A G A^T)_cc: O(N^2) an iteration, whatever the number of samples behind the Gram.
+    An empty cluster takes the worst-served neuron. Returns the weighted cost and labels (N,).
+    """
+    count, groups = len(gram), len(centres)
+    own = np.diag(gram)
+    cross, norms = gram[centres], own[centres]
+    labels = np.full(count, -1, dtype=np.int64)
+    everyone = np.arange(count)
+    for _ in range(iterations):
+        distances = norms[:, None] - 2 * cross
+        new = distances.argmin(0)
+        served = np.maximum(distances[new, everyone] + own, 0.0) * weights
+        _fill_empty(new, served, groups)
+        if (new == labels).all():
+            break
+        labels = new
+        share = weights / np.bincount(labels, weights, groups)[labels]
+        mean = sparse.csr_array((share, (labels, everyone)), shape=(groups, count))
+        cross = mean @ gram
+        norms = np.bincount(labels, share * cross[labels, everyone], groups)
+    residual = np.maximum(own - 2 * cross[labels, everyone] + norms[labels], 0.0)
+    return float(weights @ residual), labels
+
+
+def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Labels:
+    """Indices of the first centres: by far the farthest point, or drawn by weighted squared distance."""
+    own = np.diag(gram)
+    total = weights.sum()
+    chosen = [int(random.choice(len(gram), p=weights / total))]
+    nearest = np.full(len(gram), np.inf)
+    for _ in range(groups - 1):
+        last = chosen[-1]
+        nearest = np.minimum(nearest, np.maximum(own + own[last] - 2 * gram[last], 0.0))
+        nearest[chosen] = 0.0
+        score = nearest * weights
+        if not score.any():
+            # Every remaining point coincides with a centre: any that is not a centre yet will do.
+            free = np.setdiff1d(np.arange(len(gram)), chosen)
+            chosen.append(int(free[0]))
+        elif rule == "farthest_first":
+            chosen.append(int(score.argmax()))
+        else:
+            chosen.append(int(random.choice(len(gram), p=score / score.sum())))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _fill_empty(labels: Labels, served: Array, groups: int) -> None:
+    """Give each empty group, in place, the worst-served neuron of a group that has more than one."""
+    sizes = np.bincount(labels, minlength=groups)
+    if sizes.all():
+        return
+    order = iter(np.argsort(-served, kind="stable"))
+    for group in np.flatnonzero(sizes == 0):
+        neuron = next(i for i in order if sizes[labels[i]] > 1)
+        sizes[labels[neuron]] -= 1
+        labels[neuron] = group
+        sizes[group] = 1
