@@ -1,0 +1,152 @@
+"""What the app and scripts use to start work and follow it. Imports neither torch, umap nor sklearn.
+
+    run = submit("fuse", {"parents": parents, "data": data, "recipe": "kf_linear"})
+    while status(run)["state"] not in FINISHED: ...
+    report = store.read_report(run)
+
+Submitting talks to the job service (starting it if none answers); everything else reads the store, so a page
+that was reloaded, or a second browser, finds a job by its id alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine import __version__, store
+from fusion_engine.core.errors import JobError, StoreError
+from fusion_engine.store import FINISHED
+from fusion_engine.store.files import write_bytes
+
+from . import service
+from .kinds import KINDS
+
+__all__ = [
+    "FINISHED",
+    "cancel",
+    "catalogue",
+    "ensure_running",
+    "events",
+    "is_running",
+    "result_path",
+    "status",
+    "submit",
+]
+
+_INTERRUPTED = "interrupted: the job service stopped while this was running; run it again"
+
+
+def is_running() -> bool:
+    """Whether the job service answers. Takes a millisecond; never starts anything."""
+    return service.running() is not None
+
+
+def ensure_running(wait: bool = True) -> None:
+    """Start the job service, detached, if none answers.
+
+    wait: return only when it takes jobs (about two seconds the first time); False returns at once, which is
+    what a page does when it loads. With FUSION_SCHEDULER=tcp://host:port set, that cluster is used and
+    nothing is started. JobError if the service does not come up.
+    """
+    service.start(wait)
+
+
+def submit(kind: str, arguments: Mapping[str, Any]) -> str:
+    """Hand a job to the service and return its run id at once. Kinds and arguments: docs/architecture.md.
+
+    The same `preflight`, `explore` or `embed` asked for twice is computed once: the id of the first run
+    comes back. JobError for an unknown kind or unknown arguments, or if the service cannot be reached.
+    """
+    spec = KINDS.get(kind)
+    if spec is None:
+        raise JobError(f"there is no job kind {kind!r}; there are {', '.join(KINDS)}")
+    for name in arguments:
+        if name not in spec.arguments:
+            raise JobError(f"job {kind!r} has no argument {name!r}; there are {', '.join(spec.arguments)}")
+    pointer = _cache_pointer(kind, arguments) if spec.cached else None
+    if pointer is not None and (earlier := _reusable(pointer)) is not None:
+        return earlier
+    ensure_running()
+    run = store.create_run(kind, arguments, service.owner())
+    if pointer is not None:
+        write_bytes(pointer, run.encode())
+    try:
+        service.send(run, spec.light)
+    except Exception as error:
+        store.write_status(run, "failed", "the job service could not be reached; try again")
+        raise JobError("the job service could not be reached; try again") from error
+    return run
+
+
+def status(run: str) -> dict[str, Any]:
+    """{"state": queued|running|done|failed|cancelled, "error", "started", "ended", "stage", "fraction", "message"}.
+
+    stage, fraction and message are the latest progress event's. StoreError if there is no such run.
+    """
+    state = store.read_status(run)
+    if state["state"] not in FINISHED and _orphaned(run):
+        state = store.read_status(run)  # it may have ended between the two looks
+        if state["state"] not in FINISHED:
+            store.write_status(run, "failed", _INTERRUPTED)
+            state = store.read_status(run)
+    latest = (store.read_events(run) or [{}])[-1]
+    fraction = 1.0 if state["state"] == "done" else latest.get("fraction", 0.0)
+    return state | {
+        "stage": latest.get("stage", ""), "fraction": fraction, "message": latest.get("message", "")
+    }
+
+
+def events(run: str, after: int = 0) -> list[dict[str, Any]]:
+    """Progress events from number `after` on: pass the number of those already seen."""
+    return store.read_events(run, after)
+
+
+def cancel(run: str) -> None:
+    """Ask a run to stop; it does within a second. A queued run is cancelled at once. Harmless when finished."""
+    state = store.read_status(run)["state"]
+    if state in FINISHED:
+        return
+    store.request_cancel(run)
+    if state == "queued":
+        store.write_status(run, "cancelled")
+
+
+def result_path(run: str, name: str) -> Path:
+    """The path of one of the run's result files, for downloads; StoreError if it is not there."""
+    return store.result_path(run, name)
+
+
+def catalogue() -> dict[str, Any] | None:
+    """Methods, presets and versions as JSON; None until the service of this version has written it once.
+
+    {"version", "methods": {kind: [MethodSpec.as_json()]}, "presets": [{"name", "title", "citation", "summary",
+    "recipe"}], "versions": {"python", "torch", ...}, "devices": ["cpu", ...]}
+    """
+    try:
+        found = json.loads((store.home() / "catalogue.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if found.get("version") == __version__ else None
+
+
+def _cache_pointer(kind: str, arguments: Mapping[str, Any]) -> Path:
+    text = json.dumps([__version__, kind, dict(arguments)], sort_keys=True)
+    return store.folder("cache") / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _reusable(pointer: Path) -> str | None:
+    """The run a cache pointer names, if it is at work or done."""
+    try:
+        run = pointer.read_text()
+        return run if status(run)["state"] in ("queued", "running", "done") else None
+    except (OSError, StoreError):
+        return None
+
+
+def _orphaned(run: str) -> bool:
+    """Whether the service that took the run is certainly gone."""
+    taken_by = store.read_job(run)["owner"]
+    return taken_by is not None and service.gone(taken_by)

@@ -1,0 +1,50 @@
+"""The kinds of jobs: their arguments, where their code is, and on which worker they run. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["KINDS", "Kind"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job.
+
+    module: the module whose `run(arguments, folder, on_progress)` does the work and writes its results to folder.
+    arguments: names a job of this kind may have. light: runs on the worker kept free for short interactive
+    jobs. cached: the same arguments give the same result, so an earlier run is returned.
+    """
+
+    module: str
+    arguments: tuple[str, ...]
+    light: bool = False
+    cached: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "import_parents": Kind(
+        "fusion_engine.jobs.import_parents", ("upload", "demo", "paths", "arch", "name"), light=True
+    ),
+    "import_data": Kind("fusion_engine.jobs.import_data", ("upload", "source", "name"), light=True),
+    "preflight": Kind(
+        "fusion_engine.jobs.preflight", ("parents", "input_shape", "seed"), light=True, cached=True
+    ),
+    "train": Kind(
+        "fusion_engine.jobs.train", ("arch", "data", "parents", "regime", "epochs", "seed", "name")
+    ),
+    "fuse": Kind(
+        "fusion_engine.jobs.fuse",
+        ("parents", "data", "test", "recipe", "samples", "seed", "device"),
+    ),
+    "explore": Kind(
+        "fusion_engine.jobs.explore",
+        ("parents", "data", "samples", "importance", "grouping", "seed"),
+        light=True,
+        cached=True,
+    ),
+    "embed": Kind(
+        "fusion_engine.jobs.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True
+    ),
+    "evaluate": Kind("fusion_engine.jobs.evaluate", ("parents", "run", "data", "device"), light=True),
+}

@@ -1,0 +1,139 @@
+"""The job service: a Dask scheduler and its workers on loopback, alive as long as somebody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import dask
+from distributed import Nanny, Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from fusion_engine import store
+from fusion_engine.core.errors import JobError, StoreError
+from fusion_engine.store.files import write_json
+
+__all__ = ["serve"]
+
+_CONFIG = {
+    "distributed.scheduler.allowed-failures": 1,  # a job that kills its worker twice is to blame itself
+    "distributed.worker.daemon": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker
+}
+
+
+class RecordFailures(SchedulerPlugin):
+    """Writes 'failed' into a run whose worker died for good: nobody else would."""
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Called by the scheduler at each change of a task's state."""
+        run = str(key).removeprefix("job-")
+        if finish != "erred" or run == str(key):
+            return
+        with contextlib.suppress(StoreError):
+            if store.read_status(run)["state"] not in store.FINISHED:
+                store.write_status(run, "failed", "the worker died twice, most likely for lack of memory")
+
+
+def serve(owner: int | None, heavy: int | None = None) -> None:
+    """Run the service until it is told to stop, or its owner has ended and nothing is left to do.
+
+    owner: process id whose end ends the service too. heavy: workers for long jobs. JobError if one runs already.
+    """
+    store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (store.home() / "service.lock").open("wb") as lock:
+        _take(lock)
+        address_file = store.home() / "service.json"
+        address_file.unlink(missing_ok=True)
+        try:
+            with dask.config.set(_CONFIG):
+                asyncio.run(_serve(owner, heavy or _default_workers(), address_file))
+        finally:
+            address_file.unlink(missing_ok=True)
+
+
+def _take(lock: IO[bytes]) -> None:
+    for _ in range(20):  # clients hold the lock for an instant when they look whether a service is alive
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    raise JobError("a job service runs already for this store")
+
+
+def _default_workers() -> int:
+    given = os.environ.get("FUSION_WORKERS", "")
+    if given:
+        if not given.isdigit() or int(given) < 1:
+            raise JobError(f"FUSION_WORKERS={given}: give a number of workers, 1 or more")
+        return int(given)
+    return min(4, max(1, _cores() // 2))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
+    token = secrets.token_hex(8)
+    _close_interrupted()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", port=0, dashboard=False))
+        scheduler.add_plugin(RecordFailures())
+        write_json(address_file, {"address": scheduler.address, "pid": os.getpid(), "token": token})
+        workers = [_worker(scheduler.address, "light", 0, 1)]
+        workers += [_worker(scheduler.address, "heavy", i, max(1, _cores() // heavy)) for i in range(heavy)]
+        for worker in await asyncio.gather(*workers):
+            stack.push_async_callback(worker.close, timeout=2)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+            if owner is not None and not _alive(owner) and not _needed(scheduler):
+                break
+
+
+async def _worker(address: str, kind: str, number: int, threads: int) -> Nanny:
+    return await Nanny(
+        address,
+        name=f"{kind}-{number}",
+        host="127.0.0.1",
+        nthreads=1,
+        resources={kind: 1},
+        memory_limit=0,  # results never pass through Dask, so its memory management has nothing to manage
+        preload=["fusion_engine.jobs.warm"],
+        env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        dashboard=False,
+    )
+
+
+def _close_interrupted() -> None:
+    """Runs that were at work when the last service ended will never go on."""
+    for run in store.list_runs():
+        if run["state"] not in store.FINISHED and not str(run["owner"]).startswith("cluster "):
+            store.write_status(run["id"], "failed", "interrupted: the job service stopped; run it again")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _needed(scheduler: Scheduler) -> bool:
+    return bool(scheduler.tasks) or any(name != "fire-and-forget" for name in scheduler.clients)

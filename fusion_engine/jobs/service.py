@@ -1,0 +1,133 @@
+"""Finding, starting and talking to the job service. Imports nothing heavy; Dask only when a job is sent."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusion_engine import store
+from fusion_engine.core.errors import JobError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["cluster", "gone", "owner", "running", "send", "start"]
+
+_START_SECONDS = 60
+_guard = threading.Lock()
+_starting: subprocess.Popen[bytes] | None = None
+_clients: dict[str, Client] = {}
+
+
+def cluster() -> str | None:
+    """The address in FUSION_SCHEDULER, if a cluster is to be used instead of a local service."""
+    return os.environ.get("FUSION_SCHEDULER") or None
+
+
+def running() -> dict[str, Any] | None:
+    """{"address", "pid", "token"} of the local service if it is alive, or of the cluster; None otherwise."""
+    if address := cluster():
+        return {"address": address, "pid": None, "token": f"cluster {address}"}
+    if not _lock_is_held():
+        return None
+    try:
+        return dict(json.loads((store.home() / "service.json").read_bytes()))
+    except (OSError, ValueError):
+        return None  # it is starting, and has no address yet
+
+
+def _lock_is_held() -> bool:
+    """Whether a live service holds its lock: unlike a process id, a lock cannot outlive its process."""
+    try:
+        with (store.home() / "service.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def owner() -> str | None:
+    """Token of the service that takes jobs now; recorded with each run."""
+    found = running()
+    return None if found is None else str(found["token"])
+
+
+def gone(token: str) -> bool:
+    """Whether the local service named by `token` has ended. A cluster is not ours to judge: False."""
+    if token.startswith("cluster "):
+        return False
+    if not _lock_is_held():
+        return True
+    try:
+        return bool(json.loads((store.home() / "service.json").read_bytes())["token"] != token)
+    except (OSError, ValueError, KeyError):
+        return False  # a new service is starting; ask again when it has its address
+
+
+def start(wait: bool) -> None:
+    """Start a local service unless one is alive or a cluster is named. See client.ensure_running."""
+    global _starting
+    with _guard:
+        if running() is not None:
+            return
+        if _starting is None or _starting.poll() is not None:
+            _starting = _launch()
+        process = _starting
+    deadline = time.monotonic() + _START_SECONDS
+    while wait and running() is None:
+        if process.poll() not in (None, 0) or time.monotonic() > deadline:
+            raise JobError("the job service did not start; see service.log in the store's folder")
+        time.sleep(0.05)
+
+
+def _launch() -> subprocess.Popen[bytes]:
+    package_root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (store.home() / "service.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fusion_engine.jobs", "--owner", str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C in the app's terminal must not kill jobs half-way
+        )
+
+
+def send(run: str, light: bool) -> None:
+    """Hand a run to the scheduler. It keeps the job even when this process ends."""
+    from distributed import fire_and_forget
+
+    from .tasks import run_job
+
+    client = _connect()
+    kind = "light" if light else "heavy"
+    declared = any(kind in w.get("resources", {}) for w in client.scheduler_info()["workers"].values())
+    resources = {kind: 1} if declared or cluster() is None else None
+    fire_and_forget(client.submit(run_job, run, key=f"job-{run}", pure=False, resources=resources))
+
+
+def _connect() -> Client:
+    from distributed import Client
+
+    found = running()
+    if found is None:
+        raise JobError("the job service does not run")
+    address = str(found["address"])
+    with _guard:
+        if address not in _clients or _clients[address].status != "running":
+            for old in _clients.values():
+                old.close(timeout=1)
+            _clients.clear()
+            _clients[address] = Client(address, timeout=10, set_as_default=False)
+        return _clients[address]

@@ -1,0 +1,71 @@
+"""Loaded by each worker as it starts (a Dask preload): pays for slow imports before the first job comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import threading
+from importlib import metadata
+from typing import Any
+
+from fusion_engine import __version__, store
+from fusion_engine.store.files import write_json
+
+__all__ = ["dask_setup", "make_catalogue", "versions"]
+
+
+async def dask_setup(worker: Any) -> None:
+    """Called by Dask before the worker takes jobs."""
+    light = str(worker.name).startswith("light")
+    await asyncio.get_running_loop().run_in_executor(None, _warm, light)
+
+
+def _warm(light: bool) -> None:
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    from torch import nn
+
+    from fusion_engine.graph import trace
+
+    trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval(), (torch.zeros(2, 4),))
+    if light:
+        write_json(store.home() / "catalogue.json", make_catalogue())
+        # UMAP compiles for seconds: meanwhile the worker already takes other jobs.
+        threading.Thread(target=_warm_umap, daemon=True).start()
+
+
+def _warm_umap() -> None:
+    import numpy as np
+
+    from fusion_engine.embedding import umap_coordinates
+
+    umap_coordinates(np.random.default_rng(0).normal(size=(32, 4)))
+
+
+def make_catalogue() -> dict[str, Any]:
+    """What forms are drawn from, see client.catalogue."""
+    import torch
+
+    from fusion_engine.core import registry
+    from fusion_engine.presets import recipes
+
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        devices.append("cuda")
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return {
+        "version": __version__,
+        "methods": registry.catalogue(),
+        "presets": [preset.as_json() for preset in recipes().values()],
+        "versions": versions(),
+        "devices": devices,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    packages = ["torch", "numpy", "scipy", "scikit-learn", "umap-learn", "POT", "captum"]
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

@@ -1,0 +1,7 @@
+"""Presets: recipes by paper, kept as data in presets.yaml. Loaded on first use; imports no torch."""
+
+from __future__ import annotations
+
+from .loader import Preset, get_preset, read_presets, recipes
+
+__all__ = ["Preset", "get_preset", "read_presets", "recipes"]

@@ -1,0 +1,77 @@
+"""What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
+
+from __future__ import annotations
+
+from .home import check_digest, check_id, folder, home, new_id
+from .results import StoredGrouping, read_arrays, read_explore, read_groupings, read_report, read_result
+from .runs import (
+    FINISHED,
+    append_event,
+    cancel_requested,
+    create_run,
+    delete_run,
+    list_runs,
+    read_events,
+    read_job,
+    read_status,
+    request_cancel,
+    restore_run,
+    result_path,
+    run_folder,
+    write_status,
+)
+from .sets import (
+    content_digest,
+    data_path,
+    delete_set,
+    list_data,
+    list_parents,
+    parent_paths,
+    read_data_summary,
+    read_parents_summary,
+    save_data,
+    save_parents,
+)
+from .uploads import MAX_UPLOAD_BYTES, remove_upload, save_upload, upload_files
+
+__all__ = [
+    "FINISHED",
+    "MAX_UPLOAD_BYTES",
+    "StoredGrouping",
+    "append_event",
+    "cancel_requested",
+    "check_digest",
+    "check_id",
+    "content_digest",
+    "create_run",
+    "data_path",
+    "delete_run",
+    "delete_set",
+    "folder",
+    "home",
+    "list_data",
+    "list_parents",
+    "list_runs",
+    "new_id",
+    "parent_paths",
+    "read_arrays",
+    "read_data_summary",
+    "read_events",
+    "read_explore",
+    "read_groupings",
+    "read_job",
+    "read_parents_summary",
+    "read_report",
+    "read_result",
+    "read_status",
+    "remove_upload",
+    "request_cancel",
+    "restore_run",
+    "result_path",
+    "run_folder",
+    "save_data",
+    "save_parents",
+    "save_upload",
+    "upload_files",
+    "write_status",
+]

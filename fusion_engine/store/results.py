@@ -1,0 +1,75 @@
+"""Reading the results of finished runs. Arrays come as NumPy; pickled objects are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fusion_engine.core.errors import StoreError
+
+from .files import read_json
+from .runs import result_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+__all__ = ["StoredGrouping", "read_arrays", "read_explore", "read_groupings", "read_report", "read_result"]
+
+
+@dataclass(frozen=True)
+class StoredGrouping:
+    """The grouping of one space as a run keeps it; lists have one array a parent.
+
+    labels: (n_p,) int64 group of each neuron (-1: none), None for soft groupings. importance: (n_p,) float64.
+    merge: (n, n_p), unmerge: (n_p, n) float64.
+    """
+
+    merge: list[np.ndarray]
+    unmerge: list[np.ndarray]
+    labels: list[np.ndarray] | None
+    importance: list[np.ndarray] | None
+
+
+def read_report(run: str) -> dict[str, Any]:
+    """report.json of a finished fuse run."""
+    return dict(read_json(result_path(run, "report.json"), f"the report of run {run}"))
+
+
+def read_result(run: str) -> dict[str, Any]:
+    """result.json of a finished run of any other kind."""
+    return dict(read_json(result_path(run, "result.json"), f"the result of run {run}"))
+
+
+def read_explore(run: str) -> dict[str, Any]:
+    """explore.json of a finished explore or fuse run."""
+    return dict(read_json(result_path(run, "explore.json"), f"the exploration of run {run}"))
+
+
+def read_arrays(run: str, name: str, prefix: str = "") -> dict[str, np.ndarray]:
+    """Arrays of a result .npz whose names start with `prefix`, which is removed; the rest stays on disk."""
+    return _read(result_path(run, name), prefix)
+
+
+def _read(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key[len(prefix) :]: archive[key] for key in archive.files if key.startswith(prefix)}
+    except (OSError, ValueError):
+        raise StoreError(f"{path.name} of this run is damaged; run it again") from None
+
+
+def read_groupings(run: str, space: str | None = None) -> dict[str, StoredGrouping]:
+    """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given."""
+    arrays = read_arrays(run, "groupings.npz", f"{space}|" if space is not None else "")
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for key in sorted(arrays, key=lambda k: (k.rsplit("|", 1)[0], int(k.rsplit("|", 1)[1]))):
+        name, part, _ = (f"{space}|{key}" if space is not None else key).rsplit("|", 2)
+        found.setdefault(name, {}).setdefault(part, []).append(arrays[key])
+    return {
+        name: StoredGrouping(parts["merge"], parts["unmerge"], parts.get("labels"), parts.get("importance"))
+        for name, parts in found.items()
+    }

@@ -1,0 +1,174 @@
+"""Runs: one folder a job, with what was asked, how it goes and what came out. See docs/architecture.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine.core.errors import StoreError
+from fusion_engine.core.types import Progress
+
+from .files import append_line, read_json, write_json
+from .home import check_id, folder, new_id
+
+__all__ = [
+    "FINISHED",
+    "append_event",
+    "cancel_requested",
+    "create_run",
+    "delete_run",
+    "list_runs",
+    "read_events",
+    "read_job",
+    "read_status",
+    "request_cancel",
+    "restore_run",
+    "result_path",
+    "run_folder",
+    "write_status",
+]
+
+STATES = ("queued", "running", "done", "failed", "cancelled")
+FINISHED = ("done", "failed", "cancelled")
+
+
+def create_run(kind: str, arguments: Mapping[str, Any], owner: str | None = None) -> str:
+    """Make the folder of a new run in state 'queued' and return its id.
+
+    owner: names the job service it was handed to, so that a run orphaned by a restart can be told.
+    """
+    run = new_id()
+    path = folder("runs") / run
+    path.mkdir(mode=0o700)
+    write_json(
+        path / "job.json",
+        {"id": run, "kind": kind, "arguments": dict(arguments), "created": time.time(), "owner": owner},
+    )
+    write_status(run, "queued")
+    return run
+
+
+def run_folder(run: str) -> Path:
+    """The folder of a run; StoreError if there is none."""
+    path = folder("runs") / check_id(run)
+    if not path.is_dir():
+        raise StoreError(f"run {run} is not in the store; it may have been deleted")
+    return path
+
+
+def read_job(run: str) -> dict[str, Any]:
+    """What was asked for: {"id", "kind", "arguments", "created", "owner"}."""
+    return dict(read_json(run_folder(run) / "job.json", f"run {run}"))
+
+
+def read_status(run: str) -> dict[str, Any]:
+    """{"state", "error", "started", "ended"}; times in seconds since the epoch, or None."""
+    return dict(read_json(run_folder(run) / "status.json", f"the status of run {run}"))
+
+
+def write_status(run: str, state: str, error: str | None = None) -> None:
+    """Record a run's state. 'running' sets `started`; a finished state sets `ended`."""
+    if state not in STATES:
+        raise ValueError(f"unknown state {state!r}")
+    path = run_folder(run) / "status.json"
+    started = read_json(path, "status")["started"] if path.exists() else None
+    if state == "running":
+        started = time.time()
+    ended = time.time() if state in FINISHED else None
+    write_json(path, {"state": state, "error": error, "started": started, "ended": ended})
+
+
+def append_event(run: str, event: Progress) -> None:
+    """Append a progress event to the run's events.jsonl."""
+    line = {"t": time.time(), "stage": event.stage, "fraction": round(float(event.fraction), 4)}
+    line |= {"message": event.message, "detail": dict(event.detail)}
+    append_line(run_folder(run) / "events.jsonl", json.dumps(line))
+
+
+def read_events(run: str, after: int = 0) -> list[dict[str, Any]]:
+    """Events from number `after` on (0 gives all). A line still being written is left for the next call."""
+    path = run_folder(run) / "events.jsonl"
+    if not path.exists():
+        return []
+    complete = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in complete[after:]]
+
+
+def request_cancel(run: str) -> None:
+    """Leave the mark that the run's progress callback looks for."""
+    (run_folder(run) / "cancel").touch()
+
+
+def cancel_requested(run: str) -> bool:
+    """Whether somebody asked to cancel the run, or deleted it while it worked."""
+    path = folder("runs") / check_id(run)
+    return (path / "cancel").exists() or not path.is_dir()
+
+
+def result_path(run: str, name: str) -> Path:
+    """The path of a result file of a run (a name in docs/architecture.md); StoreError if missing."""
+    if name not in _RESULTS:
+        raise StoreError(f"a run has no result {name!r}; there are {', '.join(sorted(_RESULTS))}")
+    path = run_folder(run) / name
+    if not path.is_file():
+        raise StoreError(f"run {run} has no {name}; it may be running, have failed, or be of another kind")
+    return path
+
+
+_RESULTS = {
+    "recipe.yaml",
+    "fused.safetensors",
+    "report.json",
+    "groupings.npz",
+    "explore.json",
+    "explore.npz",
+    "features.npz",
+    "embed.npz",
+    "result.json",
+}
+
+
+def list_runs(kind: str | None = None) -> list[dict[str, Any]]:
+    """All runs, newest first: job.json joined with status.json. Damaged runs are left out.
+
+    kind: only runs of this kind.
+    """
+    found = []
+    for path in sorted(folder("runs").iterdir(), reverse=True):
+        if path.name.startswith("."):
+            continue
+        try:
+            job = read_job(path.name)
+            if kind is None or job["kind"] == kind:
+                found.append(job | read_status(path.name))
+        except StoreError:
+            continue
+    return found
+
+
+def delete_run(run: str) -> None:
+    """Move a run to the trash; `restore_run` brings it back. Trash older than a week is emptied."""
+    path = run_folder(run)
+    if read_status(run)["state"] not in FINISHED:
+        raise StoreError("this run is still at work; cancel it first")
+    trash = folder("trash")
+    for old in trash.iterdir():
+        if time.time() - old.stat().st_ctime > _KEEP_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    os.rename(path, trash / run)
+
+
+_KEEP_SECONDS = 7 * 24 * 3600
+
+
+def restore_run(run: str) -> None:
+    """Undo `delete_run`. StoreError if the run is not in the trash."""
+    path = folder("trash") / check_id(run)
+    if not path.is_dir():
+        raise StoreError(f"run {run} is not in the trash; it cannot be brought back")
+    os.rename(path, folder("runs") / run)

@@ -1,0 +1,63 @@
+"""Files that came from a browser, on their way to becoming parents or data. Names never become paths."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fusion_engine.core.errors import UnsafeFileError
+
+from .files import read_json, staged_folder, write_bytes, write_json
+from .home import check_id, folder, new_id
+
+__all__ = ["MAX_FILES", "MAX_UPLOAD_BYTES", "remove_upload", "save_upload", "upload_files"]
+
+MAX_UPLOAD_BYTES = 2 * 1024**3
+MAX_FILES = 16
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".gz", ".zip", ".idx", ".json", ".ubyte"}
+_METADATA = "parents.json"
+
+
+def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
+    """Keep uploaded (name, content) pairs and return the upload's id, the argument of the import jobs.
+
+    The content is stored as file-0.safetensors, file-1.pt, ...; the given names are kept for display only. A
+    file named parents.json is metadata for the others. UnsafeFileError if there are too many files, they are
+    too large together, or a file type is unknown.
+    """
+    if not files:
+        raise UnsafeFileError("no file was given; choose at least one")
+    if len(files) > MAX_FILES:
+        raise UnsafeFileError(f"{len(files)} files are too many; choose at most {MAX_FILES}")
+    if sum(len(content) for _, content in files) > MAX_UPLOAD_BYTES:
+        limit = MAX_UPLOAD_BYTES // 1024**3
+        raise UnsafeFileError(f"the files are larger than {limit} GiB together; choose fewer")
+    entries = []
+    for number, (name, _) in enumerate(files):
+        shown = PurePosixPath(name.replace("\\", "/")).name[:120]
+        suffix = PurePosixPath(shown).suffix.lower()
+        if suffix not in _SUFFIXES and not shown.endswith("-ubyte"):
+            raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .npz, .gz or .zip")
+        stored = f"file-{number}{suffix if suffix in _SUFFIXES else '.ubyte'}"
+        stored = _METADATA if shown == _METADATA else stored
+        entries.append({"name": shown, "stored": stored})
+    upload = new_id()
+    with staged_folder(folder("uploads") / upload) as stage:
+        for entry, (_, content) in zip(entries, files, strict=True):
+            write_bytes(stage / entry["stored"], bytes(content))
+        write_json(stage / "upload.json", entries)
+    return upload
+
+
+def upload_files(upload: str) -> list[tuple[str, Path]]:
+    """(name to show, path) of every file of an upload, parents.json included."""
+    path = folder("uploads") / check_id(upload, "upload")
+    entries: list[dict[str, Any]] = read_json(path / "upload.json", "this upload")
+    return [(entry["name"], path / entry["stored"]) for entry in entries]
+
+
+def remove_upload(upload: str) -> None:
+    """Delete an upload once its content has been imported."""
+    shutil.rmtree(folder("uploads") / check_id(upload, "upload"), ignore_errors=True)
