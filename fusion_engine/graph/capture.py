@@ -1,0 +1,239 @@
+"""Any nn.Module as one static graph of aten operators, with its tensors as inputs of the graph.
+
+torch.export captures the model in eval mode, in its training representation, so that dropout and batch norm
+stay switchable. The graph is then cleaned: in-place operators become functional ones, guards and unused nodes go.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as pytree
+
+from fusion_engine.core.errors import UnsupportedModelError
+
+from .nodes import module_path, operator
+
+__all__ = ["Capture", "capture"]
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A model's graph. Every tensor of the model is a placeholder node.
+
+    tensors: placeholder name -> state-dict name. constants: placeholder name -> tensor (not in the state dict).
+    inputs, outputs: names of the nodes of the model's own inputs and outputs. `aliases` maps every state name to
+    all names of the same tensor. `dynamic`: the batch size is free; otherwise it is `batch`. `decomposed`: the
+    graph had to be made functional by decomposition and has no training mode. attention_dropout: fused attention
+    node -> its dropout probability in training.
+    """
+
+    graph: fx.Graph
+    tensors: dict[str, str]
+    constants: dict[str, torch.Tensor]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]]
+    dynamic: bool
+    batch: int
+    decomposed: bool
+    attention_dropout: dict[str, float]
+
+    def node(self, name: str) -> fx.Node:
+        """The node called `name`; UnsupportedModelError if there is none."""
+        found: fx.Node | None = next((n for n in self.graph.nodes if n.name == name), None)
+        if found is not None:
+            return found
+        raise UnsupportedModelError(f"the traced graph has no node {name!r}")
+
+
+def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
+    """Capture `model` for inputs like `example_inputs` (first dimension: batch, which stays free where it can).
+
+    Raises UnsupportedModelError if the model is no static graph (data-dependent control flow).
+    """
+    exported = _export(model, tuple(example_inputs))
+    decomposed = not _make_functional(exported.graph)
+    if decomposed:
+        exported = exported.run_decompositions({})
+    return _clean(exported, model, decomposed)
+
+
+# ---- export
+
+
+@contextmanager
+def _exportable(model: nn.Module) -> Iterator[None]:
+    """Eval mode, and no fused transformer kernels (they hide the operators inside); everything restored after."""
+    modes = {module: module.training for module in model.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
+    model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for module, training in modes.items():
+            module.training = training
+
+
+def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    error: Exception | None = None
+    with _exportable(model):
+        for batch in _batches(inputs):
+            for dynamic in (True, False) if batch is inputs else (True,):
+                shapes = pytree.tree_map(
+                    lambda t: {0: torch.export.Dim.AUTO} if isinstance(t, torch.Tensor) and t.dim() else None, batch
+                )
+                try:
+                    exported = torch.export.export(
+                        model, batch, dynamic_shapes=shapes if dynamic else None, strict=False
+                    )
+                except Exception as caught:  # export raises many unrelated classes
+                    error = caught
+                    continue
+                if batch is inputs or _is_dynamic(exported):
+                    return exported
+    reason = str(error).strip().splitlines()[0][:120] if error and str(error).strip() else "no reason given"
+    raise UnsupportedModelError(
+        f"{type(model).__name__} cannot be captured as one static graph ({type(error).__name__}: {reason}); replace "
+        "data-dependent control flow by torch.where or torch.cond, and check the shape of the example input"
+    ) from error
+
+
+def _batches(inputs: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """The inputs with two samples first (cheap; export would specialise a batch of one), then as given."""
+    tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, torch.Tensor)]
+    sizes = {t.shape[0] if t.dim() else None for t in tensors}
+    if len(sizes) == 1 and not sizes & {None, 0, 2}:
+        yield pytree.tree_map(lambda t: torch.cat([t[:1], t[-1:]]) if isinstance(t, torch.Tensor) else t, inputs)
+    yield inputs
+
+
+def _input_nodes(exported: torch.export.ExportedProgram) -> list[fx.Node]:
+    names = {spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT}
+    return [n for n in exported.graph.nodes if n.op == "placeholder" and n.name in names]
+
+
+def _is_dynamic(exported: torch.export.ExportedProgram) -> bool:
+    values = [n.meta.get("val") for n in _input_nodes(exported)]
+    tensors = [v for v in values if isinstance(v, torch.Tensor) and v.dim()]
+    return bool(tensors) and all(isinstance(t.shape[0], torch.SymInt) for t in tensors)
+
+
+# ---- cleaning
+
+
+def _make_functional(graph: fx.Graph) -> bool:
+    """Replace in-place operators by functional ones; False if one writes through a view or to a model tensor."""
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        if not operator(node).endswith("_") or node.target._schema.arguments[0].alias_info is None:
+            continue
+        written = node.args[0]
+        functional = getattr(getattr(aten, operator(node)[:-1], None), node.target._overloadname, None)
+        seen_by_view = any(order[u] < order[node] and _may_alias(u) for u in written.users)
+        is_tensor_of_model = written.op == "placeholder" and written.name.startswith(("p_", "b_", "c_"))
+        if functional is None or is_tensor_of_model or _may_alias(written) or seen_by_view:
+            return False
+        later = [u for u in written.users if order[u] > order[node]]
+        for user in later:
+            user.replace_input_with(written, node)
+        node.target = functional
+    return True
+
+
+def _may_alias(node: fx.Node) -> bool:
+    return node.op == "call_function" and (
+        operator(node) in {"reshape", "flatten", "contiguous", "to"}
+        or (isinstance(node.target, torch._ops.OpOverload) and node.target.is_view)
+    )
+
+
+def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed: bool) -> Capture:
+    """Copy the live part of the graph and sort its placeholders into inputs, state tensors and constants."""
+    signature = exported.graph_signature
+    result_names = [
+        s.arg.name for s in signature.output_specs if s.kind == OutputKind.USER_OUTPUT and hasattr(s.arg, "name")
+    ]
+    by_name = {node.name: node for node in exported.graph.nodes}
+    results = [by_name[name] for name in result_names]
+    live, stack = set(_input_nodes(exported)), list(results)
+    while stack:
+        node = stack.pop()
+        if node not in live:
+            live.add(node)
+            stack.extend(node.all_input_nodes)
+    live.update(results)
+
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in exported.graph.nodes:
+        if node in live:
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+    graph.output(tuple(copies[r] for r in results))
+
+    tensors: dict[str, str] = {}
+    constants: dict[str, torch.Tensor] = {}
+    persistent = set(model.state_dict(keep_vars=True))
+    for spec in signature.input_specs:
+        node = copies.get(by_name[spec.arg.name]) if hasattr(spec.arg, "name") and spec.arg.name in by_name else None
+        if node is None or spec.kind == InputKind.USER_INPUT:
+            continue
+        if spec.target in persistent:
+            tensors[node.name] = str(spec.target)
+        else:
+            value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
+            constants[node.name] = value.detach()
+    inputs = [copies[n] for n in _input_nodes(exported)]
+    values = [n.meta["val"] for n in inputs if isinstance(n.meta.get("val"), torch.Tensor)]
+    return Capture(
+        graph=graph,
+        tensors=tensors,
+        constants=constants,
+        inputs=tuple(n.name for n in inputs),
+        outputs=tuple(copies[r].name for r in results),
+        aliases=_aliases(model),
+        dynamic=_is_dynamic(exported),
+        batch=next((int(v.shape[0]) for v in values if v.dim() and isinstance(v.shape[0], int)), 0),
+        decomposed=decomposed,
+        attention_dropout=_attention_dropout(graph, model),
+    )
+
+
+def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    names = defaultdict(list)
+    persistent = set(model.state_dict(keep_vars=True))
+    tensors = itertools.chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    for name, tensor in tensors:
+        if name in persistent:
+            names[id(tensor)].append(name)
+    return {name: tuple(group) for group in names.values() for name in group}
+
+
+def _attention_dropout(graph: fx.Graph, model: nn.Module) -> dict[str, float]:
+    """Fused attention is captured with dropout 0; the owning module knows the training value."""
+    found = {}
+    modules = dict(model.named_modules())
+    for node in graph.nodes:
+        module = modules.get(module_path(node))
+        if operator(node) != "scaled_dot_product_attention" or module is None:
+            continue
+        for attribute in ("dropout", "dropout_p", "attn_drop", "attn_dropout"):
+            value = getattr(module, attribute, None)
+            value = value.p if isinstance(value, nn.Dropout) else value
+            if isinstance(value, float) and value > 0:
+                found[node.name] = value
+    return found

@@ -1,0 +1,70 @@
+"""Trace a model: its graph, spaces of coupled neurons, linear layers and levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from fusion_engine.core.types import Layer, Level, Space
+
+from .capture import Capture, capture
+from .layers import channel_offset, find_layers
+from .nodes import arguments
+
+__all__ = ["Trace", "trace"]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the engine knows about an architecture. Independent of the values of the weights.
+
+    spaces: name -> Space, in dependency order. layers: name -> Layer, in topological order. levels: consecutive
+    stretches of the graph. inputs: node names of the model's inputs. output: node name of the model's output
+    ('output' stands for all outputs of a model with several). frozen: (tensor, reason) of dimensions whose
+    entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights).
+    """
+
+    spaces: dict[str, Space]
+    layers: dict[str, Layer]
+    levels: list[Level]
+    inputs: list[str]
+    output: str
+    frozen: list[tuple[str, str]]
+    warnings: list[str]
+    aliases: dict[str, tuple[str, ...]]
+    capture: Capture
+
+    def channel_dim(self, node: str) -> int:
+        """Dimension (negative index) along which the channels of a layer's output node lie."""
+        graph_node = self.capture.node(node)
+        for layer in self.layers.values():
+            if layer.output == node:
+                weighted = graph_node
+                if layer.norm is not None:
+                    weighted = arguments(self.capture.node(layer.norm.node))["input"]
+                return channel_offset(weighted)
+        raise KeyError(f"{node!r} is not the output of a layer")
+
+
+def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
+    """Trace `model` on inputs like `example_inputs` (a tuple of tensors, batch first; values do not matter).
+
+    The model is not run and not changed. Raises UnsupportedModelError for data-dependent control flow and for
+    operators without a label rule.
+    """
+    graph = capture(model, example_inputs)
+    layers = find_layers(graph)
+    return Trace(
+        spaces={},
+        layers=layers,
+        levels=[],
+        inputs=list(graph.inputs),
+        output=graph.outputs[0] if len(graph.outputs) == 1 else "output",
+        frozen=[],
+        warnings=[],
+        aliases=graph.aliases,
+        capture=graph,
+    )
