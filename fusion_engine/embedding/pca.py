@@ -1,0 +1,48 @@
+"""Principal coordinates of neurons, exact from their Gram matrix: no activation is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+__all__ = ["PrincipalCoordinates", "principal_coordinates"]
+
+
+@dataclass(frozen=True)
+class PrincipalCoordinates:
+    """coordinates: (N, c) float64, columns by falling variance. variance: (c,) share of the total variance."""
+
+    coordinates: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def principal_coordinates(gram: NDArray[np.float64], components: int = 64) -> PrincipalCoordinates:
+    """Principal coordinates of N points from their (N, N) Gram matrix.
+
+    The doubly centred Gram B = J G J, J = I - 11^T/N, has the points' principal components as its eigenvectors
+    times the roots of its eigenvalues (Gower 1966, classical scaling): the same as PCA of the points about
+    their mean. At most `components` columns, and only those with variance above rounding; signs are fixed so
+    that the largest entry of each column is positive. Raises ValueError if the Gram has non-finite entries.
+    """
+    total = len(gram)
+    if not np.isfinite(gram).all():
+        raise ValueError("the Gram matrix has non-finite entries")
+    wanted = min(components, total - 1)
+    if wanted < 1:
+        return PrincipalCoordinates(np.zeros((total, 0)), np.zeros(0))
+    means = gram.mean(0)
+    centred = gram - means[:, None] - means[None, :] + means.mean()
+    values, vectors = eigh((centred + centred.T) / 2, subset_by_index=[total - wanted, total - 1])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    rounding = total * np.finfo(np.float64).eps * max(float(np.abs(np.diag(gram)).max(initial=0.0)), 1e-300)
+    keep = values > rounding
+    values, vectors = values[keep], vectors[:, keep]
+    if not len(values):
+        return PrincipalCoordinates(np.zeros((total, 0)), np.zeros(0))
+    largest = np.abs(vectors).argmax(0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(len(values))])
+    spread = max(float(np.trace(centred)), float(values.sum()))
+    return PrincipalCoordinates(vectors * np.sqrt(values), values / spread)

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store for each test."""
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion_engine import store
+from fusion_engine.core.errors import StoreError
+from fusion_engine.core.types import Progress
+
+
+def test_a_run_from_start_to_end() -> None:
+    run = store.create_run("fuse", {"seed": 3}, "token")
+    assert store.read_job(run)["arguments"] == {"seed": 3}
+    assert store.read_status(run) == {"state": "queued", "error": None, "started": None, "ended": None}
+    store.write_status(run, "running")
+    started = store.read_status(run)["started"]
+    store.write_status(run, "failed", "no reason")
+    status = store.read_status(run)
+    assert (status["state"], status["error"], status["started"]) == ("failed", "no reason", started)
+    assert status["ended"] >= started
+
+
+def test_ids_sort_by_time() -> None:
+    first = store.new_id()
+    time.sleep(0.003)
+    assert first < store.new_id()
+
+
+@pytest.mark.parametrize("bad", ["", "..", "../../etc/passwd", "20260101-000000-000-0000000G", None, 7, "a\n"])
+def test_other_ids_never_touch_the_disk(bad: object) -> None:
+    with pytest.raises(StoreError, match="not the id"):
+        store.run_folder(bad)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="not the id"):
+        store.check_digest(bad, "parent set")
+    with pytest.raises(StoreError, match="not the id"):
+        store.restore_run(bad)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="not the id"):
+        store.upload_files(bad)  # type: ignore[arg-type]
+
+
+def test_an_id_with_a_newline_is_refused() -> None:
+    with pytest.raises(StoreError):
+        store.check_id(store.new_id() + "\n")
+
+
+def test_result_names_are_a_closed_list() -> None:
+    run = store.create_run("fuse", {})
+    with pytest.raises(StoreError, match="no result"):
+        store.result_path(run, "../job.json")
+    with pytest.raises(StoreError, match=r"no report\.json"):
+        store.read_report(run)
+
+
+def test_events_after_a_number_and_half_written_lines() -> None:
+    run = store.create_run("fuse", {})
+    assert store.read_events(run) == []
+    for i in range(3):
+        store.append_event(run, Progress("solve", i / 3, f"layer {i}", {"layer": i}))
+    with (store.run_folder(run) / "events.jsonl").open("a") as file:
+        file.write('{"t": 1, "sta')
+    assert [e["detail"]["layer"] for e in store.read_events(run)] == [0, 1, 2]
+    assert [e["message"] for e in store.read_events(run, after=2)] == ["layer 2"]
+
+
+def test_concurrent_events_stay_whole() -> None:
+    run = store.create_run("fuse", {})
+
+    def write(stage: str) -> None:
+        for _ in range(50):
+            store.append_event(run, Progress(stage, 0.5, "x" * 300))
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    events = store.read_events(run)
+    assert len(events) == 200
+    assert {e["message"] for e in events} == {"x" * 300}
+
+
+def test_lists_newest_first_and_by_kind(home: Path) -> None:
+    a = store.create_run("fuse", {})
+    time.sleep(0.002)
+    b = store.create_run("explore", {})
+    (home / "runs" / "stray").mkdir()
+    assert [r["id"] for r in store.list_runs()] == [b, a]
+    assert [r["id"] for r in store.list_runs("fuse")] == [a]
+    assert store.list_runs()[0]["state"] == "queued"
+
+
+def test_delete_and_undo() -> None:
+    run = store.create_run("fuse", {})
+    with pytest.raises(StoreError, match="still at work"):
+        store.delete_run(run)
+    store.write_status(run, "done")
+    store.delete_run(run)
+    assert store.list_runs() == []
+    with pytest.raises(StoreError, match="deleted"):
+        store.read_status(run)
+    store.restore_run(run)
+    assert store.read_status(run)["state"] == "done"
+    with pytest.raises(StoreError, match="trash"):
+        store.restore_run(run)
+
+
+def test_groupings_round_trip_and_one_space_only() -> None:
+    run = store.create_run("fuse", {})
+    arrays = {}
+    for p in range(11):  # more than ten parents' keys: order must be numeric, not alphabetic
+        arrays[f"fc.1|merge|{p}"] = np.full((2, 2), float(p))
+        arrays[f"fc.1|unmerge|{p}"] = np.full((2, 2), -float(p))
+        arrays[f"fc.1|labels|{p}"] = np.array([p, 0])
+        arrays[f"soft|merge|{p}"] = arrays[f"soft|unmerge|{p}"] = np.eye(3)
+    np.savez(store.run_folder(run) / "groupings.npz", **arrays)
+    found = store.read_groupings(run)
+    assert list(found) == ["fc.1", "soft"]
+    assert [m[0, 0] for m in found["fc.1"].merge] == list(range(11))
+    assert [m[0, 0] for m in found["fc.1"].unmerge] == [-p for p in range(11)]
+    assert found["soft"].labels is None
+    only = store.read_groupings(run, "fc.1")
+    assert list(only) == ["fc.1"]
+    assert [int(label[0]) for label in only["fc.1"].labels or []] == list(range(11))
+
+
+def test_pickled_arrays_are_refused() -> None:
+    run = store.create_run("fuse", {})
+    np.savez(store.run_folder(run) / "groupings.npz", **{"a|merge|0": np.array([{}], dtype=object)})
+    with pytest.raises(StoreError, match="damaged"):
+        store.read_groupings(run)
+
+
+def test_unknown_state_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="unknown state"):
+        store.write_status(store.create_run("fuse", {}), "finished")
