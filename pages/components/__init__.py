@@ -1,0 +1,1 @@
+"""What the pages share: charts, forms, the state in the URL, progress of jobs."""

@@ -1,0 +1,95 @@
+"""Following a job: a live panel while it runs, one clear line when it failed. Polls in a fragment, never blocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine.core.errors import FusionError
+from fusion_engine.jobs import client
+
+from .text import plain, seconds
+
+__all__ = ["follow", "submit", "wait_for_service"]
+
+_EVERY = 0.4
+
+
+def follow(run: str, title: str, retry: Callable[[], None] | None = None, cancel: bool = True) -> bool:
+    """Whether the job is done. If not, draw its live progress, or why it ended, and return False.
+
+    `retry` is offered as a button when the job failed or was cancelled.
+    """
+    status = client.status(run)
+    state = status["state"]
+    if state == "done":
+        return True
+    if state not in client.FINISHED:
+        _live(run, title, cancel)
+        return False
+    if state == "failed":
+        st.error(plain(status["error"] or "the job failed"), icon=":material/error:")
+    else:
+        st.info("Cancelled. Nothing was kept of it.", icon=":material/cancel:")
+    if retry is not None:
+        st.button("Try again", on_click=retry, key=f"retry-{run}", icon=":material/refresh:")
+    return False
+
+
+@st.fragment(run_every=_EVERY)
+def _live(run: str, title: str, cancel: bool) -> None:
+    status = client.status(run)
+    if status["state"] in client.FINISHED:
+        st.rerun()
+    with st.container(border=True, key=f"progress-{run}"):
+        head, button = st.columns([6, 1], vertical_alignment="center")
+        since = status["started"]
+        spent = f" · {seconds(max(0.0, time.time() - since))}" if since else ""
+        head.markdown(f"**{plain(title)}**{spent}")
+        if cancel:
+            button.button(
+                "Cancel", key=f"cancel-{run}", on_click=client.cancel, args=(run,), width="stretch", type="tertiary"
+            )
+        st.progress(min(1.0, max(0.0, float(status["fraction"]))))
+        if status["state"] == "queued":
+            st.caption("Waiting for a free worker.")
+        else:
+            st.caption(_stages(client.events(run)) or "Starting.")
+
+
+def _stages(events: list[dict[str, Any]]) -> str:
+    """The stages so far, the last with its message: 'verify ✓ · importance ✓ · **solve** layer 2 of 3'."""
+    names = list(dict.fromkeys(e["stage"] for e in events if e["stage"]))
+    if not names:
+        return ""
+    latest = events[-1]
+    done = [f"{plain(name)} ✓" for name in names if name != latest["stage"]]
+    return " · ".join([*done, f"**{plain(latest['stage'])}** {plain(latest['message'] or '')}".strip()])
+
+
+def submit(kind: str, arguments: dict[str, Any]) -> str | None:
+    """Hand a job over; its run id, or None after showing in one line why that did not work."""
+    try:
+        return client.submit(kind, arguments)
+    except FusionError as error:
+        st.error(plain(error), icon=":material/error:")
+        return None
+
+
+def wait_for_service() -> None:
+    """Stop the page with a note until the job service has started once; pages that need the catalogue call this."""
+    if client.catalogue() is None:
+        _starting()
+        st.stop()
+
+
+@st.fragment(run_every=0.5)
+def _starting() -> None:
+    if client.catalogue() is not None:
+        st.rerun()
+    with st.container(border=True):
+        st.markdown("**Starting the job service**")
+        st.caption("It loads the numerical libraries once; this takes a few seconds.")

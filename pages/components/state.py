@@ -1,0 +1,71 @@
+"""What is being looked at lives in the URL, so that a reload, a bookmark or a second browser shows the same.
+
+Moving between pages drops a URL's parameters; the session remembers them and puts them back.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+__all__ = ["clear", "forget", "get", "number", "put", "restore"]
+
+EVERYWHERE = ("parents", "data", "test", "run", "seed")
+BY_PAGE = {
+    "start": ("demo",),
+    "parents": ("import", "load"),
+    "explore": ("source", "importance", "grouping", "explore", "space", "neuron", "group", "view"),
+    "fuse": ("recipe", "samples", "job"),
+    "compare": ("runs",),
+}
+
+
+def restore(page: str) -> None:
+    """Make URL and session agree on the parameters of `page`; the URL wins."""
+    known = EVERYWHERE + BY_PAGE.get(page, ())
+    memory = _memory()
+    for key in known:
+        if key in st.query_params:
+            memory[key] = st.query_params[key]
+        elif key in memory:
+            st.query_params[key] = memory[key]
+
+
+def get(key: str, default: str = "") -> str:
+    """A parameter's value."""
+    return str(st.query_params.get(key, default))
+
+
+def number(key: str, default: int) -> int:
+    """A parameter that is a natural number; `default` where it is missing or something else."""
+    value = get(key)
+    return int(value) if value.isdecimal() and len(value) < 10 else default
+
+
+def put(**values: str | int | None) -> None:
+    """Set parameters; None removes one."""
+    for key, value in values.items():
+        if value is None:
+            forget(key)
+        else:
+            _memory()[key] = str(value)
+            if st.query_params.get(key) != str(value):
+                st.query_params[key] = str(value)
+
+
+def forget(*keys: str) -> None:
+    """Remove parameters from the URL and from the session's memory."""
+    for key in keys:
+        _memory().pop(key, None)
+        if key in st.query_params:
+            del st.query_params[key]
+
+
+def clear() -> None:
+    """Forget everything: the way out of an address that refers to what is no longer there."""
+    _memory().clear()
+    st.query_params.clear()
+
+
+def _memory() -> dict[str, str]:
+    memory: dict[str, str] = st.session_state.setdefault("url", {})
+    return memory
