@@ -7,11 +7,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.errors import StoreError
+from fusion_engine.core.files import atomic_path
 
 __all__ = [
     "append_line",
@@ -55,19 +56,9 @@ def append_line(path: Path, line: str) -> None:
 
 def publish(contents: Mapping[Path, bytes]) -> None:
     """Write several files: all contents reach the disk first, then each takes its name; on an error none."""
-    temporary: dict[Path, Path] = {}
-    try:
+    with ExitStack() as stack:
         for path, content in contents.items():
-            temporary[path] = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            with temporary[path].open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, source in temporary.items():
-            os.replace(source, path)
-    finally:
-        for source in temporary.values():
-            source.unlink(missing_ok=True)
+            stack.enter_context(atomic_path(path)).write_bytes(content)
 
 
 @contextmanager

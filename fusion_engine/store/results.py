@@ -1,21 +1,32 @@
-"""Reading the results of finished runs. Arrays come as NumPy; pickled objects are refused."""
+"""Writing and reading the results of runs. Arrays are NumPy; pickled objects are refused."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_engine.core.errors import StoreError
+from fusion_engine.core.types import Grouping
 
-from .files import read_json
+from .files import publish, read_json
 from .runs import result_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
-__all__ = ["StoredGrouping", "read_arrays", "read_explore", "read_groupings", "read_report", "read_result"]
+__all__ = [
+    "StoredGrouping",
+    "read_arrays",
+    "read_explore",
+    "read_groupings",
+    "read_report",
+    "read_result",
+    "write_result",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,35 @@ class StoredGrouping:
     unmerge: list[np.ndarray]
     labels: list[np.ndarray] | None
     importance: list[np.ndarray] | None
+
+
+def write_result(
+    folder: Path,
+    recipe_yaml: str,
+    report: Mapping[str, Any],
+    groupings: Mapping[str, Grouping],
+    importance: Mapping[str, Sequence[np.ndarray]],
+) -> None:
+    """Write recipe.yaml, report.json and groupings.npz of a fusion into `folder`, together.
+
+    importance: space -> one (n_p,) array a parent; spaces without a grouping (the classes) are not kept.
+    """
+    import numpy as np
+
+    arrays: dict[str, Any] = {}
+    for space, grouping in groupings.items():
+        parts = {"merge": grouping.merge, "unmerge": grouping.unmerge, "labels": grouping.labels}
+        for part, values in (parts | {"importance": importance.get(space)}).items():
+            arrays |= {f"{space}|{part}|{p}": value for p, value in enumerate(values or ())}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    publish(
+        {
+            folder / "recipe.yaml": recipe_yaml.encode(),
+            folder / "groupings.npz": buffer.getvalue(),
+            folder / "report.json": json.dumps(report, indent=1, allow_nan=False).encode(),
+        }
+    )
 
 
 def read_report(run: str) -> dict[str, Any]:

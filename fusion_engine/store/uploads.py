@@ -16,8 +16,7 @@ __all__ = ["MAX_FILES", "MAX_UPLOAD_BYTES", "remove_upload", "save_upload", "upl
 
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".gz", ".zip", ".idx", ".json", ".ubyte"}
-_METADATA = "parents.json"
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".zip"}
 
 
 def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
@@ -37,18 +36,26 @@ def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
     entries = []
     for number, (name, _) in enumerate(files):
         shown = PurePosixPath(name.replace("\\", "/")).name[:120]
-        suffix = PurePosixPath(shown).suffix.lower()
-        if suffix not in _SUFFIXES and not shown.endswith("-ubyte"):
-            raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .npz, .gz or .zip")
-        stored = f"file-{number}{suffix if suffix in _SUFFIXES else '.ubyte'}"
-        stored = _METADATA if shown == _METADATA else stored
-        entries.append({"name": shown, "stored": stored})
+        entries.append({"name": shown, "stored": _stored_name(shown, number)})
     upload = new_id()
     with staged_folder(folder("uploads") / upload) as stage:
         for entry, (_, content) in zip(entries, files, strict=True):
             write_bytes(stage / entry["stored"], bytes(content))
         write_json(stage / "upload.json", entries)
     return upload
+
+
+def _stored_name(shown: str, number: int) -> str:
+    """One of a few fixed names, chosen by the kind of file; readers tell formats by them."""
+    suffix = PurePosixPath(shown).suffix.lower()
+    if shown == "parents.json":
+        return shown
+    if "ubyte" in shown or "idx" in shown:
+        kind = "labels-idx1" if "label" in shown else "images-idx3"
+        return f"{kind}-ubyte{'.gz' if suffix == '.gz' else ''}"
+    if suffix not in _SUFFIXES:
+        raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .npz, .zip or IDX files")
+    return f"file-{number}{suffix}"
 
 
 def upload_files(upload: str) -> list[tuple[str, Path]]:

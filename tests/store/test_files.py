@@ -11,8 +11,8 @@ from fusion_engine.store import files
 
 def test_publish_writes_all_or_nothing(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "a", b"old")
-    with pytest.raises(FileNotFoundError):
-        files.publish({tmp_path / "a": b"new", tmp_path / "missing" / "b": b"new"})
+    with pytest.raises(TypeError):
+        files.publish({tmp_path / "a": b"new", tmp_path / "b": "not bytes"})  # type: ignore[dict-item]
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 

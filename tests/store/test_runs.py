@@ -9,7 +9,8 @@ import pytest
 
 from fusion_engine import store
 from fusion_engine.core.errors import StoreError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.types import Grouping, Progress
+from fusion_engine.store.results import write_result
 
 
 def test_a_run_from_start_to_end() -> None:
@@ -108,23 +109,30 @@ def test_delete_and_undo() -> None:
         store.restore_run(run)
 
 
-def test_groupings_round_trip_and_one_space_only() -> None:
+def test_results_round_trip_and_one_space_only() -> None:
     run = store.create_run("fuse", {})
-    arrays = {}
-    for p in range(11):  # more than ten parents' keys: order must be numeric, not alphabetic
-        arrays[f"fc.1|merge|{p}"] = np.full((2, 2), float(p))
-        arrays[f"fc.1|unmerge|{p}"] = np.full((2, 2), -float(p))
-        arrays[f"fc.1|labels|{p}"] = np.array([p, 0])
-        arrays[f"soft|merge|{p}"] = arrays[f"soft|unmerge|{p}"] = np.eye(3)
-    np.savez(store.run_folder(run) / "groupings.npz", **arrays)
+    parents = range(11)  # more than ten: the order of keys must be numeric, not alphabetic
+    hard = Grouping(
+        "fc.1",
+        "kmeans",
+        tuple(np.full((2, 2), float(p)) for p in parents),
+        tuple(np.full((2, 2), -float(p)) for p in parents),
+        tuple(np.array([p, 0]) for p in parents),
+    )
+    soft = Grouping("soft", "cca", (np.eye(3),), (2 * np.eye(3),))
+    importance = {"fc.1": [np.array([p, 1.0]) for p in parents], "output": [np.ones(10)]}
+    write_result(store.run_folder(run), "name: x\n", {"seed": 1}, {"fc.1": hard, "soft": soft}, importance)
+    assert store.read_report(run) == {"seed": 1}
+    assert store.result_path(run, "recipe.yaml").read_text() == "name: x\n"
     found = store.read_groupings(run)
-    assert list(found) == ["fc.1", "soft"]
-    assert [m[0, 0] for m in found["fc.1"].merge] == list(range(11))
-    assert [m[0, 0] for m in found["fc.1"].unmerge] == [-p for p in range(11)]
-    assert found["soft"].labels is None
+    assert sorted(found) == ["fc.1", "soft"]
+    assert [m[0, 0] for m in found["fc.1"].merge] == list(parents)
+    assert [m[0, 0] for m in found["fc.1"].unmerge] == [-p for p in parents]
+    assert [int(s[0]) for s in found["fc.1"].importance or []] == list(parents)
+    assert (found["soft"].labels, found["soft"].importance) == (None, None)
     only = store.read_groupings(run, "fc.1")
     assert list(only) == ["fc.1"]
-    assert [int(label[0]) for label in only["fc.1"].labels or []] == list(range(11))
+    assert [int(label[0]) for label in only["fc.1"].labels or []] == list(parents)
 
 
 def test_pickled_arrays_are_refused() -> None:

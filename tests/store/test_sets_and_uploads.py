@@ -39,11 +39,12 @@ def test_data_sets() -> None:
 
 def test_names_of_uploads_are_never_paths(home: Path) -> None:
     upload = store.save_upload(
-        [("../../evil.pt", b"1"), ("C:\\x\\b.SAFETENSORS", b"2"), ("parents.json", b"{}"), ("t10k-ubyte", b"3")]
+        [("../../evil.pt", b"1"), ("C:\\x\\b.SAFETENSORS", b"2"), ("parents.json", b"{}"), ("labels-ubyte.gz", b"3")]
     )
     files = store.upload_files(upload)
-    assert [name for name, _ in files] == ["evil.pt", "b.SAFETENSORS", "parents.json", "t10k-ubyte"]
-    assert [path.name for _, path in files] == ["file-0.pt", "file-1.safetensors", "parents.json", "file-3.ubyte"]
+    assert [name for name, _ in files] == ["evil.pt", "b.SAFETENSORS", "parents.json", "labels-ubyte.gz"]
+    stored = [path.name for _, path in files]
+    assert stored == ["file-0.pt", "file-1.safetensors", "parents.json", "labels-idx1-ubyte.gz"]
     assert all(path.parent == home / "uploads" / upload for _, path in files)
     assert [path.read_bytes() for _, path in files] == [b"1", b"2", b"{}", b"3"]
     store.remove_upload(upload)

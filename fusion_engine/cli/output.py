@@ -1,0 +1,62 @@
+"""What commands write to the terminal, and whether they may write where they were told to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fusion_engine.core.errors import FusionError
+from fusion_engine.core.types import Progress
+
+__all__ = ["ProgressLine", "check_writable", "table"]
+
+
+def check_writable(*paths: Path | None) -> None:
+    """FusionError unless every given path can be written: asked before an hour of work, not after it."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise FusionError(f"{path}: this is a folder; give the name of a file")
+        if not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+            raise FusionError(f"{path}: its folder does not exist or cannot be written to; make it first")
+    given = [path.absolute() for path in paths if path is not None]
+    if len(set(given)) < len(given):
+        raise FusionError(f"{given[0].name}: two outputs have the same name")
+
+
+class ProgressLine:
+    """One line on stderr, rewritten at each event; silent where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._width = 0
+
+    def __call__(self, event: Progress) -> None:
+        if self._shown:
+            text = f"{event.fraction:4.0%} {event.stage} {event.message}"[:100]
+            sys.stderr.write("\r" + text.ljust(self._width))
+            sys.stderr.flush()
+            self._width = len(text)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Text table: left-aligned words, right-aligned numbers."""
+    texts = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+    columns = list(zip(header, *texts, strict=True)) if texts else [(h,) for h in header]
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
+    lines = []
+    for cells in [list(header), ["-" * w for w in widths], *texts]:
+        padded = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(cells, widths, numeric, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""What the pages show of a space: per-neuron and per-group tables, computed from moments alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion_engine.core.types import Grouping
+from fusion_engine.embedding import principal_coordinates
+from fusion_engine.stats import SpaceStats
+
+__all__ = ["SpaceTables", "merge_error", "space_tables"]
+
+_NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class SpaceTables:
+    """arrays: the space's part of explore.npz. features: its entry of features.npz. info: of explore.json."""
+
+    arrays: dict[str, NDArray]
+    features: NDArray[np.float32]
+    info: dict[str, Any]
+
+
+def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
+    """All tables of one space; see docs/architecture.md for names and shapes."""
+    groups = _groups(grouping)
+    parent = np.repeat(np.arange(stats.parents), stats.sizes)
+    members = np.zeros((grouping.size, stats.parents), np.int64)
+    grouped = groups >= 0
+    np.add.at(members, (groups[grouped], parent[grouped]), 1)
+    variance = np.diag(stats.covariance).clip(0)
+    error = merge_error(stats.covariance, grouping)
+    principal = principal_coordinates(stats.gram / max(stats.count, 1))
+    pca = np.zeros((len(parent), 3), np.float32)
+    shown = min(3, principal.coordinates.shape[1])
+    pca[:, :shown] = principal.coordinates[:, :shown]
+    neighbours, correlation = _neighbours(stats.correlation())
+    arrays = {
+        "parent": parent.astype(np.int64),
+        "neuron": np.concatenate([np.arange(n, dtype=np.int64) for n in stats.sizes]),
+        "importance": stats.weights,
+        "group": groups,
+        "pca": pca,
+        "mean": stats.means,
+        "std": np.sqrt(variance),
+        "neighbours": neighbours,
+        "correlation": correlation,
+        "group_members": members,
+        "group_importance": _sums(groups, stats.weights, grouping.size),
+        "group_error": _share(
+            _sums(groups, error, grouping.size), _sums(groups, variance, grouping.size)
+        ),
+    }
+    info = {
+        "size": grouping.size,
+        "sizes": list(stats.sizes),
+        "hard": grouping.labels is not None,
+        "variance": [float(v) for v in principal.variance[:3]],
+        "error": float(_share(error.sum(), variance.sum())),
+    }
+    return SpaceTables(arrays, principal.coordinates.astype(np.float32), info)
+
+
+def merge_error(covariance: NDArray[np.float64], grouping: Grouping) -> NDArray[np.float64]:
+    """(N,) variance each parent neuron loses when merged and unmerged: diag(R C R^T) with R = I - U M, >= 0."""
+    merge, unmerge = np.concatenate(grouping.merge, 1), np.concatenate(grouping.unmerge, 0)
+    merged = merge @ covariance
+    fused = merged @ merge.T
+    cross = np.einsum("jg,gj->j", unmerge, merged)
+    error = np.diag(covariance) - 2 * cross + np.einsum("jg,jg->j", unmerge @ fused, unmerge)
+    return np.asarray(error.clip(0), np.float64)
+
+
+def _groups(grouping: Grouping) -> NDArray[np.int64]:
+    """(N,) group of each neuron; in a soft grouping the one it weighs most in, -1 if in none."""
+    if grouping.labels is not None:
+        return np.concatenate(grouping.labels).astype(np.int64)
+    weights = np.abs(np.concatenate(grouping.merge, 1))
+    return np.where(weights.any(0), weights.argmax(0), -1).astype(np.int64)
+
+
+def _neighbours(correlation: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The most correlated other neurons of each, best first; -1 and 0 where there are too few."""
+    total = len(correlation)
+    index = np.full((total, _NEIGHBOURS), -1, np.int64)
+    value = np.zeros((total, _NEIGHBOURS), np.float32)
+    count = min(_NEIGHBOURS, total - 1)
+    if count > 0:
+        others = correlation.copy()
+        np.fill_diagonal(others, -np.inf)
+        best = np.argpartition(-others, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(others, best, 1).argsort(1)[:, ::-1]
+        index[:, :count] = np.take_along_axis(best, order, 1)
+        value[:, :count] = np.take_along_axis(others, index[:, :count], 1)
+    return index, value
+
+
+def _sums(groups: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    kept = groups >= 0
+    return np.bincount(groups[kept], weights=values[kept], minlength=size)
+
+
+def _share(part: Any, whole: Any) -> NDArray[np.float64]:
+    """part / whole, 0 where there is nothing to lose."""
+    whole = np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
