@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .program import Program
+from .rules import label_rule
 from .sites import read_site
 from .trace import Trace, trace
 
-__all__ = ["Program", "Trace", "read_site", "trace"]
+__all__ = ["Program", "Trace", "label_rule", "read_site", "trace"]

@@ -31,11 +31,11 @@ aten = torch.ops.aten
 class Capture:
     """A model's graph. Every tensor of the model is a placeholder node.
 
-    tensors: placeholder name -> state-dict name. constants: placeholder name -> tensor (not in the state dict).
-    inputs, outputs: names of the nodes of the model's own inputs and outputs. `aliases` maps every state name to
-    all names of the same tensor. `dynamic`: the batch size is free; otherwise it is `batch`. `decomposed`: the
-    graph had to be made functional by decomposition and has no training mode. attention_dropout: fused attention
-    node -> its dropout probability in training.
+    tensors: placeholder name -> state-dict name (of tied tensors the first). constants: placeholder name -> tensor
+    that is not in the state dict. inputs, outputs: names of the nodes of the model's own inputs and outputs.
+    aliases: state name -> all names of the same tensor. dynamic: whether the batch size is free; otherwise it is
+    `batch`. decomposed: the graph had to be made functional by decomposition and has no training mode.
+    attention_dropout: fused attention node -> its dropout probability in training.
     """
 
     graph: fx.Graph
@@ -183,6 +183,7 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
             copies[node] = graph.node_copy(node, lambda n: copies[n])
     graph.output(tuple(copies[r] for r in results))
 
+    aliases = _aliases(model)
     tensors: dict[str, str] = {}
     constants: dict[str, torch.Tensor] = {}
     persistent = set(model.state_dict(keep_vars=True))
@@ -191,7 +192,7 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         if node is None or spec.kind == InputKind.USER_INPUT:
             continue
         if spec.target in persistent:
-            tensors[node.name] = str(spec.target)
+            tensors[node.name] = aliases[str(spec.target)][0]
         else:
             value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
             constants[node.name] = value.detach()
@@ -203,7 +204,7 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         constants=constants,
         inputs=tuple(n.name for n in inputs),
         outputs=tuple(copies[r].name for r in results),
-        aliases=_aliases(model),
+        aliases=aliases,
         dynamic=_is_dynamic(exported),
         batch=next((int(v.shape[0]) for v in values if v.dim() and isinstance(v.shape[0], int)), 0),
         decomposed=decomposed,

@@ -14,9 +14,9 @@ _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)
 
 
 def operator(node: fx.Node) -> str:
-    """Name of the aten operator without namespace and overload ('conv2d'), '' if the node calls none."""
+    """Name of the operator without overload: 'conv2d', 'mylib::scan' outside aten, '' if the node calls none."""
     if isinstance(node.target, torch._ops.OpOverload):
-        return node.target._schema.name.split("::")[-1]
+        return node.target._schema.name.removeprefix("aten::")
     return ""
 
 

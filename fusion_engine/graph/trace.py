@@ -11,8 +11,10 @@ from torch import nn
 from fusion_engine.core.types import Layer, Level, Space
 
 from .capture import Capture, capture
+from .labeler import Labeler
 from .layers import channel_offset, find_layers
 from .nodes import arguments
+from .spaces import find_spaces
 
 __all__ = ["Trace", "trace"]
 
@@ -56,15 +58,16 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     operators without a label rule.
     """
     graph = capture(model, example_inputs)
-    layers = find_layers(graph)
+    labeler = Labeler(graph)
+    spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
     return Trace(
-        spaces={},
+        spaces=spaces,
         layers=layers,
         levels=[],
         inputs=list(graph.inputs),
         output=graph.outputs[0] if len(graph.outputs) == 1 else "output",
-        frozen=[],
-        warnings=[],
+        frozen=frozen,
+        warnings=labeler.warnings,
         aliases=graph.aliases,
         capture=graph,
     )

@@ -1,0 +1,15 @@
+"""Recurrent networks: the hidden units are pinned. They run, but their neurons cannot be grouped."""
+
+from __future__ import annotations
+
+from ..labels import Labels
+from .registry import Call, label_rule
+
+__all__: list[str] = []
+
+
+@label_rule("lstm", "gru", "rnn_tanh", "rnn_relu")
+def recurrent(call: Call) -> Labels | list[Labels | None]:
+    for labels in call.tensors():
+        call.algebra.freeze(labels, call.tag)
+    return call.results([])
