@@ -12,10 +12,10 @@ from .theme import FAINT, INK, MUTED, PARENTS, ROLES, figure
 
 __all__ = ["accuracy_bars", "accuracy_dots", "class_counts", "class_heatmap", "class_total_bars", "stage_bars"]
 
-_STAGE_COLOURS = dict(
-    zip(("load", "verify", "importance", "grouping", "solve", "post", "evaluate"), (
-        FAINT, MUTED, "#56B4E9", "#E69F00", "#0072B2", "#CC79A7", "#009E73"), strict=True)
-)
+_STAGE_COLOURS = {
+    "load": FAINT, "trace": "#A9B4C0", "verify": MUTED, "importance": "#56B4E9", "grouping": "#E69F00",
+    "solve": "#0072B2", "post": "#CC79A7", "evaluate": "#009E73",
+}
 
 
 def accuracy_bars(models: Sequence[Model]) -> go.Figure:

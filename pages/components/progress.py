@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from fusion_engine.jobs import client
 
 from .text import plain, seconds
 
-__all__ = ["follow", "submit", "wait_for_service"]
+__all__ = ["follow", "remembered", "submit", "try_again", "wait_for_service"]
 
 _EVERY = 0.4
 
@@ -62,7 +63,7 @@ def _live(run: str, title: str, cancel: bool) -> None:
 
 def _stages(events: list[dict[str, Any]]) -> str:
     """The stages so far, the last with its message: 'verify ✓ · importance ✓ · **solve** layer 2 of 3'."""
-    names = list(dict.fromkeys(e["stage"] for e in events if e["stage"]))
+    names = list(dict.fromkeys(e["stage"] for e in events if e["stage"] and e["stage"] != "starting"))
     if not names:
         return ""
     latest = events[-1]
@@ -79,16 +80,40 @@ def submit(kind: str, arguments: dict[str, Any]) -> str | None:
         return None
 
 
+def remembered(kind: str, arguments: dict[str, Any]) -> str | None:
+    """The run of a cached job, handed over once a session: one that failed is not tried again at every redraw."""
+    runs: dict[str, str] = st.session_state.setdefault("cached-runs", {})
+    key = json.dumps([kind, arguments], sort_keys=True)
+    if key not in runs:
+        wait_for_service()
+        run = submit(kind, arguments)
+        if run is None:
+            return None
+        runs[key] = run
+    return runs[key]
+
+
+def try_again(run: str) -> None:
+    """Forget a remembered run, so that the next redraw hands its job over anew."""
+    runs: dict[str, str] = st.session_state.get("cached-runs", {})
+    for key in [k for k, v in runs.items() if v == run]:
+        del runs[key]
+
+
 def wait_for_service() -> None:
-    """Stop the page with a note until the job service has started once; pages that need the catalogue call this."""
-    if client.catalogue() is None:
+    """Stop the page with a note until the job service answers and has written the catalogue."""
+    if not _ready():
         _starting()
         st.stop()
 
 
+def _ready() -> bool:
+    return client.is_running() and client.catalogue() is not None
+
+
 @st.fragment(run_every=0.5)
 def _starting() -> None:
-    if client.catalogue() is not None:
+    if _ready():
         st.rerun()
     with st.container(border=True):
         st.markdown("**Starting the job service**")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
-from .text import short
+from .text import distinct
 
 __all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "parent_names", "stage_seconds"]
 
-STAGES = ("load", "verify", "importance", "grouping", "solve", "post", "evaluate")
+STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
 _REFERENCES = (
     ("average", "Plain average", "average"),
     ("ensemble", "Ensemble, logits", "ensemble"),
@@ -30,7 +31,7 @@ class Model:
 
 def parent_names(report: dict[str, Any]) -> list[str]:
     """The parents' names, cut to a length that charts can carry."""
-    return [short(parent["file"].removesuffix(".safetensors"), 24) for parent in report["parents"]]
+    return distinct(PurePath(parent["file"]).stem for parent in report["parents"])
 
 
 def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:

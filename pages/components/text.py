@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-__all__ = ["count", "escaped", "join", "megabytes", "percent", "plain", "seconds", "short", "size", "when"]
+__all__ = ["count", "distinct", "escaped", "join", "megabytes", "percent", "plain", "seconds", "short", "size", "when"]
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|~<>$:&])")
 
@@ -52,6 +52,12 @@ def megabytes(value: float) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """'1 parent', '3 parents'."""
     return f"{size(number)} {singular if number == 1 else plural or singular + 's'}"
+
+
+def distinct(names: Iterable[str], length: int = 24) -> list[str]:
+    """Names cut to `length`, numbered where two would look the same: charts and tables tell rows by their names."""
+    cut = [short(name, length) for name in names]
+    return [f"{name} ({cut[:i].count(name) + 1})" if cut.count(name) > 1 else name for i, name in enumerate(cut)]
 
 
 def join(words: Iterable[str]) -> str:

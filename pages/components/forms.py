@@ -1,0 +1,112 @@
+"""Forms drawn from the catalogue: what a method's signature says is all these know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from .text import plain
+
+__all__ = ["method_form", "parameter_form", "post_form"]
+
+
+def method_form(label: str, methods: Sequence[Mapping[str, Any]], step: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Choose a method and set its parameters; returns {'method': name, parameter: value, ...}."""
+    names = [m["name"] for m in methods]
+    titles = {m["name"]: m["title"] for m in methods}
+    current = step["method"] if step["method"] in names else names[0]
+    name = st.selectbox(
+        label, names, index=names.index(current), format_func=lambda n: titles[n], key=f"{key}.method"
+    )
+    chosen = next(m for m in methods if m["name"] == name)
+    _describe(chosen)
+    values = step if name == step["method"] else {}
+    return {"method": name, **parameter_form(chosen["parameters"], values, f"{key}.{name}")}
+
+
+def post_form(
+    methods: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]], key: str
+) -> list[dict[str, Any]]:
+    """Choose the steps after the solve, in order, and set their parameters."""
+    names = [m["name"] for m in methods]
+    titles = {m["name"]: m["title"] for m in methods}
+    chosen = st.multiselect(
+        "After the solve", names, default=[s["method"] for s in steps if s["method"] in names],
+        format_func=lambda n: titles[n], key=f"{key}.steps", placeholder="Nothing more",
+        help="Steps that refine the fused network, in the order in which you choose them.",
+    )
+    result = []
+    for number, name in enumerate(chosen):
+        entry = next(m for m in methods if m["name"] == name)
+        st.markdown(f"**{plain(entry['title'])}**")
+        _describe(entry)
+        values = next((s for s in steps if s["method"] == name), {})
+        result.append({"method": name, **parameter_form(entry["parameters"], values, f"{key}.{number}.{name}")})
+    return result
+
+
+def _describe(entry: Mapping[str, Any]) -> None:
+    source = f" *{plain(entry['citation'])}*" if entry["citation"] else ""
+    if entry["summary"] or source:
+        st.caption(plain(entry["summary"]) + source)
+
+
+def parameter_form(
+    parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str
+) -> dict[str, Any]:
+    """One widget a parameter; returns only what differs from the defaults, so that recipes stay short."""
+    result = {}
+    for parameter in parameters:
+        value = _field(parameter, values.get(parameter["name"], parameter["default"]), f"{key}.{parameter['name']}")
+        if value != parameter["default"]:
+            result[parameter["name"]] = value
+    return result
+
+
+def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
+    label, note = parameter["label"], parameter["help"]
+    if parameter["choices"] is not None:
+        choices = ([None] if parameter["optional"] else []) + list(parameter["choices"])
+        at = choices.index(value) if value in choices else 0
+        return st.selectbox(label, choices, index=at, help=note, key=key, format_func=_option)
+    if parameter["type"] == "bool" and not parameter["optional"]:
+        return st.toggle(label, value=bool(value), help=note, key=key)
+    words = list(parameter["words"]) + ([None] if parameter["optional"] else [])
+    if not words:
+        return _number(parameter, value, key, label)
+    # A number or a word such as 'auto': first which of them, then the number.
+    which = st.selectbox(
+        label, [*words, ...], index=words.index(value) if value in words else len(words), help=note,
+        key=f"{key}.which", format_func=lambda w: "a value" if w is ... else _option(w),
+    )
+    if which is not ...:
+        return which
+    start = value if isinstance(value, int | float) else None
+    return _number(parameter, start, key, f"{label}: value")
+
+
+def _number(parameter: Mapping[str, Any], value: Any, key: str, label: str) -> Any:
+    if parameter["type"] == "str":
+        return st.text_input(label, value=value or "", help=parameter["help"], key=key)
+    kind = int if parameter["type"] == "int" else float
+    low = None if parameter["ge"] is None else kind(parameter["ge"])
+    high = None if parameter["le"] is None else kind(parameter["le"])
+    start = kind(value) if value is not None else low if low is not None else kind(0)
+    return st.number_input(
+        label, min_value=low, max_value=high, value=start, step=_step(kind, start), help=parameter["help"], key=key,
+        format=None if kind is int else "%g",
+    )
+
+
+def _step(kind: type, value: float) -> Any:
+    """Whole steps for integers; for floats about a tenth of the value."""
+    if kind is int:
+        return 1
+    size = abs(float(value)) or 1.0
+    return float(10.0 ** (len(f"{int(size)}") - 2)) if size >= 1 else float(f"{size / 10:.0e}")
+
+
+def _option(value: Any) -> str:
+    return "not set" if value is None else str(value).replace("_", " ")

@@ -1,0 +1,132 @@
+"""Recipes as the pages handle them: mappings, their differences, and the command that does the same."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from fusion_engine.core.recipe import Recipe
+
+__all__ = ["PARTS", "command", "differences", "method", "normal", "refusal", "settings", "to_yaml"]
+
+PARTS = ("importance", "grouping", "solver")
+Catalogue = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def method(methods: Catalogue, kind: str, name: str) -> Mapping[str, Any] | None:
+    """The catalogue's entry of a method."""
+    return next((m for m in methods.get(kind, ()) if m["name"] == name), None)
+
+
+def normal(recipe: Mapping[str, Any], methods: Catalogue) -> dict[str, Any]:
+    """The recipe with every default filled in, so that two recipes can be compared."""
+    steps = Recipe.from_mapping(recipe).to_mapping()
+    return {
+        "name": steps["name"],
+        **{part: _filled(methods, part, steps[part]) for part in PARTS},
+        "post": [_filled(methods, "post", step) for step in steps["post"]],
+    }
+
+
+def _filled(methods: Catalogue, kind: str, step: Mapping[str, Any]) -> dict[str, Any]:
+    known = method(methods, kind, step["method"])
+    defaults = {p["name"]: p["default"] for p in known["parameters"]} if known else {}
+    return {"method": step["method"], **defaults, **{k: v for k, v in step.items() if k != "method"}}
+
+
+def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as flat settings: {'grouping.method': 'kmeans', 'grouping.tries': 5, ...}; its name left out."""
+    return {path: value for path, value in _walk(recipe, "") if path != "name"}
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _walk(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _walk(inner, f"{path}.{number}")
+    else:
+        yield path, value
+
+
+def differences(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """One row a setting in which the recipes differ: {'setting': ..., run: value, ...}."""
+    flat = {name: settings(recipe) for name, recipe in recipes.items()}
+    rows = []
+    for path in dict.fromkeys(p for one in flat.values() for p in one):
+        values = [_shown(one.get(path)) if path in one else "–" for one in flat.values()]
+        if len(set(values)) > 1:
+            rows.append({"Setting": path, **dict(zip(flat, values, strict=True))})
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def to_yaml(recipe: Mapping[str, Any]) -> str:
+    """The recipe file that `--recipe` reads."""
+    return Recipe.from_mapping(recipe).to_yaml()
+
+
+def refusal(recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelled: bool, counts: bool) -> str:
+    """Why this recipe cannot work here, as one line; '' if nothing speaks against it.
+
+    Read from the catalogue alone, for an answer while the recipe is being put together; the job checks again.
+    """
+    chosen = [(part, recipe[part]) for part in PARTS] + [("post", step) for step in recipe["post"]]
+    for kind, step in chosen:
+        known = method(methods, kind, step["method"])
+        if known is None:
+            return f"There is no {kind} called {step['method']}."
+        most = known["max_parents"]
+        if most is not None and parents > most:
+            return f"{known['title']} works with at most {most} parents; you have {parents}."
+        if parents < known["min_parents"]:
+            return f"{known['title']} needs at least {known['min_parents']} parents; you have {parents}."
+        if kind == "importance" and "labels" in known["needs"] and not labelled:
+            return f"{known['title']} needs labels and the calibration data has none; choose another importance."
+    solver = method(methods, "solver", recipe["solver"]["method"])
+    accepts = solver["accepts"] if solver else None
+    if accepts is not None and recipe["grouping"]["method"] not in accepts:
+        return f"{solver['title'] if solver else ''} works with the groupings {', '.join(accepts)} only."
+    if recipe["solver"].get("head_weights") == "class_share" and not counts:
+        return (
+            "Head weights class_share need the parents' class counts (a parents.json beside the parents); "
+            "choose importance instead."
+        )
+    return ""
+
+
+def command(
+    recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Catalogue,
+    files: Sequence[str], data: str, test: str = "", samples: int | None = None, seed: int = 0,
+) -> str:
+    """The command line that does the same. A recipe that is no preset becomes --set, or a file if it must."""
+    lines = ["python -m fusion_engine fuse " + " ".join(map(shlex.quote, files))]
+    lines.append(f"--calibration {shlex.quote(data)}" + (f" --samples {samples}" if samples else ""))
+    if test:
+        lines.append(f"--test {shlex.quote(test)}")
+    lines.append(_recipe_options(recipe, presets, methods))
+    lines.append(f"--seed {seed} --out fused.safetensors --report report.json")
+    return " \\\n    ".join(lines)
+
+
+def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Catalogue) -> str:
+    wanted = settings(normal(recipe, methods))
+    base = next((p for p in presets if p["name"] == recipe.get("name")), None)
+    if base is not None:
+        known = settings(normal(base["recipe"], methods))
+        changed = {path: value for path, value in wanted.items() if known.get(path, _MISSING) != value}
+        if known.keys() == wanted.keys() and not any(path.endswith(".method") for path in changed):
+            sets = [f"--set {shlex.quote(f'{path}={_shown(value)}')}" for path, value in changed.items()]
+            return " ".join([f"--recipe {base['name']}", *sets])
+    return "--recipe recipe.yaml"
+
+
+_MISSING = object()

@@ -1,0 +1,128 @@
+"""Explore: take the parents apart, space by space: which neurons matter, which are alike, how they are grouped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+from fusion_engine.jobs import client
+from pages.components import pickers, progress, space_view, state
+from pages.components.shell import empty, heading, next_steps
+from pages.components.text import count, distinct, percent, plain
+
+IMPORTANCE, GROUPING = "activation", "kmeans"
+
+
+def fusion_of(parents: str) -> dict[str, Any] | None:
+    """The fuse run in the URL, if it is done and has these parents."""
+    run = state.get("run")
+    try:
+        job = store.read_job(run) if run else None
+        done = job is not None and client.status(run)["state"] == "done"
+    except FusionError:
+        return None
+    return job if job and done and job["kind"] == "fuse" and job["arguments"]["parents"] == parents else None
+
+
+def remember(key: str, widget: str) -> Any:
+    """A callback that writes a widget's value to the URL."""
+    return lambda: state.put(**{key: st.session_state[widget]})
+
+
+def choose_source(fusion: dict[str, Any] | None) -> bool:
+    """Whether to show the groupings of the fusion in the URL rather than those of chosen methods."""
+    if fusion is None:
+        return False
+    st.session_state["explore-source"] = "run" if state.get("source", "run") == "run" else "methods"
+    name = pickers.run_label(fusion)
+    st.segmented_control(
+        "Groups", ["run", "methods"], key="explore-source", required=True,
+        format_func={"run": f"As fused: {name}", "methods": "By other methods"}.get,
+        on_change=remember("source", "explore-source"),
+    )
+    return st.session_state["explore-source"] == "run"
+
+
+def choose_methods(methods: dict[str, list[dict[str, Any]]], parents: int) -> dict[str, str]:
+    """Importance and grouping to look at, from the catalogue; those that cannot take so many parents left out."""
+    chosen = {}
+    for column, kind, default in zip(st.columns(2), ("importance", "grouping"), (IMPORTANCE, GROUPING), strict=True):
+        titles = {
+            m["name"]: m["title"] for m in methods[kind] if parents <= (m["max_parents"] or parents)
+        }
+        current = state.get(kind, default)
+        st.session_state[f"explore-{kind}"] = current if current in titles else next(iter(titles))
+        with column:
+            st.selectbox(
+                kind.capitalize(), list(titles), format_func=titles.__getitem__, key=f"explore-{kind}",
+                on_change=remember(kind, f"explore-{kind}"),
+            )
+        chosen[kind] = st.session_state[f"explore-{kind}"]
+    return chosen
+
+
+def choose_space(result: dict[str, Any]) -> dict[str, Any]:
+    """One space, listed by depth: level after level."""
+    spaces = sorted(result["spaces"], key=lambda s: (s["level"] if s["level"] is not None else 0, s["index"]))
+    levels = {level["index"]: level["name"] for level in result["levels"]}
+    by_name = {s["name"]: s for s in spaces}
+    current = state.get("space")
+    st.session_state["explore-space"] = current if current in by_name else spaces[0]["name"]
+
+    def label(name: str) -> str:
+        space = by_name[name]
+        return f"{space['level']} · {levels.get(space['level'], '')} · {name} ({count(sum(space['sizes']), 'neuron')})"
+
+    def change() -> None:
+        state.forget("neuron", "group")
+        state.put(space=st.session_state["explore-space"])
+
+    st.selectbox("Space, by depth", list(by_name), format_func=label, key="explore-space", on_change=change)
+    return by_name[st.session_state["explore-space"]]
+
+
+def show_run(run: str, space_column: Any) -> None:
+    result = store.read_explore(run)
+    if not result["spaces"]:
+        st.info("This network has no hidden neurons to explore.")
+        return
+    for warning in result["warnings"]:
+        st.warning(plain(warning), icon=":material/warning:")
+    with space_column:
+        space = choose_space(result)
+    view = space_view.SpaceView(run, space, distinct(result["parents"]), space_view.load(run, space["index"]))
+    soft = "" if space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
+    st.caption(
+        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(space['size'], 'group')}; merging "
+        f"loses {percent(space['error'])} of their variance. Measured on {count(result['samples'], 'sample')}.{soft}"
+    )
+    space_view.draw(view)
+
+
+heading("Explore", "Which neurons matter, which do the same work, and how they are grouped, one space at a time.")
+summary = pickers.selected_parents()
+if summary is None:
+    empty("There are no parents to look at yet.", "parents", "Choose parents")
+pickers.context(summary)
+if not state.get("data"):
+    empty("Neurons are compared on data: choose calibration data for these parents.", "parents", "Choose data")
+progress.wait_for_service()
+catalogue = client.catalogue() or {}
+fusion = fusion_of(summary["id"])
+as_fused = choose_source(fusion)
+space_column, method_column = st.columns([1, 1], gap="large", vertical_alignment="bottom")
+if as_fused and fusion is not None:
+    show_run(fusion["id"], space_column)
+else:
+    with method_column:
+        methods = choose_methods(catalogue["methods"], len(summary["parents"]))
+    arguments = {
+        "parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods
+    }
+    explored = progress.remembered("explore", arguments)
+    if explored and progress.follow(explored, "Measuring the neurons", retry=lambda: progress.try_again(explored)):
+        show_run(explored, space_column)
+next_steps(fuse="Fuse these parents")

@@ -1,0 +1,151 @@
+"""Parents: bring, train or pick the networks to fuse, see whether they fit together, and choose the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+from pages.components import charts, progress, state
+from pages.components.intake import data_intake, follow_import, parents_intake
+from pages.components.pickers import BUILT_IN, describe_parents, selected_parents
+from pages.components.shell import heading, next_steps
+from pages.components.text import count, distinct, plain, size
+from pages.components.theme import show
+
+
+def data_shape() -> list[int] | None:
+    """Shape of one calibration sample, where the store knows it."""
+    chosen = state.get("data")
+    if not chosen or chosen in BUILT_IN:
+        return None
+    return list(store.read_data_summary(chosen)["shape"])
+
+
+def preflight(summary: dict[str, Any]) -> None:
+    """Whether the set can be fused: the job's verdict, spaces and levels."""
+    arguments: dict[str, Any] = {"parents": summary["id"]}
+    if summary["input_shape"] is None and (shape := data_shape()) is not None:
+        arguments["input_shape"] = shape
+    run = progress.remembered("preflight", arguments)
+    if run is None or not progress.follow(
+        run, "Checking that the parents can be fused", retry=lambda: progress.try_again(run), cancel=False
+    ):
+        return
+    result = store.read_result(run)
+    if not result["ok"]:
+        st.error(plain(result["error"]), icon=":material/block:")
+    else:
+        neurons = sum(space["size"] for space in result["spaces"])
+        worst = max(result["verify"].values(), default=0.0)
+        st.success(
+            f"These parents can be fused: {count(len(result['spaces']), 'space')} with {count(neurons, 'neuron')} in "
+            f"{count(len(result['levels']), 'level')}. Exchanging neurons changes the outputs by {worst:.0e} at most.",
+            icon=":material/check_circle:",
+        )
+    for warning in result["warnings"]:
+        st.warning(plain(warning), icon=":material/warning:")
+    matrix(summary, result["matrix"])
+    if result["spaces"]:
+        spaces(result)
+
+
+def matrix(summary: dict[str, Any], cells: list[list[dict[str, Any]]]) -> None:
+    """Which parents fit together, pair by pair."""
+    names = distinct(p["name"] for p in summary["parents"])
+    problems = [
+        f"**{plain(names[i])}** and **{plain(names[j])}**: {plain(cells[i][j]['reason'])}"
+        for i in range(len(names)) for j in range(i) if not cells[i][j]["ok"]
+    ]
+    if len(names) == 2 and not problems:
+        return
+    st.subheader("Which fit together", anchor=False)
+    rows = [{"": n, **{m: "✓" if c["ok"] else "✗" for m, c in zip(names, row, strict=True)}}
+            for n, row in zip(names, cells, strict=True)]
+    st.dataframe(rows, hide_index=True, width="content", alt="Compatibility of each pair of parents")
+    for line in problems:
+        st.markdown(f"- {line}")
+
+
+def spaces(result: dict[str, Any]) -> None:
+    levels = {level["index"]: level["name"] for level in result["levels"]}
+    with st.expander(f"Spaces: {count(len(result['spaces']), 'set')} of interchangeable neurons"):
+        st.dataframe(
+            [{
+                "Space": s["name"], "Neurons": s["size"], "Level": levels.get(s["level"], "–"),
+                "Freedom": {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}[s["freedom"]],
+                "Tensors it ties together": ", ".join(m["tensor"] for m in s["members"]),
+            } for s in result["spaces"]],
+            hide_index=True, alt="Spaces of interchangeable neurons",
+        )
+
+
+def overview(summary: dict[str, Any]) -> None:
+    parents = summary["parents"]
+    facts, classes = st.columns([1, 1], gap="large")
+    with facts:
+        st.subheader("Layers", anchor=False)
+        st.dataframe(
+            [{
+                "Layer": layer["name"], "Shape": " × ".join(map(str, layer["shape"])), "Weights": layer["parameters"],
+            } for layer in parents[0]["layers"]],
+            hide_index=True, alt="Layers of each parent with shapes and numbers of weights",
+            column_config={"Weights": st.column_config.NumberColumn(format="localized")},
+        )
+        st.caption(f"Each parent has {size(parents[0]['parameters'])} weights in all.")
+    with classes:
+        st.subheader("What each parent has seen", anchor=False)
+        counted = [p for p in parents if p["class_counts"]]
+        if not counted:
+            st.caption(
+                "Unknown. With a parents.json that holds class_counts, the app can weigh each parent by what it knows."
+            )
+            return
+        names, counts = distinct(p["name"] for p in counted), [p["class_counts"] for p in counted]
+        show(charts.class_counts(names, counts), "Stacked bars: training samples of each class by parent", "counts")
+        with st.expander("As a table"):
+            st.dataframe(
+                [{"Parent": n, **{str(c): v for c, v in enumerate(row)}, "All": sum(row)}
+                 for n, row in zip(names, counts, strict=True)],
+                hide_index=True, alt="Training samples of each class by parent",
+            )
+
+
+def data_overview() -> None:
+    chosen = state.get("data")
+    if not chosen or chosen in BUILT_IN:
+        return
+    data = store.read_data_summary(chosen)
+    shape = " × ".join(map(str, data["shape"]))
+    labels = "with labels" if data["labelled"] else "without labels"
+    st.caption(f"{count(data['samples'], 'sample')} of shape {shape}, {labels}, {count(data['classes'], 'class', 'classes')}.")
+    if data["counts"] and 0 in data["counts"]:
+        missing = ", ".join(str(c) for c, n in enumerate(data["counts"]) if n == 0)
+        st.warning(f"No samples of class {missing}: the fused network may forget it.", icon=":material/warning:")
+
+
+heading("Parents", "The networks to fuse: two to eight of the same architecture, and some data to compare them on.")
+choose, data = st.columns(2, gap="large")
+with choose:
+    st.header("1 · Parents", anchor=False)
+    parents_intake()
+with data:
+    st.header("2 · Data", anchor=False)
+    data_intake()
+    data_overview()
+follow_import()
+chosen = selected_parents()
+if chosen is None:
+    st.caption("Nothing chosen yet. The shipped demo is the quickest way to look around.")
+else:
+    st.header(plain(describe_parents(chosen)), anchor=False, divider="gray")
+    for warning in chosen["warnings"]:
+        st.warning(plain(warning), icon=":material/warning:")
+    try:
+        preflight(chosen)
+    except FusionError as error:
+        st.error(plain(error), icon=":material/error:")
+    overview(chosen)
+    next_steps(explore="Explore their neurons", fuse="Fuse them")

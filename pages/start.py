@@ -1,0 +1,109 @@
+"""Start: one button leads to a fused network, explained in a sentence a step."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from fusion_engine import store
+from pages.components import charts, progress, reports, state
+from pages.components.downloads import download
+from pages.components.picture import fusion_picture
+from pages.components.shell import next_steps
+from pages.components.story import story
+from pages.components.theme import show
+
+RECIPE = "kf_linear"
+SAMPLES = 400
+
+
+def begin() -> None:
+    """Import the parents that ship with the app; `advance` fuses them once they are there."""
+    state.put(demo=progress.submit("import_parents", {"demo": "digits"}))
+
+
+def advance(imported: str) -> None:
+    """Fuse the imported demo parents and go on with that run."""
+    result = store.read_result(imported)
+    arguments = {
+        "parents": result["parents"], "data": "digits:train", "test": "digits:test", "recipe": RECIPE,
+        "samples": SAMPLES, "seed": 0,
+    }
+    run = progress.submit("fuse", arguments)
+    if run is not None:
+        state.put(demo=run, run=run, parents=result["parents"], data="digits:train", test="digits:test")
+        st.rerun()
+
+
+def draw_hero(started: bool) -> None:
+    text, picture = st.columns([11, 9], gap="large", vertical_alignment="center")
+    with text:
+        st.title("Fuse trained networks, neuron by neuron", anchor=False)
+        st.html(
+            '<p class="lead">Two to eight networks that were trained apart know different things. This lab groups '
+            "the neurons that do the same work, merges them into <b>one</b> network of the same size, and shows you "
+            "why the result is good or bad.</p>"
+        )
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            st.button(
+                "Fuse the demo again" if started else "Fuse the demo", type="secondary" if started else "primary",
+                on_click=begin, icon=":material/play_arrow:", key="fuse-demo",
+            )
+            if not started:
+                st.caption("Small networks for handwritten digits. Nothing to fill in; a few seconds.")
+    picture.html(fusion_picture())
+
+
+def draw_story(run: str) -> None:
+    report = store.read_report(run)
+    parents = store.read_parents_summary(store.read_job(run)["arguments"]["parents"])
+    models = reports.models(report)
+    st.header("What happened", anchor=False)
+    words, chart = st.columns([11, 9], gap="large")
+    with words:
+        steps = story(report, parents)
+        st.html("".join(
+            f'<div class="step"><span class="n">{n}</span><span>{s}</span></div>' for n, s in enumerate(steps, 1)
+        ))
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            download(run, "fused.safetensors", "Download the fused network", primary=True)
+        next_steps(explore="See the neurons", compare="Compare in detail", fuse="Try another recipe")
+    with chart:
+        st.markdown("**Accuracy on samples none of them has seen**")
+        alt = "; ".join(f"{m.label} {100 * m.accuracy:.1f} %" for m in models if m.accuracy is not None)
+        show(charts.accuracy_bars(models), f"Bar chart of accuracies: {alt}", key="story-chart")
+        with st.expander("As a table"):
+            st.dataframe(
+                {"Network": [m.label for m in models],
+                 "Accuracy %": [None if m.accuracy is None else round(100 * m.accuracy, 2) for m in models]},
+                hide_index=True, alt="Accuracy of each network",
+            )
+
+
+def draw_cards() -> None:
+    st.space("small")
+    left, right = st.columns(2, gap="medium")
+    with left.container(border=True, height="stretch"):
+        st.subheader("Bring your own parents", anchor=False)
+        st.markdown("Upload two to eight checkpoints of the same architecture (safetensors or .pt) and some data.")
+        st.page_link(
+            "pages/parents.py", label="Upload parents", icon=":material/upload:", query_params={"load": "upload"}
+        )
+    with right.container(border=True, height="stretch"):
+        st.subheader("Train a demo set", anchor=False)
+        st.markdown("Choose an architecture and how the digits are split; the networks train in a few seconds.")
+        st.page_link(
+            "pages/parents.py", label="Train parents", icon=":material/model_training:", query_params={"load": "train"}
+        )
+
+
+demo = state.get("demo")
+draw_hero(bool(demo))
+if demo:
+    kind = store.read_job(demo)["kind"]
+    title = "Fusing two digit classifiers" if kind == "fuse" else "Reading the demo's networks"
+    if progress.follow(demo, title, retry=begin):
+        if kind == "fuse":
+            draw_story(demo)
+        else:
+            advance(demo)
+draw_cards()
