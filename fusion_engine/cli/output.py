@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from fusion_engine.core.errors import FusionError
 from fusion_engine.core.types import Progress
 
-__all__ = ["ProgressLine", "check_writable", "table"]
+__all__ = ["ProgressLine", "check_writable", "table", "write_report"]
 
 
 def check_writable(*paths: Path | None) -> None:
@@ -47,6 +48,11 @@ class ProgressLine:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()
             self._width = 0
+
+
+def write_report(path: Path, report: object) -> None:
+    """Write `report` as JSON into an output file that is being made."""
+    path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

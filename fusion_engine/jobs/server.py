@@ -27,6 +27,7 @@ _CONFIG = {
     "distributed.worker.daemon": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
+    "logging": {"distributed": "warning"},
     "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker
 }
 
@@ -114,6 +115,7 @@ async def _worker(address: str, kind: str, number: int, threads: int) -> Nanny:
         memory_limit=0,  # results never pass through Dask, so its memory management has nothing to manage
         preload=["fusion_engine.jobs.warm"],
         env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        local_directory=str(store.home() / "scratch"),
         dashboard=False,
     )
 

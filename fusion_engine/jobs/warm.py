@@ -12,7 +12,7 @@ from typing import Any
 from fusion_engine import __version__, store
 from fusion_engine.store.files import write_json
 
-__all__ = ["dask_setup", "make_catalogue", "versions"]
+__all__ = ["dask_setup", "make_catalogue", "versions", "warm_tracing"]
 
 
 async def dask_setup(worker: Any) -> None:
@@ -34,6 +34,17 @@ def _warm(light: bool) -> None:
         write_json(store.home() / "catalogue.json", make_catalogue())
         # UMAP compiles for seconds: meanwhile the worker already takes other jobs.
         threading.Thread(target=_warm_umap, daemon=True).start()
+
+
+def warm_tracing() -> None:
+    """Import what a fusion needs and trace a tiny model: torch.export loads half of PyTorch at its first use."""
+    import torch
+    from torch import nn
+
+    import fusion_engine.pipeline  # noqa: F401 - the import is the point
+    from fusion_engine.graph import trace
+
+    trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval(), (torch.zeros(2, 4),))
 
 
 def _warm_umap() -> None:

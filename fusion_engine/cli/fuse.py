@@ -1,0 +1,111 @@
+"""fuse: fuse 2 to 8 parents into one network by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.files import atomic_path, check_file
+from fusion_engine.core.recipe import Recipe, parse_settings
+
+from .output import ProgressLine, check_writable, table, write_report
+
+if TYPE_CHECKING:
+    from fusion_engine.pipeline import FusionResult
+
+__all__ = ["add_arguments", "read_recipe", "run", "summary"]
+
+_RECIPE_LIMIT = 1024**2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt")
+    add_arch(parser)
+    parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
+    parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
+    parser.add_argument("--recipe", required=True, metavar="NAME|FILE.yaml", help="see `recipes`")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe: grouping.tries=5"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="where the fused weights go")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+    plain = parser.format_help
+
+    def with_methods() -> str:
+        from .recipes import methods_help
+
+        return f"{plain()}\n{methods_help()}\n"
+
+    parser.format_help = with_methods  # type: ignore[method-assign] # only --help pays for loading the methods
+
+
+def add_arch(parser: argparse.ArgumentParser) -> None:
+    """The option --arch, the same in every command that reads parents."""
+    parser.add_argument(
+        "--arch", default="auto", metavar="SPEC",
+        help="auto (default), a built-in name, or package.module:callable that returns an nn.Module",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fuse, then write weights and report together."""
+    recipe = read_recipe(arguments.recipe).set(parse_settings(arguments.set))
+    check_writable(arguments.out, arguments.report)
+    started = time.perf_counter()
+    from fusion_engine.data import load_data
+    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.parents import load_parents, write_state
+    from fusion_engine.pipeline import fuse
+
+    parents = load_parents(arguments.parents, arch=arguments.arch)
+    calibration = load_data(arguments.calibration, y_required=False)
+    test = None if arguments.test is None else load_data(arguments.test)
+    warm_tracing()
+    seconds = time.perf_counter() - started
+    progress = ProgressLine()
+    try:
+        result = fuse(
+            parents, calibration, recipe, seed=arguments.seed, test=test, on_progress=progress, device=arguments.device
+        )
+    finally:
+        progress.clear()
+    result.report["seconds"]["load"] = round(seconds, 4)
+    with ExitStack() as outputs:
+        if arguments.out is not None:
+            path = outputs.enter_context(atomic_path(arguments.out))
+            write_state(path, result.file_state(), result.metadata())
+        if arguments.report is not None:
+            write_report(outputs.enter_context(atomic_path(arguments.report)), result.report)
+    print(summary(result))
+
+
+def read_recipe(given: str) -> Recipe:
+    """The preset, or the recipe in a .yaml file."""
+    from fusion_engine.presets import get_preset
+
+    if given.endswith((".yaml", ".yml")):
+        path = check_file(given, _RECIPE_LIMIT, RecipeError)
+        try:
+            return Recipe.from_yaml(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise RecipeError(f"{path.name}: not a text file") from None
+    return get_preset(given).recipe
+
+
+def summary(result: FusionResult) -> str:
+    """The report in a few lines."""
+    report = result.report
+    rows: list[tuple[str, float]] = [(p["file"], p["accuracy"]) for p in report["parents"] if "accuracy" in p]
+    for name in ("average", "ensemble", "softmax_ensemble", "fused"):
+        if "accuracy" in report.get(name, {}):
+            rows.append((name.replace("_", " "), report[name]["accuracy"]))
+    lines = [table(("model", "accuracy"), [(n, f"{a:.2%}") for n, a in rows])] if rows else []
+    lines.append(f"fused in {report['seconds']['total']:.2f} s with recipe {report['recipe']['name']}")
+    return "\n".join([*lines, *(f"note: {line}" for line in report["warnings"])])

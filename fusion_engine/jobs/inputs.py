@@ -1,0 +1,67 @@
+"""What jobs read: parent sets and data sets of the store, and built-in data by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fusion_engine import store
+from fusion_engine.core.errors import DataError, FusionError, JobError
+from fusion_engine.core.seeds import numpy_generator
+from fusion_engine.data import Dataset, balanced_sample, load_data
+
+__all__ = ["displayed", "one_of", "read_data", "whole_number"]
+
+BUILT_IN = ("digits", "digits:train", "digits:test")
+
+
+def read_data(source: str, samples: int | None = None, seed: int = 0, y_required: bool = False) -> Dataset:
+    """The data set with this id or built-in name; `samples` of it, balanced over classes, if that is fewer."""
+    if source in BUILT_IN:
+        data = load_data(source)
+    else:
+        data = load_data(store.data_path(source), y_required=y_required)
+        data = _renamed(data, store.read_data_summary(source)["name"])
+    if samples is None or samples >= len(data):
+        return data
+    if samples < 1:
+        raise DataError(f"{samples} calibration samples are too few; use at least one for each class")
+    if data.y is None:
+        chosen = np.sort(numpy_generator(seed, "samples").choice(len(data), samples, replace=False))
+        return data.subset(chosen.tolist())
+    present = int((data.counts > 0).sum())
+    if present < data.classes:
+        raise DataError(f"{data.name}: only {present} of {data.classes} classes have samples; use all its samples")
+    per_class = max(1, min(samples // data.classes, int(data.counts.min())))
+    return data.subset(balanced_sample(data, per_class, seed).tolist())
+
+
+def _renamed(data: Dataset, name: str) -> Dataset:
+    from dataclasses import replace
+
+    return replace(data, name=name)
+
+
+def one_of(arguments: Mapping[str, Any], *names: str) -> str:
+    """The one of `names` that the arguments have; JobError unless it is exactly one."""
+    given = [name for name in names if arguments.get(name) is not None]
+    if len(given) != 1:
+        raise JobError(f"give exactly one of the arguments {', '.join(names)}")
+    return given[0]
+
+
+def whole_number(arguments: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
+    """An integer argument within [low, high]; JobError otherwise."""
+    value = arguments.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise JobError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+    return value
+
+
+def displayed(error: FusionError, stored: str, shown: str) -> str:
+    """An error's line with the name the user gave in place of the stored one."""
+    return str(error).replace(stored, shown)

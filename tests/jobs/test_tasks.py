@@ -1,0 +1,122 @@
+"""run_job in this process, with kinds of its own: how runs end, whatever the work does."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusion_engine import store
+from fusion_engine.core.errors import Cancelled, DataError
+from fusion_engine.core.types import Progress
+from fusion_engine.jobs.kinds import KINDS, Kind
+from fusion_engine.jobs.tasks import RunProgress, run_job
+
+Work = Callable[[dict[str, Any], Path, Callable[[Progress], None]], "str | None"]
+
+
+@pytest.fixture
+def do(monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], str]:
+    """Runs a function as a job and returns the run's id."""
+
+    def do(work: Work) -> str:
+        module = types.ModuleType("work_of_a_test")
+        module.run = work  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "work_of_a_test", module)
+        monkeypatch.setitem(KINDS, "work", Kind("work_of_a_test", ()))
+        run = store.create_run("work", {"n": 1})
+        run_job(run)
+        return run
+
+    return do
+
+
+def test_results_appear_when_all_is_done(do: Callable[[Work], str]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+        (folder / "result.json").write_text(json.dumps({"n": arguments["n"]}))
+        assert not (folder.parent / "result.json").exists()
+
+    run = do(work)
+    assert store.read_status(run)["state"] == "done"
+    assert store.read_result(run) == {"n": 1}
+    assert not list(store.run_folder(run).glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "line"),
+    [
+        (DataError("t.npz: no labels; add them"), "failed", "t.npz: no labels; add them"),
+        (Cancelled(), "cancelled", None),
+        (MemoryError(), "failed", "not enough memory"),
+        (ZeroDivisionError("/secret/path"), "failed", "internal error (ZeroDivisionError)"),
+    ],
+)
+def test_errors_become_one_line_and_leave_nothing(
+    do: Callable[[Work], str], error: Exception, state: str, line: str | None
+) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+        (folder / "result.json").write_text("{}")
+        raise error
+
+    run = do(work)
+    status = store.read_status(run)
+    assert status["state"] == state
+    assert (status["error"] or "").startswith(line or "")
+    assert "/secret" not in (status["error"] or "")
+    assert not (store.run_folder(run) / "result.json").exists()
+
+
+def test_a_job_may_fail_with_results(do: Callable[[Work], str]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> str:
+        (folder / "result.json").write_text('{"errors": [1]}')
+        return "1 file could not be read"
+
+    run = do(work)
+    assert store.read_status(run)["error"] == "1 file could not be read"
+    assert store.read_result(run) == {"errors": [1]}
+
+
+def test_a_job_cancelled_while_queued_does_nothing(do: Callable[[Work], str], monkeypatch: Any) -> None:
+    monkeypatch.setitem(KINDS, "never", Kind("no_such_module", ()))
+    run = store.create_run("never", {})
+    store.request_cancel(run)
+    run_job(run)
+    assert store.read_status(run)["state"] == "cancelled"
+
+
+def test_a_finished_job_is_not_done_twice(do: Callable[[Work], str]) -> None:
+    calls = []
+    run = do(lambda arguments, folder, on_progress: calls.append(1))
+    run_job(run)
+    assert calls == [1]
+
+
+def test_a_second_try_clears_what_a_killed_worker_left(do: Callable[[Work], str], monkeypatch: Any) -> None:
+    run = do(lambda arguments, folder, on_progress: None)
+    leftover = store.run_folder(run) / ".staged-1234"
+    leftover.mkdir()
+    store.write_status(run, "running")
+    run_job(run)
+    assert not leftover.exists()
+    assert store.read_status(run)["state"] == "done"
+
+
+def test_progress_never_falls_and_is_thinned_out() -> None:
+    run = store.create_run("work", {})
+    progress = RunProgress(run, interval=3600)
+    for stage, fraction in [("a", 0.0), ("a", 0.1), ("a", 0.2), ("b", 0.1), ("c", 7.0)]:
+        progress(Progress(stage, fraction))
+    events = store.read_events(run)
+    assert [(e["stage"], e["fraction"]) for e in events] == [("a", 0.0), ("b", 0.2), ("c", 1.0)]
+
+
+def test_progress_raises_when_cancelled_or_deleted() -> None:
+    run = store.create_run("work", {})
+    store.request_cancel(run)
+    with pytest.raises(Cancelled):
+        RunProgress(run)(Progress("a", 0.0))
