@@ -155,11 +155,12 @@ def register(
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[ParameterSpec, ...]:
-    hints = typing.get_type_hints(function, include_extras=True)
+    keyword_only = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    # Only these are evaluated: the other annotations may name types that are imported for checking alone.
+    annotated = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in keyword_only})
+    hints = typing.get_type_hints(annotated, function.__globals__, include_extras=True)
     specs = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+    for parameter in keyword_only:
         hint = hints.get(parameter.name)
         if get_origin(hint) is not Annotated or parameter.default is inspect.Parameter.empty:
             raise TypeError(

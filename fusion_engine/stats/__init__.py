@@ -1,7 +1,9 @@
 """Streaming second moments of features, and what groupings and solvers read from them."""
 
+from .batches import fitting_batch, sample_bytes
 from .capture import Captured, capture
 from .moments import CrossAccumulator, GramAccumulator, Precision
+from .parent_moments import Moments, feature_sites, parent_moments
 from .rows import feature_rows, layer_rows
 from .space_stats import SpaceStats
 
@@ -9,9 +11,14 @@ __all__ = [
     "Captured",
     "CrossAccumulator",
     "GramAccumulator",
+    "Moments",
     "Precision",
     "SpaceStats",
     "capture",
     "feature_rows",
+    "feature_sites",
+    "fitting_batch",
     "layer_rows",
+    "parent_moments",
+    "sample_bytes",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.errors import UnsupportedModelError
 from ..core.types import Layer
 
 __all__ = ["feature_rows", "layer_rows"]
@@ -25,12 +26,15 @@ def layer_rows(
     positions, as in `feature_rows`. With groups g > 1 all input channels are unfolded, and the columns of
     group j are the j-th of g equal stretches. A convolution needs `weight_shape`, (out, in / g, *kernel).
 
-    Whole samples are unfolded, as many at once as fit in `limit_bytes` (one if none does).
+    Whole samples are unfolded, as many at once as fit in `limit_bytes` (one if none does). Raises
+    UnsupportedModelError for a transposed convolution, whose outputs are no product of patches and weight.
     """
     if layer.kind == "linear":
         rows = x.reshape(-1, x.shape[-1])
         yield from rows.split(max(1, limit_bytes // (rows.shape[1] * x.element_size())))
         return
+    if layer.options.get("transposed"):
+        raise UnsupportedModelError(f"layer {layer.name} is a transposed convolution, which has no input patches")
     if weight_shape is None:
         raise ValueError(f"the weight shape of convolution {layer.name} is needed to unfold its input")
     kernel = tuple(weight_shape[2:])

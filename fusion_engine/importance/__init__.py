@@ -1,0 +1,46 @@
+"""Importance of neurons, one method a file; importing registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..core import registry
+from ..core.types import ProgressCallback, State, no_progress
+from ..data import Dataset
+from ..graph import Trace
+from . import (  # noqa: F401 - registers the methods
+    activation,
+    conductance,
+    deeplift,
+    feature_ablation,
+    gradient_x_activation,
+    uniform,
+)
+
+__all__ = ["score"]
+
+
+def score(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    on_progress: ProgressCallback = no_progress,
+    device: str = "cpu",
+) -> dict[str, Tensor]:
+    """Scores of one parent by the registered `method`: {space or 'output': (n,) float64 on the CPU, >= 1e-8}.
+
+    Spaces without a feature site have no score. Without labels in `data` the parent's own predicted classes are
+    the targets, which the progress message says. Raises RecipeError for an unknown method or parameter,
+    DataError for unusable labels, UnsupportedModelError where the method has no rule for an operator.
+    """
+    spec = registry.get("importance", method)
+    filled = registry.check_parameters("importance", method, dict(parameters or {}))
+    moved = {name: tensor.detach().to(device) for name, tensor in state.items()}
+    scores: dict[str, Tensor] = spec.function(trace, moved, data, on_progress, **filled)
+    return scores

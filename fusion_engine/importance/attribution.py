@@ -1,0 +1,130 @@
+"""What every importance method shares: targets, batches, and the sum of attributions to one score a neuron.
+
+Convention: an attribution is computed for every sample and every entry of a neuron (position of a channel);
+its absolute value is summed over the entries and averaged over the samples. Scores are at least 1e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError, UnsupportedModelError
+from ..core.types import Progress, ProgressCallback, Site, State
+from ..graph import Program, Trace
+from ..graph.nodes import is_symbolic, shape
+from ..stats import feature_sites, fitting_batch
+
+if TYPE_CHECKING:
+    from torch import fx
+
+    from ..data import Dataset
+
+__all__ = [
+    "OUTPUT",
+    "attribute",
+    "classes",
+    "dependents",
+    "gradients",
+    "of_target",
+    "site_nodes",
+    "site_scores",
+    "target_logits",
+]
+
+OUTPUT = "output"
+_EPSILON = 1e-8
+
+Attributor = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""(x, targets) -> {space or 'output': sums over the batch, (n,) float64}"""
+
+
+def attribute(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    on_progress: ProgressCallback,
+    attributor: Attributor,
+    *,
+    copies: int = 1,
+) -> dict[str, Tensor]:
+    """Run `attributor` over all batches and return mean scores by space name and 'output'.
+
+    `copies` is how many times each sample's activations are held at once. Targets are the true classes or,
+    without labels, the model's own predictions. Runs on the state's device. Raises DataError if a label
+    is no class of the model.
+    """
+    predict = Program(trace, None, [trace.output])
+    n_classes = classes(trace)
+    device = next(iter(state.values())).device
+    totals: dict[str, Tensor] = {}
+    done = 0
+    for x, y in data.batches(fitting_batch(trace, copies=copies)):
+        on_progress(Progress("importance", done / len(data), _message(y)))
+        x = x.to(device)
+        if y is None:
+            with torch.no_grad():
+                targets = predict(state, x)[0].argmax(1)
+        else:
+            targets = y.to(device)
+            if int(targets.max()) >= n_classes:
+                raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
+        for name, value in attributor(x, targets).items():
+            totals[name] = totals[name] + value.cpu() if name in totals else value.cpu()
+        done += len(x)
+    return {name: (value / done).clamp_min(_EPSILON) for name, value in totals.items()}
+
+
+def _message(labels: Tensor | None) -> str:
+    return "scoring neurons" if labels is not None else "scoring neurons for the predicted classes (no labels)"
+
+
+def classes(trace: Trace) -> int:
+    """Number of classes; UnsupportedModelError unless the model returns logits (samples, classes)."""
+    size = shape(trace.capture.node(trace.output)) if trace.output in trace.capture.outputs else None
+    if size is None or len(size) != 2:
+        raise UnsupportedModelError("importance scores need a model with one output of shape (samples, classes)")
+    return size[1]
+
+
+def site_nodes(trace: Trace) -> tuple[dict[str, Site], list[str]]:
+    """Feature sites by space, and the node names to ask a Program for: theirs, then the output."""
+    sites = feature_sites(trace)
+    return sites, [*(site.node for site in sites.values()), trace.output]
+
+
+def site_scores(attribution: Tensor, site: Site) -> Tensor:
+    """(n,) float64: absolute attributions at a site, summed over samples and each neuron's entries."""
+    # Summed before the neurons are picked: the index then touches one number an entry, not one a sample.
+    k = len(site.dims)
+    front = attribution.abs().movedim(site.dims, tuple(range(k)))
+    flat = front.sum(tuple(range(k, front.ndim)), dtype=torch.float64).reshape(-1)
+    return flat[torch.as_tensor(site.index, device=flat.device)].reshape(len(site.index), -1).sum(1)
+
+
+def of_target(values: Tensor, targets: Tensor) -> Tensor:
+    """(classes,) float64: |values| (samples, classes) summed over the samples of each target class."""
+    picked = values.gather(1, targets[:, None])[:, 0].abs().double()
+    return torch.zeros(values.shape[1], dtype=torch.float64, device=values.device).index_add_(0, targets, picked)
+
+
+def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """(samples,) logit of each sample's target."""
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
+    """Derivatives of `total` by each feature tensor; there may be none."""
+    return torch.autograd.grad(total, features) if features else ()
+
+
+def dependents(graph: fx.Graph, sources: set[str]) -> set[str]:
+    """Names of the nodes whose tensors depend on the `sources` (they themselves included; sizes do not count)."""
+    found = set(sources)
+    for node in graph.nodes:
+        if not is_symbolic(node) and any(i.name in found for i in node.all_input_nodes):
+            found.add(node.name)
+    return found

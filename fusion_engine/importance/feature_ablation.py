@@ -1,0 +1,86 @@
+"""Feature ablation: what the target logit loses without a neuron."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..core.registry import register
+from ..core.types import ProgressCallback, Site, State, no_progress
+from ..data import Dataset
+from ..graph import Program, Trace
+from ..graph.nodes import is_symbolic
+from ..stats import fitting_batch
+from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
+
+__all__ = ["feature_ablation"]
+
+
+@register("importance", "feature_ablation", title="Feature ablation", needs={"moments"})
+def feature_ablation(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    on_progress: ProgressCallback = no_progress,
+) -> dict[str, Tensor]:
+    """Change of the target logit when a neuron's pre-activation is set to 0 at all positions.
+
+    Exact but slow: the network after the neuron's layer runs once for every neuron, several in one batch.
+    """
+    sites, nodes = site_nodes(trace)
+    rests = {name: _after(trace, site.node) for name, site in sites.items()}
+    shared = sorted({node for crossing in rests.values() for node in crossing})
+    program = Program(trace, None, [*nodes, *shared])
+    programs = {
+        name: Program(trace, [sites[name].node, *crossing], [trace.output]) for name, crossing in rests.items()
+    }
+    at_once = fitting_batch(trace)
+
+    def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            values = dict(zip([*nodes, *shared], program(state, x), strict=True))
+            logits = values[trace.output]
+            whole = target_logits(logits, targets)
+            found = {}
+            for name, site in sites.items():
+                feature, crossing = values[site.node], [values[node] for node in rests[name]]
+                parts = []
+                for keep in _masks(feature, site, max(1, at_once // len(x))):
+                    k = len(keep)
+                    ablated = (keep * feature).flatten(0, 1)
+                    around = [c.repeat(k, *[1] * (c.ndim - 1)) for c in crossing]
+                    (out,) = programs[name](state, ablated, *around)
+                    change = whole - target_logits(out, targets.repeat(k)).unflatten(0, (k, len(x)))
+                    parts.append(change.abs().sum(1, dtype=torch.float64))
+                found[name] = torch.cat(parts)
+            return {**found, OUTPUT: of_target(logits, targets)}
+
+    return attribute(trace, state, data, on_progress, scores)
+
+
+def _after(trace: Trace, node: str) -> list[str]:
+    """Names of the nodes, besides `node`, that the rest of the network after it reads (skip connections)."""
+    graph = trace.capture.graph
+    variable = dependents(graph, set(trace.inputs))
+    after = dependents(graph, {node})
+    return sorted(
+        {
+            i.name
+            for n in graph.nodes
+            if n.name in after and n.name != node
+            for i in n.all_input_nodes
+            if i.name in variable and i.name not in after and not is_symbolic(i)
+        }
+    )
+
+
+def _masks(feature: Tensor, site: Site, at_once: int) -> list[Tensor]:
+    """Factors (k, ...), broadcastable to `feature`, that are 0 at the entries of one neuron each."""
+    dims = [1 + d % feature.ndim for d in site.dims]
+    extents = [feature.shape[d - 1] for d in dims]
+    index = torch.as_tensor(site.index, device=feature.device).flatten(1)
+    keep = torch.ones(len(index), math.prod(extents), device=feature.device).scatter_(1, index, 0.0)
+    front = keep.reshape(-1, *extents, *[1] * (feature.ndim - len(dims)))
+    return list(front.movedim(tuple(range(1, 1 + len(dims))), dims).split(at_once))

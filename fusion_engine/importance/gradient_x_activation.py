@@ -1,0 +1,40 @@
+"""Gradient times activation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..core.registry import register
+from ..core.types import ProgressCallback, State, no_progress
+from ..data import Dataset
+from ..graph import Program, Trace
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, site_scores, target_logits
+
+__all__ = ["gradient_x_activation"]
+
+
+@register(
+    "importance",
+    "gradient_x_activation",
+    title="Gradient x activation",
+    citation="Shrikumar et al. 2016, Not Just a Black Box (arXiv:1605.01713)",
+    needs={"gradients"},
+)
+def gradient_x_activation(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    on_progress: ProgressCallback = no_progress,
+) -> dict[str, Tensor]:
+    """First-order change of the target logit when a neuron's pre-activation goes to 0: |f df/dlogit|, one pass."""
+    sites, nodes = site_nodes(trace)
+    program = Program(trace, None, nodes)
+
+    def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        *features, logits = program(state, x.detach().requires_grad_())
+        slopes = gradients(target_logits(logits, targets).sum(), features)
+        pairs = zip(features, slopes, sites.items(), strict=True)
+        found = {name: site_scores(f.detach() * g, site) for f, g, (name, site) in pairs}
+        return {**found, OUTPUT: of_target(logits.detach(), targets)}
+
+    return attribute(trace, state, data, on_progress, scores, copies=2)

@@ -1,0 +1,27 @@
+"""Uniform importance: all neurons count the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..core.registry import register
+from ..core.types import ProgressCallback, State, no_progress
+from ..data import Dataset
+from ..graph import Trace
+from ..stats import feature_sites
+from .attribution import OUTPUT, classes
+
+__all__ = ["uniform"]
+
+
+@register("importance", "uniform", title="Uniform")
+def uniform(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    on_progress: ProgressCallback = no_progress,
+) -> dict[str, Tensor]:
+    """Every neuron has importance 1."""
+    sizes = {name: len(site.index) for name, site in feature_sites(trace).items()}
+    return {name: torch.ones(n, dtype=torch.float64) for name, n in {**sizes, OUTPUT: classes(trace)}.items()}

@@ -1,0 +1,23 @@
+"""How many samples to run at once so that memory stays bounded."""
+
+from __future__ import annotations
+
+import math
+
+from ..graph import Trace
+from ..graph.nodes import shape
+
+__all__ = ["fitting_batch", "sample_bytes"]
+
+_LIMIT_BYTES = 256 * 2**20
+
+
+def sample_bytes(trace: Trace) -> int:
+    """Bytes of all float32 activations of one sample: an upper bound of what a backward pass keeps."""
+    shapes = [shape(node) for node in trace.capture.graph.nodes if node.op == "call_function"]
+    return max(1, sum(4 * math.prod(s[1:]) for s in shapes if s))
+
+
+def fitting_batch(trace: Trace, *, copies: int = 1, limit_bytes: int = _LIMIT_BYTES) -> int:
+    """Samples whose activations, `copies` times each, fit in `limit_bytes`; at least 1."""
+    return max(1, limit_bytes // (copies * sample_bytes(trace)))
