@@ -1,0 +1,22 @@
+"""Data sets: reading, partitioning between parents, and calibration sampling."""
+
+from __future__ import annotations
+
+from .calibration import balanced_sample, canonical_order, check_calibration, held_out
+from .dataset import Dataset
+from .load import load_data
+from .npz import make_dataset, save_npz
+from .partitions import REGIMES, partition
+
+__all__ = [
+    "REGIMES",
+    "Dataset",
+    "balanced_sample",
+    "canonical_order",
+    "check_calibration",
+    "held_out",
+    "load_data",
+    "make_dataset",
+    "partition",
+    "save_npz",
+]

@@ -1,0 +1,96 @@
+"""Calibration data: sampling it, splitting it, and checking that it fits the parents."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError
+from ..core.seeds import numpy_generator
+from .dataset import Dataset
+
+__all__ = ["balanced_sample", "canonical_order", "check_calibration", "held_out"]
+
+
+def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
+    """Sorted indices of `per_class` samples of every class, drawn without replacement.
+
+    Raises DataError naming the class that has too few samples.
+    """
+    if per_class < 1:
+        raise DataError(f"at least one sample a class is needed, not {per_class}")
+    short = np.flatnonzero(data.counts < per_class)
+    if short.size:
+        label = int(short[0])
+        raise DataError(
+            f"{data.name}: class {label} has {data.counts[label]} samples and {per_class} of each class were asked "
+            "for; ask for fewer, or add samples"
+        )
+    return _per_class(data, dict.fromkeys(range(data.classes), per_class), seed, "balanced sample")
+
+
+def held_out(data: Dataset, fraction: float = 0.2, seed: int = 0) -> Tensor:
+    """(N,) bool mask of the samples to hold out; stratified where there are labels. Both parts are non-empty.
+
+    Raises DataError if the data has fewer than two samples or `fraction` is not inside (0, 1).
+    """
+    if len(data) < 2 or not 0 < fraction < 1:
+        raise DataError(f"{data.name}: cannot hold out {fraction:g} of {len(data)} samples")
+    held = np.empty(0, dtype=np.int64)
+    if data.y is not None:
+        # Rounding the running total instead of every class's own share keeps the sum right for small classes.
+        totals = np.rint(np.cumsum(data.counts) * fraction).astype(int)
+        wanted = np.diff(totals, prepend=0).tolist()
+        held = _per_class(data, dict(enumerate(wanted)), seed, "held out")
+    if not 0 < len(held) < len(data):
+        count = min(len(data) - 1, max(1, round(fraction * len(data))))
+        held = numpy_generator(seed, "held out").permutation(len(data))[:count]
+    mask = torch.zeros(len(data), dtype=torch.bool)
+    mask[torch.from_numpy(held)] = True
+    return mask
+
+
+def canonical_order(data: Dataset) -> Dataset:
+    """The same samples sorted by a hash of their contents, so that results do not depend on the order given."""
+    labels = [0] * len(data) if data.y is None else data.y.tolist()
+    rows = data.x.contiguous().numpy()
+    keys = [
+        hashlib.blake2b(row.tobytes(), digest_size=16).digest() + label.to_bytes(8, "big")
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return data.subset(sorted(range(len(data)), key=keys.__getitem__))
+
+
+def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...], *, labels: bool = False) -> None:
+    """Raise DataError unless the samples fit the parents' input and, where there are labels, every class is present.
+
+    A one-dimensional `input_shape` (a flattened input) accepts any sample with that many values. `labels`: refuse data
+    without labels.
+    """
+    given = data.input_shape
+    fits = math.prod(given) == input_shape[0] if len(input_shape) == 1 else given == input_shape
+    if not fits:
+        raise DataError(f"{data.name}: the parents take samples of shape {input_shape}, and these have {given}")
+    if data.y is None:
+        if labels:
+            raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
+        return
+    if data.classes > classes:
+        raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the parents know {classes} classes")
+    counts = np.pad(data.counts, (0, classes - data.classes))
+    missing = np.flatnonzero(counts == 0)
+    if missing.size:
+        named = ", ".join(map(str, missing[:10]))
+        raise DataError(f"{data.name}: no samples of class {named}; calibration needs every class")
+
+
+def _per_class(data: Dataset, wanted: dict[int, int], seed: int, purpose: str) -> np.ndarray:
+    assert data.y is not None  # callers read data.counts first
+    generator = numpy_generator(seed, purpose)
+    y = data.y.numpy()
+    parts = [generator.permutation(np.flatnonzero(y == label))[:count] for label, count in wanted.items()]
+    return np.sort(np.concatenate(parts)).astype(np.int64)

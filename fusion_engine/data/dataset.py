@@ -1,0 +1,123 @@
+"""Dataset: samples and labels, with the normalisation that turns stored samples into network inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Dataset", "Indices"]
+
+Indices = slice | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples `x` (N, ...) uint8 or float32, labels `y` (N,) int64 or None; checked when made, never changed.
+
+    mean, std: (C,) float32 per channel (dimension 1 of x, or one value for all), or None.
+    classes: number of classes; labels lie in [0, classes). Raises DataError on anything else.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    classes: int = 0
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        _check_samples(self.x, self.name)
+        if self.y is not None:
+            _check_labels(self.x, self.y, self.classes, self.name)
+        _check_normalisation(self.x, self.mean, self.std, self.name)
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return tuple(self.x.shape[1:])
+
+    def normalised(self, indices: Indices | None = None) -> Tensor:
+        """Network inputs (n, ...) float32: uint8 scaled to [0, 1], then (x - mean) / std per channel."""
+        x = self.x if indices is None else self.x[indices]
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        if self.mean is None or self.std is None:
+            return x
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return (x - self.mean.view(shape)) / self.std.view(shape)
+
+    def batches(self, size: int = 512) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(inputs float32, labels or None) in order, `size` samples at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.normalised(part), None if self.y is None else self.y[part]
+
+    def subset(self, indices: Indices) -> Dataset:
+        """The samples at `indices`, in that order, with the same classes and normalisation."""
+        if isinstance(indices, Sequence):
+            indices = torch.as_tensor(indices, dtype=torch.int64)
+        return replace(self, x=self.x[indices], y=None if self.y is None else self.y[indices])
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(classes,) int64: samples of each class. DataError without labels."""
+        if self.y is None:
+            raise DataError(f"{self.name}: this needs labels, and the data has none (add an array y)")
+        return torch.bincount(self.y, minlength=self.classes).numpy()
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of types, shapes and contents; the name does not count."""
+        sha = hashlib.sha256(f"classes={self.classes}".encode())
+        for key, tensor in (("x", self.x), ("y", self.y), ("mean", self.mean), ("std", self.std)):
+            if tensor is not None:
+                sha.update(f"{key}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+                sha.update(tensor.contiguous().numpy().data)
+        return sha.hexdigest()
+
+
+def _check_samples(x: Tensor, name: str) -> None:
+    if x.dtype not in (torch.uint8, torch.float32):
+        raise DataError(f"{name}: x must be uint8 or float32, not {str(x.dtype).removeprefix('torch.')}")
+    if x.ndim < 2 or 0 in x.shape:
+        raise DataError(f"{name}: x has shape {tuple(x.shape)}; it must be (samples, ...) with at least one sample")
+    if x.dtype == torch.float32 and not torch.isfinite(x).all():
+        raise DataError(f"{name}: x holds NaN or infinite values")
+
+
+def _check_labels(x: Tensor, y: Tensor, classes: int, name: str) -> None:
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise DataError(f"{name}: y must be one row of integers, one label a sample")
+    if len(y) != len(x):
+        raise DataError(f"{name}: {len(x)} samples but {len(y)} labels")
+    if int(y.min()) < 0:
+        raise DataError(f"{name}: labels must not be negative, and the smallest is {int(y.min())}")
+    if int(y.max()) >= classes:
+        raise DataError(f"{name}: a label is {int(y.max())}, but there are {classes} classes, numbered from 0")
+
+
+def _check_normalisation(x: Tensor, mean: Tensor | None, std: Tensor | None, name: str) -> None:
+    if (mean is None) != (std is None):
+        raise DataError(f"{name}: give both mean and std, or neither")
+    for key, value in (("mean", mean), ("std", std)):
+        if value is None:
+            continue
+        if value.dtype != torch.float32 or value.ndim != 1 or len(value) not in (1, x.shape[1]):
+            raise DataError(f"{name}: {key} must hold one number per channel ({x.shape[1]}), or one for all")
+        if not torch.isfinite(value).all():
+            raise DataError(f"{name}: {key} holds NaN or infinite values")
+    if std is not None and not (std > 0).all():
+        raise DataError(f"{name}: every std must be above 0")
