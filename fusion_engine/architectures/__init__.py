@@ -1,0 +1,102 @@
+"""Network architectures: recognised from a state dict, built from a config. One file an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import UnsupportedModelError
+from ..core.seeds import torch_generator
+from . import mlp, vgg  # noqa: F401 - importing registers them
+from .custom import CustomConfig, build_custom, custom_config, is_custom
+from .mlp import MLP, MLPConfig
+from .registry import Architecture, Config, Match, get, names
+from .vgg import VGG, VGGConfig
+
+__all__ = [
+    "MLP",
+    "VGG",
+    "Architecture",
+    "Config",
+    "CustomConfig",
+    "MLPConfig",
+    "Match",
+    "VGGConfig",
+    "build",
+    "example_input",
+    "get",
+    "match",
+    "names",
+    "read_config",
+    "recognise",
+]
+
+
+def recognise(
+    state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None
+) -> Config:
+    """The config of a state dict, from its names and shapes alone. See `match`."""
+    return match(state, arch, input_shape).config
+
+
+def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None) -> Match:
+    """Config of a state dict, and canonical name -> the state's own name.
+
+    arch: 'auto' tries every built-in architecture, or a built-in name, or 'package.module:callable' (imports the
+    user's code; `input_shape` of one sample is then required and names must agree). Raises UnsupportedModelError.
+    """
+    if is_custom(arch):
+        config = custom_config(arch, input_shape)
+        wanted = build_custom(arch).state_dict()
+        _check_custom(arch, wanted, state)
+        return Match(config, {name: name for name in wanted if name in state})
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    tried = names() if arch == "auto" else [get(arch).name]
+    for name in tried:
+        found = get(name).recognise(shapes, input_shape)
+        if found is not None:
+            return found
+    raise UnsupportedModelError(
+        f"the weights were not recognised (tried {', '.join(tried)}; first tensor {next(iter(state), 'none')!r}); "
+        "name the architecture with --arch package.module:callable"
+    )
+
+
+def build(config: Config) -> nn.Module:
+    """A freshly initialised module in eval mode; its state dict has the canonical names."""
+    if isinstance(config, CustomConfig):
+        return build_custom(config.name)
+    return get(config.name).build(config).eval()
+
+
+def example_input(config: Config, batch: int = 2) -> Tensor:
+    """(batch, *input_shape) float32 standard normal, the same at every call."""
+    shape = (batch, *config.input_shape)
+    return torch.randn(shape, generator=torch_generator(0, "example input"))
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """A built-in architecture's config from {"name": ..., **as_json()}; UnsupportedModelError if it is not one."""
+    try:
+        return get(str(values["name"])).read(values)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise UnsupportedModelError("the file's own description of its architecture is not valid") from problem
+
+
+def _check_custom(spec: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    for name, tensor in wanted.items():
+        if name not in state:
+            if name.endswith("num_batches_tracked"):
+                continue
+            raise UnsupportedModelError(f"--arch {spec}: the file has no tensor {name!r}, which the module needs")
+        if tensor.shape != state[name].shape:
+            raise UnsupportedModelError(
+                f"--arch {spec}: {name!r} is {tuple(state[name].shape)} in the file and {tuple(tensor.shape)} "
+                "in the module"
+            )
+    extra = next((name for name in state if name not in wanted), None)
+    if extra is not None:
+        raise UnsupportedModelError(f"--arch {spec}: the file has a tensor {extra!r} that the module lacks")
