@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from .apply import permute_state, transform_state
+from .merge import merge_states
 from .program import Program
 from .rules import label_rule
 from .sites import read_site
 from .trace import Trace, trace
+from .verify import VerifyReport, verify, verify_all
 
-__all__ = ["Program", "Trace", "label_rule", "read_site", "trace"]
+__all__ = [
+    "Program", "Trace", "VerifyReport", "label_rule", "merge_states", "permute_state", "read_site", "trace",
+    "transform_state", "verify", "verify_all",
+]  # fmt: skip

@@ -13,7 +13,8 @@ from fusion_engine.core.types import Layer, Level, Space
 from .capture import Capture, capture
 from .labeler import Labeler
 from .layers import channel_offset, find_layers
-from .nodes import arguments
+from .levels import find_levels
+from .nodes import arguments, shape
 from .spaces import find_spaces
 
 __all__ = ["Trace", "trace"]
@@ -26,7 +27,8 @@ class Trace:
     spaces: name -> Space, in dependency order. layers: name -> Layer, in topological order. levels: consecutive
     stretches of the graph. inputs: node names of the model's inputs. output: node name of the model's output
     ('output' stands for all outputs of a model with several). frozen: (tensor, reason) of dimensions whose
-    entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights).
+    entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights); `Layer` and
+    `Member` use the first. shapes: of the tensors in the graph, at the width that was traced.
     """
 
     spaces: dict[str, Space]
@@ -37,6 +39,7 @@ class Trace:
     frozen: list[tuple[str, str]]
     warnings: list[str]
     aliases: dict[str, tuple[str, ...]]
+    shapes: dict[str, tuple[int, ...]]
     capture: Capture
 
     def channel_dim(self, node: str) -> int:
@@ -60,14 +63,16 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     graph = capture(model, example_inputs)
     labeler = Labeler(graph)
     spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
+    levels, shared = find_levels(graph, layers)
     return Trace(
         spaces=spaces,
         layers=layers,
-        levels=[],
+        levels=levels,
         inputs=list(graph.inputs),
         output=graph.outputs[0] if len(graph.outputs) == 1 else "output",
         frozen=frozen,
-        warnings=labeler.warnings,
+        warnings=labeler.warnings + shared,
         aliases=graph.aliases,
+        shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
         capture=graph,
     )

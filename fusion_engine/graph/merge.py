@@ -1,0 +1,198 @@
+"""Merge parents into one state, given groupings of the spaces: the arithmetic of weighted averaging.
+
+For every tensor T = sum_p c (M_p ...) T_p (U_p ...): merge matrices act on the dimensions that write a space, unmerge
+matrices on those that read it. Rows of M_p hold the parents' weights, so a part of a tensor that writes no grouped
+space gets c = 1/k, one that writes one space c = 1, and one that writes m spaces at once (heads and the neurons in
+them) c = k^(m-1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusion_engine.core.errors import ParentError, UnsupportedModelError
+from fusion_engine.core.types import Grouping, Member, Space, State
+
+from .apply import lookup
+from .layout import read_layout
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+__all__ = ["merge_states"]
+
+
+def merge_states(
+    states: Sequence[State],
+    trace: Trace,
+    groupings: Mapping[str, Grouping],
+    output_weights: Sequence[Tensor] | None = None,
+    *,
+    names: Collection[str] | None = None,
+) -> dict[str, Tensor]:
+    """The fused state of k parents: names, order and types of the first parent's.
+
+    groupings: space name -> Grouping; a space that is missing is averaged neuron by neuron. output_weights: per
+    parent (classes,) weights of the last layer's outputs, summing to one over the parents; None for 1/k.
+    names: only these tensors are made (None: all). Integer buffers come from the first parent. Parents may differ
+    in width where every affected space is grouped. Computed in float64.
+
+    Raises UnsupportedModelError if a space cannot change its width, or the model has no linear output layer for
+    `output_weights`; ParentError if the parents do not fit together.
+    """
+    merger = _Merger(states, trace, groupings)
+    scales = _output_scales(trace, output_weights)
+    done: dict[str, Tensor] = {}
+    result: dict[str, Tensor] = {}
+    for name, tensor in states[0].items():
+        if names is not None and name not in names:
+            continue
+        canonical = trace.aliases.get(name, (name,))[0]
+        if canonical not in done:
+            if tensor.is_floating_point():
+                done[canonical] = merger.merge(canonical, scales.get(canonical)).to(tensor.dtype)
+            else:
+                done[canonical] = tensor.detach().clone()
+        result[name] = done[canonical]
+    return result
+
+
+def _output_scales(trace: Trace, weights: Sequence[Tensor] | None) -> dict[str, list[Tensor]]:
+    """Tensor -> per parent a factor that broadcasts over it, for the tensors of the output layer."""
+    if weights is None:
+        return {}
+    layer = next((x for x in reversed(trace.layers.values()) if x.space is None), None)
+    dim = 1 if layer is not None and layer.options.get("transposed") else 0
+    classes = len(weights[0])
+    if layer is None or trace.shapes[layer.weight][dim] != classes:
+        raise UnsupportedModelError(
+            f"output weights for {classes} classes need a linear layer or convolution with as many outputs at the "
+            "end of the model; leave them out to weight the parents equally"
+        )
+    names = [layer.bias]
+    if layer.norm is not None:
+        names += [layer.norm.weight, layer.norm.bias, layer.norm.running_mean, layer.norm.running_var]
+    scales = {name: [w.detach().double() for w in weights] for name in names if name is not None}
+    shape = [classes if d == dim else 1 for d in range(len(trace.shapes[layer.weight]))]
+    scales[layer.weight] = [w.detach().double().reshape(shape) for w in weights]
+    return scales
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One movement along `dims`: matrices from source to target positions; `kept` positions stay as they are."""
+
+    dims: tuple[int, ...]
+    moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    kept: tuple[np.ndarray, np.ndarray]
+    total: int
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        front = tensor.movedim(self.dims, tuple(range(len(self.dims))))
+        rest = front.shape[len(self.dims) :]
+        flat = front.reshape(-1, math.prod(rest))
+        device = tensor.device
+        if len(self.moves) == 1 and _in_order(self.moves[0][1], len(flat)) and _in_order(self.moves[0][2], self.total):
+            matrix, source, _ = self.moves[0]  # nothing to gather
+            result = (torch.as_tensor(matrix, device=device) @ flat.reshape(len(source), -1)).reshape(self.total, -1)
+        else:
+            result = flat.new_zeros(self.total, flat.shape[1])
+            result[torch.as_tensor(self.kept[1], device=device)] = flat[torch.as_tensor(self.kept[0], device=device)]
+            for matrix, source, target in self.moves:
+                rows = flat[torch.as_tensor(source.reshape(-1), device=device)].reshape(len(source), -1)
+                moved = torch.as_tensor(matrix, device=device) @ rows
+                result[torch.as_tensor(target.reshape(-1), device=device)] = moved.reshape(target.size, -1)
+        sizes = (self.total,) if len(self.dims) == 1 else front.shape[: len(self.dims)]
+        return result.reshape(*sizes, *rest).movedim(tuple(range(len(self.dims))), self.dims)
+
+
+def _in_order(index: np.ndarray, total: int) -> bool:
+    return index.size == total and bool((index.reshape(-1) == np.arange(total)).all())
+
+
+class _Merger:
+    """Merges tensor after tensor."""
+
+    def __init__(self, states: Sequence[State], trace: Trace, groupings: Mapping[str, Grouping]) -> None:
+        self.states, self.trace, self.groupings = states, trace, groupings
+        self.members: dict[str, list[tuple[Space, Member]]] = {}
+        for space in trace.spaces.values():
+            for member in space.members if space.name in groupings else ():
+                self.members.setdefault(member.tensor, []).append((space, member))
+        for name, grouping in groupings.items():
+            if len(grouping.merge) != len(states):
+                raise ParentError(f"the grouping of {name!r} is for {len(grouping.merge)} parents, not {len(states)}")
+
+    def merge(self, name: str, scale: list[Tensor] | None) -> Tensor:
+        """The merged tensor, float64. `scale` replaces 1/k."""
+        total: Tensor | None = None
+        for p, state in enumerate(self.states):
+            tensor = lookup(state, name, self.trace)
+            part = tensor.double() * (1 / len(self.states) if scale is None else scale[p].to(tensor.device))
+            for step in self._steps(name, p, tuple(tensor.shape)):
+                part = step.apply(part)
+            if total is not None and part.shape != total.shape:
+                raise ParentError(
+                    f"tensor {name!r} has different shapes in the parents ({tuple(total.shape)} and "
+                    f"{tuple(part.shape)} after merging); group every space whose width differs"
+                )
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _steps(self, name: str, parent: int, shape: tuple[int, ...]) -> list[_Step]:
+        owned = self.members.get(name, [])
+        traced = self.trace.shapes.get(name, shape)
+        sizes = {s.name: (self._size(s, parent), self.groupings[s.name].size, s.size) for s, _ in owned}
+        if all(len(set(three)) == 1 for three in sizes.values()) and shape == traced:
+            return [self._same_width(space, member, parent, shape) for space, member in owned]
+        return [
+            self._other_width([x for x in owned if x[1].dims == dims], dims, parent, shape, traced)
+            for dims in dict.fromkeys(member.dims for _, member in owned)
+        ]
+
+    def _size(self, space: Space, parent: int) -> int:
+        return int(self.groupings[space.name].merge[parent].shape[1])
+
+    def _matrix(self, space: Space, member: Member, parent: int) -> np.ndarray:
+        """(n, n_p). The parents' weights in the rows of a merge matrix replace the factor 1/k."""
+        grouping = self.groupings[space.name]
+        if member.role == "out":
+            return np.asarray(grouping.merge[parent], dtype=np.float64) * len(self.states)
+        return np.ascontiguousarray(np.asarray(grouping.unmerge[parent], dtype=np.float64).T)
+
+    def _same_width(self, space: Space, member: Member, parent: int, shape: tuple[int, ...]) -> _Step:
+        total = math.prod(shape[d] for d in member.dims)
+        kept = np.setdiff1d(np.arange(total), member.index)
+        move = (self._matrix(space, member, parent), member.index, member.index)
+        return _Step(member.dims, [move], (kept, kept), total)
+
+    def _other_width(
+        self,
+        owned: list[tuple[Space, Member]],
+        dims: tuple[int, ...],
+        parent: int,
+        shape: tuple[int, ...],
+        traced: tuple[int, ...],
+    ) -> _Step:
+        spaces = [space for space, _ in owned]
+        layout = read_layout([m for _, m in owned], [s.name for s in spaces], math.prod(traced[d] for d in dims))
+        source = layout.place([self._size(s, parent) for s in spaces])
+        target = layout.place([self.groupings[s.name].size for s in spaces])
+        if source.total != shape[dims[0]]:
+            raise ParentError(
+                f"tensor {owned[0][1].tensor!r} of parent {parent + 1} has {shape[dims[0]]} entries where its spaces "
+                f"need {source.total}; group every space whose width differs"
+            )
+        moves = [
+            (self._matrix(space, member, parent), source.index[i], target.index[i])
+            for i, (space, member) in enumerate(owned)
+        ]
+        return _Step(dims, moves, (source.kept, target.kept), target.total)
