@@ -3,7 +3,7 @@
 from .batches import fitting_batch, sample_bytes
 from .capture import Captured, capture
 from .moments import CrossAccumulator, GramAccumulator, Precision
-from .parent_moments import Moments, feature_sites, parent_moments
+from .parent_moments import Moments, feature_sites, parent_moments, post_activation_sites
 from .rows import feature_rows, layer_rows
 from .space_stats import SpaceStats
 
@@ -20,5 +20,6 @@ __all__ = [
     "fitting_batch",
     "layer_rows",
     "parent_moments",
+    "post_activation_sites",
     "sample_bytes",
 ]

@@ -20,6 +20,7 @@ Precision = Literal["double", "mixed"]
 """'double': all products in float64. 'mixed': large products in float32, summed in float64 (about 1e-6)."""
 
 _CHUNK_BYTES = 32 * 2**20  # working copy of the rows in float64
+_SHIFT_ROWS = 1024  # any rough mean serves as the shift
 _MIXED_ROWS = 1024  # float32 products are summed over at most this many rows before they go to float64
 _MIXED_WORK = 2**26  # rows * width^2 below which 'mixed' stays in float64: nothing to gain there
 
@@ -44,7 +45,7 @@ class GramAccumulator:
         if not len(rows):
             return
         if self._shift is None:
-            self._shift = rows.mean(0, dtype=torch.float64)
+            self._shift = rows[:_SHIFT_ROWS].mean(0, dtype=torch.float64)
             self._sum = self._sum.to(rows.device)
             self._products.to(rows.device)
         single = self.precision == "mixed" and len(rows) * self.width**2 > _MIXED_WORK
@@ -130,7 +131,7 @@ class CrossAccumulator:
         if not len(x):
             return
         if self._f_shift is None:
-            self._f_shift = f.mean(0, dtype=torch.float64)
+            self._f_shift = f[:_SHIFT_ROWS].mean(0, dtype=torch.float64)
             self._f_sum, self._cross = self._f_sum.to(f.device), self._cross.to(f.device)
         self._x.update(x)
         assert self._x._shift is not None

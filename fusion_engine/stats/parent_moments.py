@@ -17,7 +17,7 @@ from .moments import GramAccumulator, Precision
 if TYPE_CHECKING:
     from ..data import Dataset
 
-__all__ = ["Moments", "feature_sites", "parent_moments"]
+__all__ = ["Moments", "feature_sites", "parent_moments", "post_activation_sites"]
 
 
 class Moments(NamedTuple):
@@ -33,6 +33,21 @@ def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str
     names = trace.spaces if spaces is None else spaces
     features = {name: trace.spaces[name].feature for name in names}
     return {name: site for name, site in features.items() if site is not None}
+
+
+def post_activation_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, Site]:
+    """Where each space's post-activation features are read: the input of the first layer that reads the space.
+
+    That is after pooling, where there is some. Spaces no layer reads are left out.
+    """
+    order = {node.name: i for i, node in enumerate(trace.capture.graph.nodes)}
+    read = {layer.input for layer in trace.layers.values()}
+    found = {}
+    for name in trace.spaces if spaces is None else spaces:
+        candidates = [site for site in trace.spaces[name].sites if site.node in read]
+        if candidates:
+            found[name] = min(candidates, key=lambda site: order[site.node])
+    return found
 
 
 def parent_moments(

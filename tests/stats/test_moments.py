@@ -124,3 +124,17 @@ def test_cross_moments_merge() -> None:
 def test_cross_rows_must_belong_together() -> None:
     with pytest.raises(ValueError, match="do not go with"):
         CrossAccumulator(2, 2).update(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_moments_on_a_cuda_device_equal_the_cpu_s() -> None:
+    x = data(500, 30, 2.0)
+    moments = GramAccumulator(30)
+    for batch in x.cuda().split(64):
+        moments.update(batch)
+    assert moments.gram.is_cuda
+    assert relative(moments.gram.cpu(), accumulated([x]).gram) < 1e-12
+    merged = accumulated([x])
+    merged.merge(moments)
+    assert relative(merged.gram, 2 * x.T @ x) < 1e-12

@@ -13,7 +13,7 @@ from fusion_engine.core.errors import Cancelled
 from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace, trace
-from fusion_engine.stats import capture, parent_moments
+from fusion_engine.stats import capture, parent_moments, post_activation_sites
 
 
 def parents() -> tuple[list[nn.Sequential], Trace, Dataset]:
@@ -46,6 +46,24 @@ def test_moments_equal_those_of_all_features_at_once() -> None:
         assert rows == len(f)
         np.testing.assert_allclose(gram, f.T @ f, atol=1e-5)
         np.testing.assert_allclose(mean, f.mean(0), atol=1e-6)
+
+
+def test_post_activations_are_what_the_next_layer_reads() -> None:
+    models, traced, data = parents()
+    sites = post_activation_sites(traced)
+    assert set(sites) == set(traced.spaces)
+    states = [m.state_dict() for m in models]
+    found = parent_moments(traced, states, data, sites=sites)
+    space = traced.layers["0"].space
+    assert space is not None
+    features = []
+    for model in models:
+        with torch.no_grad(), capture(model, ["2"]) as captured:
+            model(data.x)
+        features.append(captured.outputs["2"].movedim(1, -1).flatten(0, -2).double())
+    f = torch.cat(features, 1)
+    np.testing.assert_allclose(found[space].gram, (f.T @ f).numpy(), atol=1e-5)
+    assert found[space].rows == len(f)
 
 
 def test_batch_size_and_order_do_not_matter() -> None:
