@@ -1,0 +1,22 @@
+"""Parents: the trained networks to be fused. Reading runs no code of the files; writing is atomic."""
+
+from __future__ import annotations
+
+from .check import MAX_PARENTS, check_parents
+from .load import load_parent, load_parents, save_parent
+from .parent import Metadata, Parent, make_parent, state_digest
+from .safetensorsfile import read_safetensors, write_state
+
+__all__ = [
+    "MAX_PARENTS",
+    "Metadata",
+    "Parent",
+    "check_parents",
+    "load_parent",
+    "load_parents",
+    "make_parent",
+    "read_safetensors",
+    "save_parent",
+    "state_digest",
+    "write_state",
+]

@@ -1,0 +1,62 @@
+"""Do parents belong together?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.errors import ParentError
+from .parent import Parent
+
+__all__ = ["MAX_PARENTS", "check_parents"]
+
+MAX_PARENTS = 8
+
+
+def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
+    """Raise ParentError unless there are `minimum` to 8 parents of one architecture, layer for layer.
+
+    Returns notes on what is allowed but worth knowing: identical parents, class counts that only some have.
+    """
+    if len(parents) < minimum:
+        raise ParentError(f"{minimum} parents or more are needed, and there {_are(len(parents))}")
+    if len(parents) > MAX_PARENTS:
+        raise ParentError(f"at most {MAX_PARENTS} parents can be fused, and there {_are(len(parents))}")
+    for other in parents[1:]:
+        _compare(parents[0], other)
+    notes = []
+    seen: dict[str, str] = {}
+    for parent in parents:
+        if parent.digest in seen:
+            notes.append(f"{seen[parent.digest]} and {parent.name} are identical")
+        seen.setdefault(parent.digest, parent.name)
+    lacking = [parent.name for parent in parents if parent.metadata.class_counts is None]
+    if lacking and len(lacking) < len(parents):
+        notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
+    return notes
+
+
+def _compare(first: Parent, other: Parent) -> None:
+    pair = f"{first.name} and {other.name}"
+    if first.architecture.name != other.architecture.name:
+        raise ParentError(
+            f"{pair} have different architectures: {first.architecture} and {other.architecture}; "
+            "parents must share one"
+        )
+    if first.classes != other.classes:
+        raise ParentError(f"{pair} have different numbers of classes: {first.classes} and {other.classes}")
+    for name in [*first.state, *other.state]:
+        if name not in first.state or name not in other.state:
+            has, lacks = (first, other) if name in first.state else (other, first)
+            raise ParentError(f"{has.name} has a layer {name!r} and {lacks.name} has not; parents must share their layers")
+        a, b = first.state[name], other.state[name]
+        if a.shape != b.shape:
+            raise ParentError(
+                f"layer {name!r} is {tuple(a.shape)} in {first.name} and {tuple(b.shape)} in {other.name}; "
+                "parents must agree in every layer"
+            )
+    if first.architecture != other.architecture:
+        raise ParentError(f"{pair} differ in what their layers do: {first.architecture} and {other.architecture}")
+
+
+def _are(count: int) -> str:
+    return {0: "are none", 1: "is one"}.get(count, f"are {count}")

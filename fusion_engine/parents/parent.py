@@ -1,0 +1,125 @@
+"""Parent: one trained network with everything fusion needs to know about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..architectures import Config, build, example_input
+from ..core.errors import ParentError
+
+__all__ = ["Metadata", "Parent", "make_parent", "state_digest"]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is known about a parent besides its weights.
+
+    class_counts: training samples by class. data_digest: sha256 of the training data. training: how it was
+    trained (seed, epochs, regime and the like). notes: what reading did to it, such as a change of precision.
+    """
+
+    class_counts: list[int] | None = None
+    data_digest: str | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"training": dict(self.training), "notes": list(self.notes)}
+
+    @classmethod
+    def read(cls, values: Any, classes: int, name: str) -> Metadata:
+        """From `as_json`'s values, of which any may be missing. Raises ParentError naming the file `name`."""
+        if not isinstance(values, Mapping):
+            raise ParentError(f"{name}: the metadata is not a mapping")
+        known = {key: values[key] for key in (f.name for f in fields(cls)) if values.get(key) is not None}
+        counts = known.get("class_counts")
+        if counts is not None and not _are_counts(counts, classes):
+            raise ParentError(f"{name}: class_counts must be {classes} whole numbers, one a class")
+        training, digest, notes = known.get("training", {}), known.get("data_digest"), known.get("notes", [])
+        if not isinstance(training, Mapping) or not isinstance(digest, str | None) or not isinstance(notes, list):
+            raise ParentError(f"{name}: the metadata is not valid")
+        return cls(counts, digest, dict(training), tuple(map(str, notes)))
+
+
+def _are_counts(counts: Any, classes: int) -> bool:
+    if not isinstance(counts, list) or len(counts) != classes:
+        return False
+    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Parent:
+    """A trained network. Its tensors and its model share memory and are never modified.
+
+    architecture: the config (its `.name` is the architecture's name). state: canonical tensor name -> float32 (or
+    integer) tensor on the CPU. model: the module with these weights, in eval mode, parameters without gradients.
+    key_map: canonical name -> name in the parent's own file.
+    """
+
+    name: str
+    architecture: Config
+    state: Mapping[str, Tensor]
+    model: nn.Module = field(repr=False)
+    metadata: Metadata = field(default_factory=Metadata)
+    key_map: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        return self.architecture.classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample; one-dimensional where the network flattens its input."""
+        return self.architecture.input_shape
+
+    def example_input(self, batch: int = 2) -> Tensor:
+        """(batch, *input_shape) float32, the same at every call."""
+        return example_input(self.architecture, batch)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of the state's names, shapes and bytes."""
+        return state_digest(self.state)
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 (hex) of names, types, shapes and bytes, whatever the order of the names."""
+    sha = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name]
+        sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        sha.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
+    return sha.hexdigest()
+
+
+def make_parent(
+    name: str,
+    architecture: Config,
+    state: Mapping[str, Tensor],
+    metadata: Metadata | None = None,
+    key_map: Mapping[str, str] | None = None,
+) -> Parent:
+    """A Parent from canonical tensors; the tensors are copied. Raises ParentError if they do not fit the config."""
+    model = build(architecture)
+    wanted = model.state_dict()
+    copied = {key: state[key].detach().to("cpu", wanted[key].dtype, copy=True) for key in wanted if key in state}
+    # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
+    copied |= {key: torch.zeros_like(t) for key, t in wanted.items() if key.endswith("num_batches_tracked")
+               and key not in state}
+    try:
+        model.load_state_dict({key: copied[key] for key in wanted if key in copied}, assign=True)
+    except RuntimeError as problem:
+        raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
+    model.requires_grad_(False).eval()
+    ordered = {key: copied[key] for key in wanted}
+    names = dict(key_map) if key_map is not None else {key: key for key in ordered}
+    return Parent(name, architecture, ordered, model, metadata or Metadata(), names)

@@ -1,0 +1,132 @@
+"""Read .pt and .pth files: state dicts, checkpoints that wrap one, and whole pickled modules.
+
+None of them is unpickled by torch. The archive's pickle is read into inert records (see `inert.py`), from which the
+tensors are made here, on the CPU, with every size checked against the archive.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import ParentError, UnsafeFileError
+from ..core.files import open_archive
+from .inert import StandIn, TensorRecord
+from .pickled import read_pickle
+
+__all__ = ["read_torch_file"]
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
+_DTYPES = {
+    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}
+_MAX_DEPTH = 100
+_MAX_TENSORS = 100_000
+
+
+def read_torch_file(path: Path, limit: int) -> dict[str, Tensor]:
+    """Tensor name -> tensor on the CPU, in the file's order.
+
+    Raises UnsafeFileError for files that want to run code or claim too much memory, ParentError for damaged ones.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ParentError(
+            f"{path.name}: not a file of torch.save, damaged, or from before torch 1.6; load it in torch and save "
+            "model.state_dict() again"
+        )
+    with open_archive(path, limit, ParentError) as archive:
+        try:
+            return _read(archive, limit)
+        except (ParentError, UnsafeFileError) as problem:
+            raise type(problem)(f"{path.name}: {problem}") from problem
+
+
+def _read(archive: zipfile.ZipFile, limit: int) -> dict[str, Tensor]:
+    entries = set(archive.namelist())
+    pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        raise ParentError("not a file of torch.save")
+    root = pickles[0].removesuffix("data.pkl")
+    if f"{root}constants.pkl" in entries:
+        raise ParentError("a TorchScript archive; save model.state_dict() instead")
+    if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        raise ParentError("the file's numbers are big-endian; save it again on a common machine")
+    records = dict(_find_state(read_pickle(archive.read(pickles[0]))))
+    if not records:
+        raise ParentError("the file holds no weights; save model.state_dict()")
+    total = sum(math.prod(r.size) * _dtype(r).itemsize for r in records.values())
+    if total > limit:
+        raise UnsafeFileError("the tensors claim more memory than allowed")
+    storages: dict[str, Tensor] = {}
+    return {name: _materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
+
+
+def _find_state(value: Any) -> Iterator[tuple[str, TensorRecord]]:
+    """The named tensors of a module, a state dict, or a checkpoint that holds either."""
+    for _ in range(3):
+        if isinstance(value, StandIn):
+            yield from _walk_module(value, "", 0, [0])
+            return
+        if not isinstance(value, Mapping):
+            return
+        wrapped = [value[key] for key in _WRAPPERS if isinstance(value.get(key), Mapping | StandIn)]
+        if not wrapped:
+            yield from ((str(k), v) for k, v in value.items() if isinstance(v, TensorRecord))
+            return
+        value = wrapped[0]
+
+
+def _walk_module(module: StandIn, prefix: str, depth: int, count: list[int]) -> Iterator[tuple[str, TensorRecord]]:
+    """What nn.Module.state_dict() would name, from the module's own tables."""
+    count[0] += 1
+    if depth > _MAX_DEPTH or count[0] > _MAX_TENSORS:
+        raise UnsafeFileError("modules are nested without end")
+    state = module.state if isinstance(module.state, Mapping) else {}
+    tables = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
+    found = [table for table in tables if isinstance(table, Mapping)]
+    if len(found) != len(tables):
+        raise ParentError("the file's object is not an nn.Module; save model.state_dict()")
+    parameters, buffers, modules = found
+    passing = state.get("_non_persistent_buffers_set", ())
+    for name, tensor in [*parameters.items(), *buffers.items()]:
+        if isinstance(tensor, TensorRecord) and name not in passing:
+            yield f"{prefix}{name}", tensor
+    for name, child in modules.items():
+        if isinstance(child, StandIn):
+            yield from _walk_module(child, f"{prefix}{name}.", depth + 1, count)
+
+
+def _dtype(record: TensorRecord) -> torch.dtype:
+    if record.storage.kind not in _DTYPES:
+        raise ParentError(f"a tensor has the type {record.storage.kind}, which this does not read; use float32")
+    return _DTYPES[record.storage.kind]
+
+
+def _materialise(
+    archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
+) -> Tensor:
+    dtype, storage = _dtype(record), record.storage
+    if storage.key not in storages:
+        try:
+            raw = archive.read(f"{folder}{storage.key}")
+        except KeyError:
+            raise ParentError(f"the numbers of tensor {name!r} are missing from the file") from None
+        storages[storage.key] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0).byte()
+    held = storages[storage.key]
+    if len(held) != storage.length * dtype.itemsize:
+        raise ParentError(f"the numbers of tensor {name!r} are cut short")
+    elements = math.prod(record.size)
+    last = record.offset + sum((n - 1) * step for n, step in zip(record.size, record.stride, strict=True))
+    if elements > storage.length or (elements and last >= storage.length):
+        raise ParentError(f"tensor {name!r} reaches outside its storage")
+    if elements == 0:
+        return torch.empty(record.size, dtype=dtype)
+    return held.view(dtype).as_strided(record.size, record.stride, record.offset).clone().contiguous()
