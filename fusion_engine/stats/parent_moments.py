@@ -25,7 +25,7 @@ class Moments(NamedTuple):
 
     gram: NDArray[np.float64]
     mean: NDArray[np.float64]
-    rows: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
 
 
 def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, Site]:

@@ -42,8 +42,8 @@ def test_moments_equal_those_of_all_features_at_once() -> None:
                 model(data.x)
             features.append(captured.outputs[module].movedim(1, -1).flatten(0, -2).double())
         f = torch.cat(features, 1).numpy()
-        gram, mean, rows = found[space]
-        assert rows == len(f)
+        gram, mean, count = found[space]
+        assert count == len(f)
         np.testing.assert_allclose(gram, f.T @ f, atol=1e-5)
         np.testing.assert_allclose(mean, f.mean(0), atol=1e-6)
 
@@ -63,7 +63,7 @@ def test_post_activations_are_what_the_next_layer_reads() -> None:
         features.append(captured.outputs["2"].movedim(1, -1).flatten(0, -2).double())
     f = torch.cat(features, 1)
     np.testing.assert_allclose(found[space].gram, (f.T @ f).numpy(), atol=1e-5)
-    assert found[space].rows == len(f)
+    assert found[space].count == len(f)
 
 
 def test_batch_size_and_order_do_not_matter() -> None:
