@@ -9,7 +9,7 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import pickers, progress, space_view, state
+from pages.components import pickers, progress, router, space_view, state
 from pages.components.shell import empty, heading, next_steps
 from pages.components.text import count, distinct, percent, plain
 
@@ -96,12 +96,14 @@ def show_run(run: str, space_column: Any) -> None:
     view = space_view.SpaceView(run, space, distinct(result["parents"]), space_view.load(run, space["index"]))
     soft = "" if space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(
-        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(space['size'], 'group')}; merging "
-        f"loses {percent(space['error'])} of their variance. Measured on {count(result['samples'], 'sample')}.{soft}"
+        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(space['size'], 'group')}; "
+        f"merging loses {percent(space['error'])} of their variance. "
+        f"Measured on {count(result['samples'], 'sample')}.{soft}"
     )
     space_view.draw(view)
 
 
+router.enter()
 heading("Explore", "Which neurons matter, which do the same work, and how they are grouped, one space at a time.")
 summary = pickers.selected_parents()
 if summary is None:

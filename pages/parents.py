@@ -8,7 +8,7 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
-from pages.components import charts, progress, state
+from pages.components import charts, progress, router, state
 from pages.components.intake import data_intake, follow_import, parents_intake
 from pages.components.pickers import BUILT_IN, describe_parents, selected_parents
 from pages.components.shell import heading, next_steps
@@ -120,12 +120,14 @@ def data_overview() -> None:
     data = store.read_data_summary(chosen)
     shape = " × ".join(map(str, data["shape"]))
     labels = "with labels" if data["labelled"] else "without labels"
-    st.caption(f"{count(data['samples'], 'sample')} of shape {shape}, {labels}, {count(data['classes'], 'class', 'classes')}.")
+    classes = count(data["classes"], "class", "classes")
+    st.caption(f"{count(data['samples'], 'sample')} of shape {shape}, {labels}, {classes}.")
     if data["counts"] and 0 in data["counts"]:
         missing = ", ".join(str(c) for c, n in enumerate(data["counts"]) if n == 0)
         st.warning(f"No samples of class {missing}: the fused network may forget it.", icon=":material/warning:")
 
 
+router.enter()
 heading("Parents", "The networks to fuse: two to eight of the same architecture, and some data to compare them on.")
 choose, data = st.columns(2, gap="large")
 with choose:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from fusion_engine import store
-from pages.components import charts, progress, reports, state
+from pages.components import charts, progress, reports, router, state
 from pages.components.downloads import download
 from pages.components.picture import fusion_picture
 from pages.components.shell import next_steps
@@ -96,6 +96,7 @@ def draw_cards() -> None:
         )
 
 
+router.enter()
 demo = state.get("demo")
 draw_hero(bool(demo))
 if demo:

@@ -66,7 +66,7 @@ def parameter_form(
 
 
 def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
-    label, note = parameter["label"], parameter["help"]
+    label, note = parameter["label"], _help(parameter)
     if parameter["choices"] is not None:
         choices = ([None] if parameter["optional"] else []) + list(parameter["choices"])
         at = choices.index(value) if value in choices else 0
@@ -89,23 +89,29 @@ def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
 
 def _number(parameter: Mapping[str, Any], value: Any, key: str, label: str) -> Any:
     if parameter["type"] == "str":
-        return st.text_input(label, value=value or "", help=parameter["help"], key=key)
+        return st.text_input(label, value=value or "", help=_help(parameter), key=key)
     kind = int if parameter["type"] == "int" else float
     low = None if parameter["ge"] is None else kind(parameter["ge"])
     high = None if parameter["le"] is None else kind(parameter["le"])
     start = kind(value) if value is not None else low if low is not None else kind(0)
     return st.number_input(
-        label, min_value=low, max_value=high, value=start, step=_step(kind, start), help=parameter["help"], key=key,
-        format=None if kind is int else "%g",
+        label, min_value=low, max_value=high, value=start, step=_step(kind, parameter["default"]),
+        help=_help(parameter), key=key, format=None if kind is int else "%g",
     )
 
 
-def _step(kind: type, value: float) -> Any:
-    """Whole steps for integers; for floats about a tenth of the value."""
+def _step(kind: type, default: Any) -> Any:
+    """Whole steps for integers; for floats a tenth of the default, rounded to one digit."""
     if kind is int:
         return 1
-    size = abs(float(value)) or 1.0
-    return float(10.0 ** (len(f"{int(size)}") - 2)) if size >= 1 else float(f"{size / 10:.0e}")
+    usual = default if isinstance(default, int | float) and default else 1.0
+    return float(f"{abs(usual) / 10:.0e}")
+
+
+def _help(parameter: Mapping[str, Any]) -> str:
+    """The parameter's help as a sentence."""
+    text = plain(parameter["help"])
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _option(value: Any) -> str:

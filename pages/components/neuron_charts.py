@@ -21,7 +21,7 @@ _REST = "#B4BECA"
 def importance_curves(
     arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None
 ) -> go.Figure:
-    """Each parent's importances in falling order: a steep curve means few neurons matter. Log axis if they span 100x."""
+    """Each parent's importances in falling order: a steep curve means few neurons matter."""
     import numpy as np
 
     importance, parent, neuron = arrays["importance"], arrays["parent"], arrays["neuron"]

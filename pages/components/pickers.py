@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -10,11 +11,11 @@ from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 
 from . import state
-from .text import count, plain, short, when
+from .text import count, distinct, plain, short, when
 
 __all__ = [
-    "BUILT_IN", "context", "data_select", "describe_parents", "digits_if_unset", "parents_select", "run_label",
-    "selected_parents",
+    "BUILT_IN", "context", "data_select", "describe_parents", "parents_select", "run_label",
+    "run_labels", "selected_parents",
 ]
 
 BUILT_IN = {
@@ -51,22 +52,16 @@ def data_select(key: str, label: str, optional: bool = False, hint: str | None =
 
 def _select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
     options = list(known)
+    # Streamlit tells options apart by their labels, so those must differ.
+    names = dict(zip(options, distinct(known.values(), 80), strict=True))
     current = state.get(key)
     widget = f"pick-{key}"
     # The URL decides what is shown: it may have changed by a link since the widget was last drawn.
     st.session_state[widget] = current if current in known else None
     st.selectbox(
-        label, options, format_func=lambda o: known[o], key=widget, placeholder=placeholder, help=hint,
+        label, options, format_func=names.__getitem__, key=widget, placeholder=placeholder, help=hint,
         on_change=lambda: state.put(**{key: st.session_state[widget] or None}),
     )
-
-
-def digits_if_unset() -> None:
-    """The demo's parents know digits: offer digits as data before anything else was chosen."""
-    if not state.get("data"):
-        state.put(data="digits:train")
-        if not state.get("test"):
-            state.put(test="digits:test")
 
 
 def data_name(identifier: str) -> str:
@@ -93,6 +88,12 @@ def context(summary: dict[str, Any], test: bool = False) -> None:
             data_select("data", "Calibration data")
             if test:
                 data_select("test", "Test data", optional=True)
+
+
+def run_labels(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Labels of runs, by id; no two are the same."""
+    listed = list(runs)
+    return dict(zip((r["id"] for r in listed), distinct(map(run_label, listed), 80), strict=True))
 
 
 def run_label(run: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .theme import FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, BLUE
+from .theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
 __all__ = ["fusion_picture"]
 

@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from fusion_engine.core.recipe import Recipe
 
 __all__ = ["PARTS", "command", "differences", "method", "normal", "refusal", "settings", "to_yaml"]

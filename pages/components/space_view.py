@@ -172,9 +172,10 @@ def _passport(view: SpaceView, neuron: int) -> None:
             on_click=lambda: state.put(group=None if on else group),
         )
     st.markdown("**Most similar neurons**")
-    near = [(int(i), float(c)) for i, c in zip(arrays["neighbours"][neuron], arrays["correlation"][neuron], strict=True)]
+    near = [int(i) for i in arrays["neighbours"][neuron] if i >= 0]
     st.dataframe(
-        [{"Neuron": view.label(i), "Correlation": round(c, 3), "Group": int(arrays["group"][i])} for i, c in near if i >= 0],
+        {"Neuron": [view.label(i) for i in near], "Correlation": arrays["correlation"][neuron][: len(near)].round(3),
+         "Group": arrays["group"][near]},
         hide_index=True, alt="The five most correlated neurons",
     )
 

@@ -1,0 +1,179 @@
+"""Compare: fused networks against their parents, the plain average and the ensembles, and against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+from fusion_engine.jobs import client
+from pages.components import charts, pickers, recipes, reports, router, state
+from pages.components.downloads import download_row, run_command
+from pages.components.shell import empty, heading
+from pages.components.text import megabytes, percent, plain, seconds
+from pages.components.theme import show
+
+MOST = 8
+
+
+def choose(runs: dict[str, dict[str, Any]]) -> list[str]:
+    """The runs to compare: those in the URL, else the one just fused, else the newest."""
+    wanted = [run for run in state.get("runs").split(",") if run in runs]
+    latest = state.get("run")
+    if not wanted:
+        wanted = [latest] if latest in runs else [next(iter(runs))]
+    st.session_state["compare-runs"] = wanted
+    names = pickers.run_labels(runs.values())
+    st.multiselect(
+        "Runs", list(runs), format_func=names.__getitem__, key="compare-runs",
+        max_selections=MOST, placeholder="Choose runs",
+        on_change=lambda: state.put(runs=",".join(st.session_state["compare-runs"]) or None),
+    )
+    return wanted
+
+
+def labels(jobs: list[dict[str, Any]]) -> dict[str, str]:
+    """Short, distinct names of the chosen runs: the recipe's name, with the time where two share it."""
+    full = pickers.run_labels(jobs)
+    names = {run: label.split(" · ")[1] for run, label in full.items()}
+    return {run: name if list(names.values()).count(name) == 1 else full[run] for run, name in names.items()}
+
+
+def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    rows = []
+    for run, report in found.items():
+        accuracy = {m.label: m.accuracy for m in reports.models(report)}
+        rows.append({
+            "Run": names[run], "Fused": percent(accuracy["Fused"], 2),
+            "Best parent": percent(reports.best_parent(report), 2),
+            "Mean parent": percent(reports.mean_parent(report), 2),
+            **{label: percent(accuracy.get(label), 2) for label in (
+                "Plain average", "Ensemble, logits", "Ensemble, softmax")},
+            "Fused in": seconds(report["seconds"]["total"]), "Memory": megabytes(report["peak_memory_mb"]),
+        })
+    st.header("Accuracy", anchor=False)
+    if all(m.accuracy is None for report in found.values() for m in reports.models(report)):
+        st.info("These runs had no test data, so nothing was measured. Choose test data and fuse again.")
+    elif len(found) == 1:
+        models = reports.models(next(iter(found.values())))
+        show(charts.accuracy_bars(models), "Bars: accuracy of parents, references and the fused network", "accuracy")
+    else:
+        dots = {names[run]: reports.models(report) for run, report in found.items()}
+        show(charts.accuracy_dots(dots), "Dots: accuracy of each run's parents, references and result", "accuracy")
+    st.dataframe(rows, hide_index=True, alt="Accuracy, time and memory of each run")
+
+
+def classes(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    """Parents and references of the first run, and the fused network of every run with the same test data."""
+    first, *others = found
+    rows = reports.models(found[first], f"Fused: {names[first]}" if others else "Fused")
+    test = store.read_job(first)["arguments"].get("test")
+    for run in others:
+        if store.read_job(run)["arguments"].get("test") == test:
+            rows.append(reports.models(found[run], f"Fused: {names[run]}")[-1])
+    rows = [m for m in rows if m.per_class]
+    if not rows:
+        return
+    st.header("Accuracy per class", anchor=False)
+    show(charts.class_heatmap(rows), "Heat map: accuracy per class, one row a network", "classes")
+    with st.expander("As a table"):
+        st.dataframe(
+            [{"Network": m.label, **{str(c): percent(v) for c, v in enumerate(m.per_class or [])}} for m in rows],
+            hide_index=True, alt="Accuracy per class of each network",
+        )
+
+
+def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.header("Time", anchor=False)
+        spent = {names[run]: reports.stage_seconds(report) for run, report in found.items()}
+        show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by run", "stages")
+        with st.expander("As a table"):
+            stages = [s for s in reports.STAGES if any(s in one for one in spent.values())]
+            st.dataframe(
+                [{"Run": run, **{s: seconds(one.get(s, 0.0)) for s in stages}} for run, one in spent.items()],
+                hide_index=True, alt="Seconds of each stage by run",
+            )
+    with right:
+        st.header("Recipe" if len(found) == 1 else "Where the recipes differ", anchor=False)
+        mappings = {names[run]: report["recipe"] for run, report in found.items()}
+        if len(found) == 1:
+            (mapping,) = mappings.values()
+            rows = [{"Setting": k, "Value": str(v)} for k, v in recipes.settings(mapping).items()]
+        else:
+            rows = recipes.differences(mappings)
+        if rows:
+            st.dataframe(rows, hide_index=True, alt="Settings of the recipes")
+        else:
+            st.caption("They do not: the runs differ in data, seed or parents only.")
+
+
+def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    """Downloads, the command and deletion, a run at a time."""
+    st.header("Take away", anchor=False)
+    catalogue = client.catalogue()
+    for job in jobs:
+        run = job["id"]
+        with st.container(border=True, key=f"take-{run}"):
+            title, files, delete = st.columns([4, 5, 1.4], vertical_alignment="center")
+            title.markdown(f"**{plain(names[run])}**")
+            with files:
+                download_row(run)
+            delete.button(
+                "Delete", key=f"delete-{run}", icon=":material/delete:", type="tertiary", on_click=remove, args=(run,)
+            )
+            if catalogue:
+                with st.expander("The command that does the same", icon=":material/terminal:"):
+                    st.code(run_command(job, found[run]["recipe"], catalogue), language="bash", wrap_lines=True)
+
+
+def remove(run: str) -> None:
+    """Delete a run; it can be brought back until the next one is deleted."""
+    store.delete_run(run)
+    st.session_state["deleted"] = run
+    rest = [r for r in state.get("runs").split(",") if r and r != run]
+    state.put(runs=",".join(rest) or None)
+    if state.get("run") == run:
+        state.forget("run", "job", "demo")
+
+
+def restore(run: str) -> None:
+    """Bring a deleted run back."""
+    store.restore_run(run)
+    st.session_state.pop("deleted", None)
+    state.put(runs=",".join(filter(None, [state.get("runs"), run])))
+
+
+def offer_undo() -> None:
+    deleted = st.session_state.get("deleted")
+    if deleted:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo-panel"):
+            st.markdown("The run was deleted.", width="stretch")
+            st.button("Undo", key="undo-delete", on_click=restore, args=(deleted,), icon=":material/undo:")
+
+
+router.enter()
+heading("Compare", "Fused networks beside their parents, the plain average and the ensembles.")
+offer_undo()
+runs = {run["id"]: run for run in store.list_runs("fuse") if run["state"] == "done"}
+if not runs:
+    empty("No network has been fused yet.", "fuse", "Fuse some parents")
+chosen = choose(runs)
+reports_found: dict[str, dict[str, Any]] = {}
+for run in chosen:
+    try:
+        reports_found[run] = store.read_report(run)
+    except FusionError as error:
+        st.error(plain(error), icon=":material/error:")
+if not reports_found:
+    st.caption("Choose at least one run.")
+    st.stop()
+jobs = [runs[run] for run in reports_found]
+shown = labels(jobs)
+overview(shown, reports_found)
+classes(shown, reports_found)
+time_and_recipe(shown, reports_found)
+each(jobs, shown, reports_found)

@@ -1,0 +1,176 @@
+"""Fuse: choose a recipe, change it if you know better, run it, follow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.jobs import client
+from pages.components import forms, pickers, progress, recipes, reports, router, state
+from pages.components.downloads import data_argument, download_row
+from pages.components.draft import Draft
+from pages.components.shell import empty, heading, next_steps
+from pages.components.text import count, percent, plain, seconds
+
+SAMPLES = 400
+
+
+def choose_preset(draft: Draft, presets: list[dict[str, Any]]) -> None:
+    by_name = {p["name"]: p for p in presets}
+    st.session_state["preset"] = draft.preset["name"]
+    captions = [
+        plain(p["summary"].strip()) + (f" *{plain(p['citation'])}*" if p["citation"] else "") for p in presets
+    ]
+    st.radio(
+        "Recipe", list(by_name), format_func=lambda name: f"**{plain(by_name[name]['title'])}**", captions=captions,
+        key="preset", label_visibility="collapsed", on_change=lambda: draft.choose(st.session_state["preset"]),
+    )
+
+
+def expert(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
+    """The recipe's four parts as forms; what they say becomes the draft."""
+    with st.expander("Change the recipe", icon=":material/tune:", expanded=draft.changed):
+        key, recipe = f"draft-{draft.version}", draft.recipe
+        left, right = st.columns(2, gap="large")
+        with left:
+            importance = forms.method_form("Importance", methods["importance"], recipe["importance"], f"{key}.i")
+            grouping = forms.method_form("Grouping", methods["grouping"], recipe["grouping"], f"{key}.g")
+        with right:
+            solver = forms.method_form("Solver", methods["solver"], recipe["solver"], f"{key}.s")
+            post = forms.post_form(methods["post"], recipe["post"], f"{key}.p")
+        written = {
+            "name": recipe["name"], "importance": importance, "grouping": grouping, "solver": solver, "post": post
+        }
+        draft.update(written)
+        with st.container(horizontal=True):
+            st.button("Undo", on_click=draft.undo, disabled=not draft.can_undo, icon=":material/undo:")
+            st.button(
+                "Reset to preset", on_click=draft.reset, disabled=not draft.changed, icon=":material/restart_alt:"
+            )
+
+
+def choose_settings(devices: list[str]) -> dict[str, Any]:
+    """Calibration size, seed and device."""
+    st.subheader("Settings", anchor=False)
+    left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
+    chosen = state.get("samples", str(SAMPLES))
+    everything = middle.checkbox(
+        "All of them", value=chosen == "all", help="Use every calibration sample instead of a balanced draw."
+    )
+    samples = left.number_input(
+        "Calibration samples", min_value=10, max_value=1_000_000, value=state.number("samples", SAMPLES) or SAMPLES,
+        step=50, disabled=everything, help="Drawn evenly over the classes. A few hundred are usually enough.",
+    )
+    seed = right.number_input(
+        "Seed", min_value=0, max_value=2**31 - 1, value=state.number("seed", 0), step=1,
+        help="The same seed and inputs give the same network, bit by bit.",
+    )
+    state.put(samples="all" if everything else int(samples), seed=int(seed))
+    settings = {"samples": None if everything else int(samples), "seed": int(seed)}
+    if len(devices) > 1:
+        settings["device"] = st.selectbox("Device", devices)
+    return settings
+
+
+def labelled(data: str) -> bool:
+    """Whether the calibration data has labels."""
+    return data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
+
+
+def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], settings: dict[str, Any]) -> None:
+    """What will run, why it cannot, the button, and the same thing as a command and as a file."""
+    recipe, methods = draft.recipe, catalogue["methods"]
+    parents = summary["parents"]
+    counts = all(p["class_counts"] for p in parents)
+    title = draft.preset["title"] + (", changed" if draft.changed else "")
+    with st.container(border=True, key="run-panel"):
+        st.markdown(f"**{plain(title)}**")
+        parts = [_title(methods, part, recipe[part]["method"]) for part in recipes.PARTS]
+        parts += [_title(methods, "post", step["method"]) for step in recipe["post"]]
+        st.caption(" → ".join(map(plain, parts)))
+        refused = recipes.refusal(recipe, methods, len(parents), labelled(state.get("data")), counts)
+        if refused:
+            st.warning(plain(refused), icon=":material/block:")
+        arguments = {
+            "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
+            "recipe": recipe if draft.changed else draft.preset["name"], **settings,
+        }
+        st.button(
+            f"Fuse {count(len(parents), 'parent')}", type="primary", icon=":material/merge:", width="stretch",
+            disabled=bool(refused), on_click=start, args=(arguments,), key="fuse",
+        )
+        if not state.get("test"):
+            st.caption("No test data chosen: the network will be fused but not measured.")
+    command, file = st.tabs(["Command", "Recipe file"])
+    with command:
+        st.code(
+            recipes.command(
+                recipe, catalogue["presets"], methods, [p["file"] for p in parents],
+                data_argument(state.get("data")), data_argument(state.get("test")),
+                settings["samples"], settings["seed"],
+            ),
+            language="bash", wrap_lines=True,
+        )
+    file.code(recipes.to_yaml(recipe), language="yaml")
+
+
+def _title(methods: dict[str, list[dict[str, Any]]], kind: str, name: str) -> str:
+    known = recipes.method(methods, kind, name)
+    return str(known["title"]) if known else name
+
+
+def start(arguments: dict[str, Any]) -> None:
+    """Hand the fusion over and remember its run in the URL."""
+    state.put(job=progress.submit("fuse", arguments))
+
+
+def show_job(run: str) -> None:
+    """The fusion under way, or its result."""
+    arguments = store.read_job(run)["arguments"]
+    if not progress.follow(run, "Fusing", retry=lambda: start(arguments)):
+        return
+    state.put(run=run)
+    report = store.read_report(run)
+    accuracies = {m.label: m.accuracy for m in reports.models(report)}
+    best, fused = reports.best_parent(report), accuracies["Fused"]
+    with st.container(border=True, key="result"):
+        st.subheader("Fused", anchor=False)
+        columns = st.columns(5)
+        gain = None if fused is None or best is None else f"{100 * (fused - best):+.1f} points against the best parent"
+        columns[0].metric("Fused", percent(fused), gain, delta_color="normal")
+        columns[1].metric("Best parent", percent(best))
+        columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
+        columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
+        columns[4].metric("Fused in", seconds(report["seconds"]["total"]))
+        for warning in report.get("warnings", []):
+            st.caption(f":material/info: {plain(warning)}")
+        download_row(run)
+        next_steps(compare="Compare in detail", explore="See the groups")
+
+
+router.enter()
+heading("Fuse", "Choose a recipe and merge the parents into one network. Presets first; every part can be changed.")
+summary = pickers.selected_parents()
+if summary is None:
+    empty("There are no parents to fuse yet.", "parents", "Choose parents")
+pickers.context(summary, test=True)
+if not state.get("data"):
+    empty("A fusion compares neurons on data: choose calibration data for these parents.", "parents", "Choose data")
+progress.wait_for_service()
+catalogue = client.catalogue() or {}
+result = st.container()
+form, panel = st.columns([7, 5], gap="large")
+draft = Draft(catalogue["presets"], catalogue["methods"])
+with form:
+    st.subheader("Recipe", anchor=False)
+    choose_preset(draft, catalogue["presets"])
+    expert(draft, catalogue["methods"])
+    settings = choose_settings(catalogue["devices"])
+with panel:
+    st.subheader("Run", anchor=False)
+    run_panel(draft, catalogue, summary, settings)
+if state.get("job"):
+    with result:
+        show_job(state.get("job"))

@@ -1,0 +1,188 @@
+"""Small hand-made contents of a store, in the shapes that docs/architecture.md gives."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from fusion_engine import __version__, store
+from fusion_engine.store.files import write_bytes, write_json
+
+PARENTS = "a" * 32
+DATA = "d" * 32
+KINDS = ("importance", "grouping", "solver", "post")
+
+
+def parameter(name: str, kind: str, default: Any, **changes: Any) -> dict[str, Any]:
+    base = {
+        "name": name, "type": kind, "default": default, "help": f"what {name} does", "label": name.capitalize(),
+        "optional": False, "ge": None, "le": None, "choices": None, "words": [], "expert": False,
+    }
+    return base | changes
+
+
+def method(kind: str, name: str, parameters: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
+    base = {
+        "kind": kind, "name": name, "title": f"{name} method", "summary": f"Summary of {name}.", "citation": "",
+        "needs": [], "scope": "space", "min_parents": 1, "max_parents": None, "accepts": None,
+        "parameters": list(parameters),
+    }
+    return base | changes
+
+
+def catalogue() -> dict[str, Any]:
+    tries = parameter("tries", "int", 3, ge=1, le=50)
+    ridge = parameter("ridge", "float", "auto", ge=0.0, le=10.0, words=["auto"])
+    head = parameter("head_weights", "str", "uniform", choices=["uniform", "class_share", "importance"])
+    methods = {
+        "importance": [method("importance", "activation"), method("importance", "conductance", needs=["labels"])],
+        "grouping": [
+            method("grouping", "kmeans", (tries,)), method("grouping", "hungarian", max_parents=2),
+            method("grouping", "identity"),
+        ],
+        "solver": [
+            method("solver", "least_squares", (ridge, head)), method("solver", "average"),
+            method("solver", "picky", accepts=["hungarian"]),
+        ],
+        "post": [method("post", "polish", (parameter("rate", "float", 0.01, ge=0.0), parameter("mix", "bool", True)))],
+    }
+    presets = [
+        {"name": "kf_linear", "title": "k-means fusion", "citation": "Someone 2025", "summary": "Try this first.",
+         "recipe": {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}},
+        {"name": "average", "title": "Plain average", "citation": "", "summary": "The baseline.",
+         "recipe": {"importance": "activation", "grouping": "identity", "solver": "average"}},
+    ]
+    return {"version": __version__, "methods": methods, "presets": presets, "versions": {}, "devices": ["cpu"]}
+
+
+def add_catalogue() -> None:
+    store.home().mkdir(parents=True, exist_ok=True)
+    (store.home() / "catalogue.json").write_text(json.dumps(catalogue()))
+
+
+def add_parents(identifier: str = PARENTS, name: str = "my set", count: int = 2, known: bool = True) -> str:
+    layers = [{"name": "fc0", "shape": [6, 64], "parameters": 390}, {"name": "fc1", "shape": [3, 6], "parameters": 21}]
+    parents = [
+        {"name": f"parent_{p}", "file": f"parent_{p}.safetensors", "architecture": "mlp", "digest": "0", "layers": layers,
+         "parameters": 411, "class_counts": [10 * p + 5, 20, 30 - 3 * p] if known else None} for p in range(count)
+    ]
+    summary = {
+        "id": identifier, "name": name, "architecture": "mlp", "classes": 3, "input_shape": [64], "created": 1.0,
+        "parents": parents, "warnings": [],
+    }
+    store.save_parents(identifier, lambda folder: None, summary)
+    return identifier
+
+
+def add_data(identifier: str = DATA, name: str = "my data", labelled: bool = True) -> str:
+    summary = {
+        "id": identifier, "name": name, "samples": 30, "shape": [64], "dtype": "uint8", "classes": 3,
+        "counts": [10, 20, 0] if labelled else None, "labelled": labelled, "mean": [0.0], "std": [1.0], "created": 1.0,
+    }
+    store.save_data(identifier, lambda folder: None, summary)
+    return identifier
+
+
+def add_run(kind: str, arguments: dict[str, Any], state: str = "done", error: str | None = None) -> str:
+    run = store.create_run(kind, arguments)
+    if state != "queued":
+        store.write_status(run, "running")
+    if state not in ("queued", "running"):
+        store.write_status(run, state, error)
+    return run
+
+
+def report(fused: float | None = 0.912) -> dict[str, Any]:
+    def model(accuracy: float | None) -> dict[str, Any]:
+        classes = None if accuracy is None else [accuracy, 0.5, 1.0]
+        return {"accuracy": accuracy, "loss": 0.3, "per_class": classes}
+
+    def measured(accuracy: float) -> dict[str, Any]:
+        return model(None if fused is None else accuracy)
+
+    return {
+        "parents": [{"file": "parent_0.safetensors", **measured(0.8)}, {"file": "parent_1.safetensors", **measured(0.7)}],
+        "average": measured(0.45), "ensemble": measured(0.9), "softmax_ensemble": measured(0.93), "fused": model(fused),
+        "seconds": {"load": 0.0, "verify": 0.1, "importance": 0.2, "grouping": 0.1, "solve": 0.3, "total": 0.7},
+        "peak_memory_mb": 512.0, "seed": 0, "warnings": [], "levels": [], "versions": {},
+        "spaces": [{"name": "fc0", "size": 6, "freedom": "perm", "grouping": "kmeans"}],
+        "recipe": {"name": "kf_linear", "importance": {"method": "activation"}, "grouping": {"method": "kmeans", "tries": 3},
+                   "solver": {"method": "least_squares", "ridge": "auto", "head_weights": "uniform"}, "post": []},
+    }
+
+
+def space_arrays(neurons: int = 6, parents: int = 2) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    total = neurons * parents
+    group = np.tile(np.arange(neurons), parents)
+    importance = rng.random(total) + 0.1
+    return {
+        "parent": np.repeat(np.arange(parents), neurons), "neuron": group.copy(), "importance": importance,
+        "group": group, "pca": rng.normal(size=(total, 3)).astype(np.float32), "mean": rng.normal(size=total),
+        "std": rng.random(total), "neighbours": (np.arange(total)[:, None] + np.arange(1, 6)) % total,
+        "correlation": np.linspace(0.9, 0.5, 5, dtype=np.float32)[None].repeat(total, 0),
+        "group_members": np.ones((neurons, parents), np.int64),
+        "group_importance": np.bincount(group, importance), "group_error": rng.random(neurons),
+    }
+
+
+def explore_json() -> dict[str, Any]:
+    def space(index: int, name: str) -> dict[str, Any]:
+        return {
+            "index": index, "name": name, "level": index, "size": 6, "sizes": [6, 6], "freedom": "perm", "block": False,
+            "kind": "linear", "weight": f"{name}.weight", "shape": [6, 64], "variance": [0.5, 0.3, 0.1], "hard": True,
+            "error": 0.12,
+        }
+
+    return {
+        "parents": ["parent_0", "parent_1"], "classes": 3, "samples": 30, "seed": 0, "labelled": True,
+        "importance": {"method": "activation"}, "grouping": {"method": "kmeans"}, "warnings": [], "seconds": 0.1,
+        "spaces": [space(0, "fc0"), space(1, "fc1")],
+        "levels": [{"index": i, "name": f"level {i}", "spaces": [f"fc{i}"], "layers": [], "output_shape": [6]} for i in (0, 1)],
+    }
+
+
+def archive(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def add_exploration(run: str) -> None:
+    folder = store.run_folder(run)
+    write_json(folder / "explore.json", explore_json())
+    arrays = {f"{i}/{k}": v for i in (0, 1) for k, v in space_arrays().items()}
+    write_bytes(folder / "explore.npz", archive(arrays))
+
+
+def add_fusion(fused: float | None = 0.912, **arguments: Any) -> str:
+    run = add_run("fuse", {"parents": PARENTS, "data": "digits:train", "test": "digits:test", "recipe": "kf_linear",
+                           "seed": 0} | arguments)
+    folder = store.run_folder(run)
+    write_json(folder / "report.json", report(fused))
+    write_bytes(folder / "recipe.yaml", b"name: kf_linear\n")
+    write_bytes(folder / "fused.safetensors", b"weights")
+    add_exploration(run)
+    return run
+
+
+def preflight(ok: bool = True) -> dict[str, Any]:
+    cell = {"ok": True, "reason": ""}
+    bad = cell if ok else {"ok": False, "reason": "layer fc0: 6 x 64 in one and 8 x 64 in the other"}
+    return {
+        "ok": ok, "error": None if ok else "layer fc0 differs: give parents of one shape",
+        "matrix": [[cell, bad], [bad, cell]],
+        "spaces": [{"name": "fc0", "size": 6, "sizes": [6, 6], "freedom": "perm", "block": False, "level": 0,
+                    "members": [{"tensor": "fc0.weight", "dims": [0], "role": "out"}]}] if ok else [],
+        "levels": [{"index": 0, "name": "fc0", "layers": ["fc0"], "tensors": [], "output_shape": [6]}], "layers": [],
+        "verify": {"fc0": 2e-16} if ok else {}, "seconds": 0.1, "warnings": [],
+    }
+
+
+def url(app: Any, key: str) -> str | None:
+    """A URL parameter of a tested app, which AppTest gives as text or as a list of one."""
+    value = app.query_params.get(key, None)
+    return value[0] if isinstance(value, list) else value

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import samples
+
+from fusion_engine import store
+
+
+def test_an_empty_store_says_what_to_do(open_page, filled) -> None:
+    app = open_page("compare")
+    assert "No network has been fused yet." in [m.value for m in app.markdown]
+
+
+def test_failed_runs_are_not_offered(open_page, filled) -> None:
+    samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "average"}, "failed", "no")
+    app = open_page("compare")
+    assert "No network has been fused yet." in [m.value for m in app.markdown]
+
+
+def test_one_run_against_its_references(open_page, filled) -> None:
+    app = open_page("compare", run=samples.add_fusion())
+    row = app.dataframe[0].value.iloc[0]
+    assert row["Fused"].startswith("91.20")
+    assert row["Mean parent"].startswith("75.00")
+    assert row["Ensemble, softmax"].startswith("93.00")
+
+
+def test_two_runs_show_where_their_recipes_differ(open_page, filled) -> None:
+    one, two = samples.add_fusion(), samples.add_fusion(0.6, recipe="average", seed=1)
+    from fusion_engine.store.files import write_json
+
+    other = samples.report(0.6)
+    other["recipe"] = {**other["recipe"], "name": "average", "grouping": {"method": "identity"}}
+    write_json(store.run_folder(two) / "report.json", other)
+    app = open_page("compare", runs=f"{one},{two}")
+    tables = [t.value for t in app.dataframe]
+    assert len(tables[0]) == 2
+    settings = next(t for t in tables if "Setting" in t)
+    assert settings["Setting"].tolist() == ["grouping.method", "grouping.tries"]
+    per_class = next(t for t in tables if "Network" in t)
+    assert per_class["Network"].tolist()[-2:] == ["Fused: kf_linear", "Fused: average"]
+
+
+def test_delete_and_undo(open_page, filled) -> None:
+    run = samples.add_fusion()
+    app = open_page("compare", run=run)
+    app.button(key=f"delete-{run}").click().run()
+    assert not app.exception
+    assert store.list_runs("fuse") == []
+    app.button(key="undo-delete").click().run()
+    assert not app.exception
+    assert [r["id"] for r in store.list_runs("fuse")] == [run]
+    assert len(app.dataframe) > 0
+
+
+def test_a_run_without_test_data(open_page, filled) -> None:
+    app = open_page("compare", run=samples.add_fusion(None, test=None))
+    assert "nothing was measured" in app.info[0].value
+
+
+def test_a_damaged_report_is_one_line(open_page, filled) -> None:
+    run = samples.add_fusion()
+    (store.run_folder(run) / "report.json").write_text("{")
+    app = open_page("compare", run=run)
+    assert "damaged" in app.error[0].value

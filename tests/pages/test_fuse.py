@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import samples
+
+from fusion_engine import store
+
+READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:test"}
+
+
+def commands(app) -> str:
+    return app.code[0].value
+
+
+def test_without_parents_the_page_says_where_to_get_them(open_page, filled) -> None:
+    app = open_page("fuse")
+    assert "There are no parents to fuse yet." in [m.value for m in app.markdown]
+
+
+def test_a_preset_runs_by_its_name(open_page, filled, submitted) -> None:
+    app = open_page("fuse", **READY)
+    app.button(key="fuse").click().run()
+    assert not app.exception
+    assert submitted == [("fuse", {
+        "parents": samples.PARENTS, "data": "digits:train", "test": "digits:test", "recipe": "kf_linear",
+        "samples": 400, "seed": 0,
+    })]
+    assert store.read_job(samples.url(app, "job"))["kind"] == "fuse"
+
+
+def test_the_command_follows_the_form(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    assert "--recipe kf_linear" in commands(app)
+    assert "--set" not in commands(app)
+    next(n for n in app.number_input if n.label == "Tries").set_value(7).run()
+    assert "--recipe kf_linear --set grouping.tries=7" in commands(app)
+    assert "tries: 7" in app.code[1].value
+    next(s for s in app.selectbox if s.label == "Grouping").select("identity").run()
+    assert "--recipe recipe.yaml" in commands(app)
+
+
+def test_undo_and_reset(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    for tries in (5, 9):
+        next(n for n in app.number_input if n.label == "Tries").set_value(tries).run()
+    next(b for b in app.button if b.label == "Undo").click().run()
+    assert next(n for n in app.number_input if n.label == "Tries").value == 5
+    next(b for b in app.button if b.label == "Reset to preset").click().run()
+    assert next(n for n in app.number_input if n.label == "Tries").value == 3
+    assert "--set" not in commands(app)
+    next(b for b in app.button if b.label == "Undo").click().run()
+    assert next(n for n in app.number_input if n.label == "Tries").value == 5
+
+
+def test_a_word_or_a_number(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    assert not [n for n in app.number_input if n.label == "Ridge: value"]
+    next(s for s in app.selectbox if s.label == "Ridge").select(...).run()
+    next(n for n in app.number_input if n.label == "Ridge: value").set_value(0.5).run()
+    assert "--set solver.ridge=0.5" in commands(app)
+
+
+def test_steps_after_the_solve(open_page, filled, submitted) -> None:
+    app = open_page("fuse", **READY)
+    app.multiselect[0].select("polish").run()
+    app.button(key="fuse").click().run()
+    assert submitted[0][1]["recipe"]["post"] == [{"method": "polish"}]
+
+
+def test_impossible_recipes_are_refused_in_one_line(open_page, filled, submitted) -> None:
+    three = samples.add_parents("c" * 32, count=3, known=False)
+    app = open_page("fuse", parents=three, data=samples.add_data("e" * 32, labelled=False))
+
+    def choose(label: str, value: str) -> str:
+        next(s for s in app.selectbox if s.label == label).select(value).run()
+        assert not app.exception
+        return app.warning[0].value if app.warning else ""
+
+    assert "at most 2 parents; you have 3" in choose("Grouping", "hungarian")
+    assert choose("Grouping", "kmeans") == ""
+    assert "needs labels" in choose("Importance", "conductance")
+    assert choose("Importance", "activation") == ""
+    assert "class counts" in choose("Head_weights", "class_share")
+    assert "works with the groupings hungarian only" in choose("Solver", "picky")
+    assert app.button(key="fuse").disabled
+    assert submitted == []
+
+
+def test_the_preset_is_in_the_url(open_page, filled) -> None:
+    app = open_page("fuse", recipe="average", **READY)
+    assert "--recipe average" in commands(app)
+    app.radio(key="preset").set_value("kf_linear").run()
+    assert samples.url(app, "recipe") == "kf_linear"
+    assert "--recipe kf_linear" in commands(app)
+
+
+def test_a_reload_finds_the_running_job(open_page, filled) -> None:
+    run = samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "kf_linear"}, "running")
+    app = open_page("fuse", job=run, **READY)
+    assert any(m.value.startswith("**Fusing**") for m in app.markdown)
+
+
+def test_the_result_is_summed_up(open_page, filled) -> None:
+    run = samples.add_fusion()
+    app = open_page("fuse", job=run, **READY)
+    shown = {m.label: m.value for m in app.metric}
+    assert shown["Fused"].startswith("91.2")
+    assert shown["Best parent"].startswith("80.0")
+    assert samples.url(app, "run") == run
+
+
+def test_a_failed_job_shows_its_line(open_page, filled) -> None:
+    run = samples.add_run("fuse", {"parents": samples.PARENTS}, "failed", "parent 1 has NaN weights in fc0")
+    app = open_page("fuse", job=run, **READY)
+    assert "NaN weights" in app.error[0].value

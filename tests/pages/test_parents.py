@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import samples
+
+from fusion_engine import store
+from fusion_engine.store.files import write_json
+
+
+def done_preflight(monkeypatch, ok: bool) -> None:
+    from fusion_engine.jobs import client
+
+    def submit(kind: str, arguments: dict) -> str:
+        run = samples.add_run(kind, arguments)
+        write_json(store.run_folder(run) / "result.json", samples.preflight(ok))
+        return run
+
+    monkeypatch.setattr(client, "submit", submit)
+
+
+def test_an_empty_store_offers_the_demo(open_page, submitted) -> None:
+    app = open_page("parents")
+    assert "Use the demo parents" in [b.label for b in app.button]
+    next(b for b in app.button if b.label == "Use the demo parents").click().run()
+    assert submitted == [("import_parents", {"demo": "digits"})]
+    assert "import" in app.query_params
+
+
+def test_a_finished_import_becomes_the_chosen_set(open_page, filled) -> None:
+    run = samples.add_run("import_parents", {"demo": "digits"})
+    write_json(store.run_folder(run) / "result.json", {"parents": samples.PARENTS, "summary": None, "errors": []})
+    app = open_page("parents", **{"import": run})
+    assert samples.url(app, "parents") == samples.PARENTS
+    assert samples.url(app, "data") == "digits:train"
+    assert "import" not in app.query_params
+
+
+def test_training_takes_what_the_form_says(open_page, submitted, filled) -> None:
+    app = open_page("parents", load="train")
+    app.slider[0].set_value(4)
+    app.run()
+    app.button(key="parents-train").click().run()
+    assert submitted == [
+        ("train", {"arch": "mlp", "data": "digits:train", "parents": 4, "regime": "non_iid", "seed": 0})
+    ]
+
+
+def test_a_good_set_is_described(open_page, filled, monkeypatch) -> None:
+    done_preflight(monkeypatch, ok=True)
+    app = open_page("parents", parents=samples.PARENTS)
+    assert "can be fused: 1 space with 6 neurons in 1 level" in app.success[0].value
+    tables = [list(t.value.columns) for t in app.dataframe]
+    assert ["Layer", "Shape", "Weights"] in tables
+    assert ["Parent", "0", "1", "2", "All"] in tables
+
+
+def test_a_set_that_does_not_fit_says_which_pair_and_why(open_page, filled, monkeypatch) -> None:
+    done_preflight(monkeypatch, ok=False)
+    app = open_page("parents", parents=samples.PARENTS)
+    assert "give parents of one shape" in app.error[0].value
+    assert any("8 x 64 in the other" in m.value for m in app.markdown)
+
+
+def test_files_that_cannot_be_read_are_listed(open_page, filled) -> None:
+    run = samples.add_run("import_parents", {"upload": "x"}, "failed", "two files cannot be read")
+    errors = [{"file": "a.pt", "error": "it is cut off"}, {"file": "b.pt", "error": "it tries to run code"}]
+    write_json(store.run_folder(run) / "result.json", {"parents": None, "summary": None, "errors": errors})
+    app = open_page("parents", **{"import": run})
+    assert app.error[0].value == "two files cannot be read"
+    assert sum("tries to run code" in m.value for m in app.markdown) == 1
+
+
+def test_a_missing_class_in_the_data_is_named(open_page, filled) -> None:
+    app = open_page("parents", data=samples.DATA)
+    assert any("No samples of class 2" in w.value for w in app.warning)
+
+
+def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, filled) -> None:
+    summary = store.read_parents_summary(samples.PARENTS)
+    other = "b" * 32
+    store.save_parents(other, lambda folder: None, summary | {"id": other, "input_shape": None})
+    open_page("parents", parents=other, data=samples.DATA)
+    assert submitted == [("preflight", {"parents": other, "input_shape": [64]})]
