@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.parents import load_parents, write_state
     from fusion_engine.pipeline import fuse
 
-    parents = load_parents(arguments.parents, arch=arguments.arch)
     calibration = load_data(arguments.calibration, y_required=False)
+    parents = load_parents(arguments.parents, arguments.arch, input_shape=calibration.input_shape)
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()
     seconds = time.perf_counter() - started

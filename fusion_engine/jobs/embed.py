@@ -32,9 +32,9 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     features = store.read_arrays(arguments["run"], "features.npz", str(spaces[name]) + "/")["coordinates"]
     neighbours = whole_number(arguments, "neighbours", 15, 2, 200)
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
-    min_dist = float(arguments.get("min_dist") or 0.1)
-    if not 0 < min_dist <= 1:
-        raise JobError(f"min_dist must lie above 0 and at most 1, not {min_dist:g}")
+    min_dist = arguments.get("min_dist", 0.1)
+    if not isinstance(min_dist, int | float) or not 0 <= min_dist <= 1:
+        raise JobError(f"min_dist must be a number from 0 to 1, not {min_dist!r}")
     on_progress(Progress("embed", 0.1, f"UMAP of {len(features):,} neurons"))
     text = json.dumps([neighbours, min_dist, seed, list(features.shape)]).encode()
     key = hashlib.sha256(text + np.ascontiguousarray(features).tobytes()).hexdigest()[:32]
@@ -58,9 +58,8 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 
 def _packed(found: Embedding) -> bytes:
     buffer = io.BytesIO()
-    np.savez(
-        buffer, coordinates=found.coordinates, index=found.index, method=np.array(found.method), note=np.array(found.note)
-    )
+    texts = {"method": np.array(found.method), "note": np.array(found.note)}
+    np.savez(buffer, coordinates=found.coordinates, index=found.index, **texts)
     return buffer.getvalue()
 
 

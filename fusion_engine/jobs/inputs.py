@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,18 @@ from fusion_engine import store
 from fusion_engine.core.errors import DataError, FusionError, JobError
 from fusion_engine.core.seeds import numpy_generator
 from fusion_engine.data import Dataset, balanced_sample, load_data
+from fusion_engine.parents import Parent, load_parent
 
-__all__ = ["displayed", "one_of", "read_data", "whole_number"]
+__all__ = ["displayed", "one_of", "read_data", "read_parents", "whole_number"]
 
 BUILT_IN = ("digits", "digits:train", "digits:test")
+
+
+def read_parents(parent_set: str) -> list[Parent]:
+    """The parents of a set, under the names they were imported with. They may not belong together."""
+    summary = store.read_parents_summary(parent_set)
+    pairs = zip(store.parent_paths(parent_set), summary["parents"], strict=True)
+    return [replace(load_parent(path), name=entry["name"]) for path, entry in pairs]
 
 
 def read_data(source: str, samples: int | None = None, seed: int = 0, y_required: bool = False) -> Dataset:
@@ -23,7 +32,7 @@ def read_data(source: str, samples: int | None = None, seed: int = 0, y_required
         data = load_data(source)
     else:
         data = load_data(store.data_path(source), y_required=y_required)
-        data = _renamed(data, store.read_data_summary(source)["name"])
+        data = replace(data, name=store.read_data_summary(source)["name"])
     if samples is None or samples >= len(data):
         return data
     if samples < 1:
@@ -36,12 +45,6 @@ def read_data(source: str, samples: int | None = None, seed: int = 0, y_required
         raise DataError(f"{data.name}: only {present} of {data.classes} classes have samples; use all its samples")
     per_class = max(1, min(samples // data.classes, int(data.counts.min())))
     return data.subset(balanced_sample(data, per_class, seed).tolist())
-
-
-def _renamed(data: Dataset, name: str) -> Dataset:
-    from dataclasses import replace
-
-    return replace(data, name=name)
 
 
 def one_of(arguments: Mapping[str, Any], *names: str) -> str:

@@ -16,7 +16,7 @@ __all__ = ["MAX_FILES", "MAX_UPLOAD_BYTES", "remove_upload", "save_upload", "upl
 
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".zip"}
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".npz", ".zip"}
 
 
 def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:

@@ -1,0 +1,134 @@
+"""Exploring parents: moments of every space, per-neuron tables, and the files the pages draw them from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusion_engine.core.types import Grouping, Level, Progress, ProgressCallback, Space
+from fusion_engine.data import Dataset
+from fusion_engine.graph import Trace
+from fusion_engine.parents import Parent
+from fusion_engine.stats import SpaceStats, feature_sites, parent_moments
+from fusion_engine.store.files import write_json
+
+from .tables import SpaceTables, space_tables
+
+__all__ = ["joint_stats", "level_of", "levels_json", "scaled", "write_exploration"]
+
+Importance = Mapping[str, Sequence[np.ndarray]]
+
+
+def joint_stats(
+    graph: Trace,
+    parents: Sequence[Parent],
+    data: Dataset,
+    importance: Importance,
+    *,
+    seed: int,
+    on_progress: ProgressCallback,
+) -> dict[str, SpaceStats]:
+    """Joint moments of all spaces, in one pass; neurons without a score count as 1.
+
+    A space with no single producing layer (a residual stream) is read at the first place it appears.
+    """
+    anywhere = {name: space.sites[0] for name, space in graph.spaces.items() if space.sites}
+    sites = anywhere | feature_sites(graph)
+    moments = parent_moments(graph, [p.state for p in parents], data, sites=sites, on_progress=on_progress)
+    stats = {}
+    for name, (gram, means, count) in moments.items():
+        sizes = tuple([graph.spaces[name].size] * len(parents))
+        scores = importance.get(name) or [np.ones(n) for n in sizes]
+        stats[name] = SpaceStats(
+            space=name,
+            sizes=sizes,
+            gram=gram,
+            means=means,
+            count=count,
+            importance=tuple(np.asarray(s, np.float64) for s in scores),
+            size=graph.spaces[name].size,
+            seed=seed,
+            freedom=graph.spaces[name].freedom,
+        )
+    return stats
+
+
+def write_exploration(
+    folder: Path,
+    graph: Trace,
+    stats: Mapping[str, SpaceStats],
+    group: Callable[[SpaceStats], Grouping],
+    shapes: Mapping[str, Sequence[int]],
+    about: Mapping[str, Any],
+    started: float,
+    on_progress: ProgressCallback,
+) -> None:
+    """Write explore.json, explore.npz and features.npz (docs/architecture.md) for every space with moments.
+
+    group: gives each space's grouping. shapes: of the parents' tensors. about: the entries of explore.json that
+    do not depend on spaces.
+    started: time.perf_counter() at the start of the work.
+    """
+    spaces: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    features: dict[str, np.ndarray] = {}
+    for index, (name, of_space) in enumerate(stats.items()):
+        on_progress(Progress("tables", index / len(stats), f"Grouping {name}"))
+        tables: SpaceTables = space_tables(of_space, group(of_space))
+        arrays |= {f"{index}/{key}": value for key, value in tables.arrays.items()}
+        features[f"{index}/coordinates"] = tables.features
+        described = _described(graph, graph.spaces[name], shapes)
+        spaces.append({"index": index, "name": name, **described, **tables.info})
+    np.savez(folder / "explore.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "features.npz", **features)  # type: ignore[arg-type]
+    levels = levels_json(graph)
+    for level in levels:
+        level["spaces"] = [s["name"] for s in spaces if s["level"] == level["index"]]
+    seconds = round(time.perf_counter() - started, 3)
+    write_json(folder / "explore.json", {**about, "spaces": spaces, "levels": levels, "seconds": seconds})
+
+
+def levels_json(graph: Trace) -> list[dict[str, Any]]:
+    """JSON-able description of the levels."""
+    return [
+        {
+            "index": level.index,
+            "name": level.name,
+            "layers": list(level.layers),
+            "tensors": list(level.tensors),
+            "output_shape": None if level.output_shape is None else list(level.output_shape),
+        }
+        for level in graph.levels
+    ]
+
+
+def level_of(graph: Trace, space: Space) -> int | None:
+    """Index of the level in which a space's neurons are made: the first that has one of their output tensors."""
+    made = {member.tensor for member in space.members if member.role == "out"}
+    return next((level.index for level in graph.levels if _uses(level, made)), None)
+
+
+def _uses(level: Level, tensors: set[str]) -> bool:
+    return not tensors.isdisjoint(level.tensors)
+
+
+def _described(graph: Trace, space: Space, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    layer = next((layer for layer in graph.layers.values() if layer.space == space.name), None)
+    return {
+        "level": level_of(graph, space),
+        "freedom": space.freedom,
+        "block": space.block,
+        "kind": None if layer is None else layer.kind,
+        "weight": None if layer is None else layer.weight,
+        "shape": None if layer is None else list(shapes[layer.weight]),
+    }
+
+
+def scaled(on_progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback for a part of the work that spans [start, end] of the whole."""
+    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

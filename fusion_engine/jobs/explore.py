@@ -1,0 +1,66 @@
+"""Job explore: importance, moments and a grouping of every space, without fusing anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine.core.recipe import Recipe
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.data import canonical_order
+from fusion_engine.graph import trace
+from fusion_engine.grouping import group
+from fusion_engine.importance import score
+
+from .exploration import joint_stats, scaled, write_exploration
+from .inputs import read_data, read_parents, whole_number
+
+__all__ = ["run"]
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+    """Write explore.json, explore.npz and features.npz; see docs/architecture.md."""
+    started = time.perf_counter()
+    parents = read_parents(arguments["parents"])
+    seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
+    samples = whole_number(arguments, "samples", 400, 1, 10**9)
+    data = canonical_order(read_data(arguments["data"], samples, seed))
+    recipe = Recipe.from_mapping(
+        {
+            "importance": arguments.get("importance") or "activation",
+            "grouping": arguments.get("grouping") or "kmeans",
+        }
+    ).checked(len(parents), [] if data.y is None else ["labels"])
+    on_progress(Progress("trace", 0.02, "Tracing the architecture"))
+    graph = trace(parents[0].model, (data.normalised(slice(0, 2)),))
+    scores = []
+    for p, parent in enumerate(parents):
+        on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
+        scores.append(score(graph, parent.state, data, recipe.importance.method, recipe.importance.parameters))
+    importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
+    stats = joint_stats(
+        graph, parents, data, importance, seed=seed, on_progress=scaled(on_progress, 0.4, 0.6)
+    )
+    grouping = recipe.grouping
+    about = {
+        "parents": [p.name for p in parents],
+        "classes": parents[0].classes,
+        "samples": len(data),
+        "seed": seed,
+        "labelled": data.y is not None,
+        "importance": recipe.importance.written(),
+        "grouping": grouping.written(),
+        "warnings": list(graph.warnings),
+    }
+    write_exploration(
+        folder,
+        graph,
+        stats,
+        lambda of_space: group(of_space, grouping.method, grouping.parameters),
+        {name: tuple(t.shape) for name, t in parents[0].state.items()},
+        about,
+        started,
+        scaled(on_progress, 0.6, 1.0),
+    )

@@ -1,0 +1,66 @@
+"""Job fuse: the full run folder of a fusion, with the tables the pages explain it by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.graph import trace
+from fusion_engine.pipeline import fuse
+
+from .exploration import joint_stats, scaled, write_exploration
+from .inputs import read_data, read_parents, whole_number
+
+__all__ = ["run"]
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+    """Fuse and write everything docs/architecture.md lists for this kind."""
+    started = time.perf_counter()
+    seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
+    samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
+    on_progress(Progress("load", 0.0, "Reading parents and data"))
+    parents = read_parents(arguments["parents"])
+    data = read_data(arguments["data"], samples, seed)
+    test = read_data(arguments["test"], y_required=True) if arguments.get("test") else None
+    loaded = time.perf_counter() - started
+    result = fuse(
+        parents,
+        data,
+        arguments["recipe"],
+        seed=seed,
+        test=test,
+        on_progress=scaled(on_progress, 0.02, 0.8),
+        device=arguments.get("device") or "cpu",
+    )
+    result.report["seconds"]["load"] = round(loaded, 4)
+    result.save(folder)
+    on_progress(Progress("explain", 0.8, "Reading the neurons for the pages"))
+    graph = trace(parents[0].model, (data.normalised(slice(0, 2)),))
+    stats = joint_stats(
+        graph, parents, data, result.importance, seed=seed, on_progress=scaled(on_progress, 0.8, 0.9)
+    )
+    recipe = result.recipe.to_mapping()
+    about = {
+        "parents": [p.name for p in parents],
+        "classes": parents[0].classes,
+        "samples": len(data),
+        "seed": seed,
+        "labelled": data.y is not None,
+        "importance": recipe["importance"],
+        "grouping": recipe["grouping"],
+        "warnings": result.report["warnings"],
+    }
+    write_exploration(
+        folder,
+        graph,
+        stats,
+        lambda of_space: result.groupings[of_space.space],
+        {name: tuple(t.shape) for name, t in parents[0].state.items()},
+        about,
+        started,
+        scaled(on_progress, 0.9, 1.0),
+    )

@@ -1,0 +1,143 @@
+"""Job import_parents: uploaded files, the shipped demonstration or files of this machine become a parent set."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError, JobError, ParentError
+from fusion_engine.core.registry import nearest
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.parents import MAX_PARENTS, Parent, load_parent, save_parent
+from fusion_engine.store.files import write_json
+
+from .inputs import displayed, one_of
+
+__all__ = ["keep_parents", "run"]
+
+_DEMOS = ("digits",)
+_METADATA = "parents.json"
+_METADATA_LIMIT = 1024**2
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> str | None:
+    """Read every file on its own, so that each bad one gets its line; see docs/architecture.md."""
+    arch = arguments.get("arch") or "auto"
+    if ":" in arch:
+        raise JobError("code is never imported by the app; use the command line for your own modules")
+    source = one_of(arguments, "upload", "demo", "paths")
+    files = _files(source, arguments[source])
+    parents: list[Parent] = []
+    errors = []
+    for number, (shown, path) in enumerate(files):
+        on_progress(Progress("read", number / len(files), f"Reading {shown}"))
+        try:
+            parent = load_parent(path, arch)
+            parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))
+        except FusionError as error:
+            errors.append({"file": shown, "error": displayed(error, path.name, shown)})
+    if not errors and not 2 <= len(parents) <= MAX_PARENTS:
+        errors.append({"file": "", "error": f"fusing takes 2 to {MAX_PARENTS} parents, not {len(parents)}"})
+    summary = None if errors else keep_parents(parents, str(arguments.get("name") or _title(parents)))
+    if source == "upload" and not errors:
+        store.remove_upload(arguments["upload"])
+    parent_set = None if summary is None else summary["id"]
+    write_json(folder / "result.json", {"parents": parent_set, "summary": summary, "errors": errors})
+    if errors:
+        return errors[0]["error"] if len(errors) == 1 else f"{len(errors)} files could not be used; see each file"
+    return None
+
+
+def keep_parents(parents: Sequence[Parent], name: str) -> dict[str, Any]:
+    """Put a parent set into the store, unless it is there, and return its summary."""
+    digest = store.content_digest(
+        part for p in parents for part in (p.name, p.digest, json.dumps(p.metadata.class_counts))
+    )
+
+    def write(folder: Path) -> None:
+        for number, parent in enumerate(parents):
+            save_parent(folder / f"parent_{number}.safetensors", parent)
+
+    store.save_parents(digest, write, _summary(parents, name, digest))
+    return store.read_parents_summary(digest)
+
+
+def _summary(parents: Sequence[Parent], name: str, digest: str) -> dict[str, Any]:
+    first = parents[0]
+    return {
+        "id": digest,
+        "name": name,
+        "architecture": str(first.architecture),
+        "classes": first.classes,
+        "input_shape": list(first.input_shape),
+        "created": time.time(),
+        "parents": [
+            {
+                "name": p.name,
+                "file": f"parent_{number}.safetensors",
+                "architecture": str(p.architecture),
+                "digest": p.digest,
+                "parameters": sum(t.numel() for t in p.model.parameters()),
+                "class_counts": p.metadata.class_counts,
+                "training": dict(p.metadata.training),
+                "layers": [
+                    {"name": tensor, "shape": list(value.shape), "parameters": value.numel()}
+                    for tensor, value in p.state.items()
+                ],
+            }
+            for number, p in enumerate(parents)
+        ],
+        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes],
+    }
+
+
+def _files(source: str, value: Any) -> list[tuple[str, Path]]:
+    """(name to show, path) of each parent's file."""
+    if source == "demo":
+        if value not in _DEMOS:
+            raise JobError(f"there is no demonstration {value!r}{nearest(str(value), _DEMOS)}")
+        shipped = Path(str(resources.files("fusion_engine.jobs"))) / "demo"
+        return [(path.name, path) for path in sorted(shipped.glob("*.safetensors"))]
+    if source == "paths":
+        if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
+            raise JobError("paths must be a list of file names")
+        return [(Path(path).name, Path(path)) for path in value]
+    files = store.upload_files(value)
+    _rename_in_metadata(files)
+    return [(shown, path) for shown, path in files if path.name != _METADATA]
+
+
+def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
+    """Make an uploaded parents.json speak of the files by the names under which they are kept."""
+    stored = {PurePosixPath(shown).stem: path.name for shown, path in files}
+    stored |= {shown: path.name for shown, path in files}
+    metadata = next((path for _, path in files if path.name == _METADATA), None)
+    if metadata is None:
+        return
+    if metadata.stat().st_size > _METADATA_LIMIT:
+        raise ParentError("parents.json: larger than 1 MB; it should hold class counts only")
+    try:
+        content = json.loads(metadata.read_bytes())
+        for entry in content["parents"]:
+            named = entry["file"]
+            entry["file"] = stored.get(named) or stored.get(PurePosixPath(named).stem, named)
+    except (ValueError, KeyError, TypeError):
+        raise ParentError('parents.json: write {"parents": [{"file": ..., "class_counts": [...]}]}') from None
+    write_json(metadata, content)
+
+
+def _unique(file: str, taken: Sequence[str]) -> str:
+    """The file's name without its ending, numbered where another parent has it."""
+    stem = PurePosixPath(file).stem or file
+    candidates = [stem, *(f"{stem} ({n})" for n in range(2, 10))]
+    return next(name for name in candidates if name not in taken)
+
+
+def _title(parents: Sequence[Parent]) -> str:
+    return f"{len(parents)} x {parents[0].architecture}"
