@@ -47,7 +47,7 @@ def _compare(first: Parent, other: Parent) -> None:
     for name in [*first.state, *other.state]:
         if name not in first.state or name not in other.state:
             has, lacks = (first, other) if name in first.state else (other, first)
-            raise ParentError(f"{has.name} has a layer {name!r} and {lacks.name} has not; parents must share their layers")
+            raise ParentError(f"{has.name} has a layer {name!r} and {lacks.name} has not; parents must share layers")
         a, b = first.state[name], other.state[name]
         if a.shape != b.shape:
             raise ParentError(

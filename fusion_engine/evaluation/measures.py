@@ -1,0 +1,92 @@
+"""Accuracy, loss and confusion of a model's outputs, and how outputs are collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..core.errors import DataError
+from ..data import Dataset
+
+__all__ = ["Evaluation", "collect_logits", "evaluate", "measure"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model is on labelled data.
+
+    accuracy in [0, 1]. loss: mean cross entropy in nats. per_class: accuracy of each class, None where the data has
+    no sample of it. confusion[true][predicted]: counts.
+    """
+
+    accuracy: float
+    loss: float
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "accuracy": self.accuracy, "loss": self.loss, "per_class": list(self.per_class),
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def evaluate(
+    model: nn.Module,
+    state: Mapping[str, Tensor] | None,
+    data: Dataset,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Evaluate `model` on labelled data with the weights `state` (None: its own). Raises DataError without labels."""
+    return measure(collect_logits(model, [state], data, batch_size=batch_size, device=device)[0], data)
+
+
+def collect_logits(
+    model: nn.Module,
+    states: list[Mapping[str, Tensor] | None],
+    data: Dataset,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Outputs (len(states), N, classes) float32 on the CPU, in one pass over the data; eval mode, no gradients."""
+    own = model.state_dict()
+    placed = [{name: t.to(device) for name, t in (own if s is None else {**own, **s}).items()} for s in states]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    parts = []
+    try:
+        with torch.inference_mode():
+            for x, _ in data.batches(batch_size):
+                x = x.to(device)
+                parts.append(torch.stack([functional_call(model, state, (x,)).float().cpu() for state in placed]))
+    finally:
+        for module, training in modes:
+            module.training = training
+    return torch.cat(parts, dim=1)
+
+
+def measure(logits: Tensor, data: Dataset) -> Evaluation:
+    """Evaluation of outputs (N, classes): logits, or log probabilities. Raises DataError without matching labels."""
+    if data.y is None:
+        raise DataError(f"{data.name}: there are no labels, and evaluating needs them (add an array y)")
+    classes = logits.shape[1]
+    if data.classes > classes:
+        raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the model knows {classes} classes")
+    predicted = logits.argmax(dim=1)
+    confusion = torch.bincount(data.y * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    totals, hits = confusion.sum(dim=1).tolist(), confusion.diagonal().tolist()
+    return Evaluation(
+        accuracy=sum(hits) / len(data),
+        loss=float(torch.nn.functional.cross_entropy(logits.double(), data.y)),
+        per_class=tuple(hit / total if total else None for hit, total in zip(hits, totals, strict=True)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
