@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.files import atomic_path, check_file
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         progress.clear()
     result.report["seconds"]["load"] = round(seconds, 4)
+    _name_files(result.report, arguments.parents)
     with ExitStack() as outputs:
         if arguments.out is not None:
             path = outputs.enter_context(atomic_path(arguments.out))
@@ -84,6 +86,16 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.report is not None:
             write_report(outputs.enter_context(atomic_path(arguments.report)), result.report)
     print(summary(result))
+
+
+def _name_files(report: dict[str, Any], files: Sequence[str]) -> None:
+    """Put file names where the engine, which knows only parents, has put the parents' names."""
+    entries = report.setdefault("parents", [{} for _ in files])
+    names = {entry.get("file"): Path(file).name for entry, file in zip(entries, files, strict=True)}
+    for entry, file in zip(entries, files, strict=True):
+        entry["file"] = Path(file).name
+    if "best_parent" in report:
+        report["best_parent"]["file"] = names[report["best_parent"]["file"]]
 
 
 def read_recipe(given: str) -> Recipe:

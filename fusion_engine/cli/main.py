@@ -10,11 +10,11 @@ from typing import NoReturn
 from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
-from . import evaluate, fuse, inspect, recipes, train
+from . import evaluate, fuse, inspect, recipes
 
 __all__ = ["main"]
 
-_COMMANDS = (fuse, evaluate, inspect, train, recipes)
+_COMMANDS = (fuse, evaluate, inspect, recipes)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,42 @@
+"""evaluate: accuracy and loss of models on labelled data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fusion_engine.core.files import atomic_path
+
+from .fuse import add_arch
+from .output import check_writable, table, write_report
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="weights: .safetensors or .pt")
+    add_arch(parser)
+    parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate each model by itself and print a table."""
+    check_writable(arguments.report)
+    from fusion_engine.data import load_data
+    from fusion_engine.evaluation import evaluate
+    from fusion_engine.parents import load_parent
+
+    data = load_data(arguments.test)
+    models = []
+    for path in arguments.models:
+        model = load_parent(path, arguments.arch, input_shape=data.input_shape)
+        found = evaluate(model.model, None, data, device=arguments.device)
+        models.append({"file": Path(path).name, **found.as_json()})
+    if arguments.report is not None:
+        with atomic_path(arguments.report) as path:
+            write_report(path, {"models": models, "data": {"samples": len(data), "digest": data.digest}})
+    rows = [(m["file"], f"{m['accuracy']:.2%}", m["loss"]) for m in models]
+    print(table(("model", "accuracy", "loss"), rows))

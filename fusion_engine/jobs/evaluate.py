@@ -1,0 +1,41 @@
+"""Job evaluate: how good parents, their references and a fused network are on labelled data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine import store
+from fusion_engine.core.errors import JobError
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.evaluation import compare
+from fusion_engine.parents import check_parents, read_safetensors
+from fusion_engine.store.files import write_json
+
+from .inputs import one_of, read_data, read_parents
+
+__all__ = ["run"]
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+    """Write result.json; see docs/architecture.md."""
+    fused, parent_set = None, arguments.get("parents")
+    if one_of(arguments, "parents", "run") == "run":
+        job = store.read_job(arguments["run"])
+        if job["kind"] != "fuse":
+            raise JobError("only a fusion has a network to evaluate; give the id of a fuse run")
+        parent_set = job["arguments"]["parents"]
+    on_progress(Progress("load", 0.05, "Reading models and data"))
+    parents = read_parents(str(parent_set))
+    check_parents(parents, minimum=1)
+    data = read_data(arguments["data"], y_required=True)
+    if arguments.get("run"):
+        tensors, _ = read_safetensors(store.result_path(arguments["run"], "fused.safetensors"))
+        fused = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+    on_progress(Progress("evaluate", 0.2, f"Evaluating on {len(data):,} samples"))
+    found = compare(parents, fused, data, device=arguments.get("device") or "cpu")
+    models = [{"name": entry.pop("file"), **entry} for entry in found.pop("parents")]
+    if fused is not None:
+        models.append({"name": "fused", **found["fused"]})
+    write_json(folder / "result.json", {"models": models, **found})
