@@ -6,10 +6,12 @@ stay switchable. The graph is then cleaned: in-place operators become functional
 
 from __future__ import annotations
 
+import io
 import itertools
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from fusion_engine.core.errors import UnsupportedModelError
 
-from .nodes import module_path, operator
+from .nodes import dimension, module_path, operator
 
 __all__ = ["Capture", "capture"]
 
@@ -74,14 +76,19 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
 
 @contextmanager
 def _exportable(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and no fused transformer kernels (they hide the operators inside); everything restored after."""
+    """Eval mode, no fused transformer kernels (they hide operators), no chatter; everything restored after."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = log.level
     modes = {module: module.training for module in model.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     model.eval()
     torch.backends.mha.set_fastpath_enabled(False)
+    log.setLevel(logging.ERROR)
     try:
-        yield
+        with redirect_stderr(io.StringIO()):  # a failed export prints its graph; the error says what matters
+            yield
     finally:
+        log.setLevel(level)
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes.items():
             module.training = training
@@ -128,7 +135,11 @@ def _input_nodes(exported: torch.export.ExportedProgram) -> list[fx.Node]:
 def _is_dynamic(exported: torch.export.ExportedProgram) -> bool:
     values = [n.meta.get("val") for n in _input_nodes(exported)]
     tensors = [v for v in values if isinstance(v, torch.Tensor) and v.dim()]
-    return bool(tensors) and all(isinstance(t.shape[0], torch.SymInt) for t in tensors)
+    return bool(tensors) and all(_is_free(t.shape[0]) for t in tensors)
+
+
+def _is_free(size: Any) -> bool:
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None
 
 
 # ---- cleaning
@@ -206,7 +217,7 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         outputs=tuple(copies[r].name for r in results),
         aliases=aliases,
         dynamic=_is_dynamic(exported),
-        batch=next((int(v.shape[0]) for v in values if v.dim() and isinstance(v.shape[0], int)), 0),
+        batch=next((dimension(v.shape[0]) for v in values if v.dim() and not _is_free(v.shape[0])), 0),
         decomposed=decomposed,
         attention_dropout=_attention_dropout(graph, model),
     )

@@ -69,7 +69,7 @@ def _tensor(capture: Capture, node: Any) -> str | None:
 def _name(capture: Capture, node: fx.Node, weight: str) -> str:
     """The module's path; the owner of the weight where a module calls the function on a weight it owns."""
     path = module_path(node)
-    owners = [a.removesuffix(".weight") if a.endswith(".weight") else a for a in capture.aliases.get(weight, (weight,))]
+    owners = [a.removesuffix(".weight").removesuffix("_weight") for a in capture.aliases.get(weight, (weight,))]
     if path in owners:
         return path
     return next((o for o in owners if not path or o.startswith(path + ".")), path or owners[0])

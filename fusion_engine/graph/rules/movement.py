@@ -90,9 +90,30 @@ def concatenate(call: Call) -> Labels:
     pieces = call.list_of_labels("tensors")
     if call.operator == "stack":
         pieces = [_unsqueezed(p, dim) for p in pieces]
-    pieces = [p for p in pieces if p.shape != (0,)]
-    algebra = call.algebra
+    return _joined(call, [p for p in pieces if p.shape != (0,)], dim)
 
+
+@label_rule("slice_scatter", "select_scatter")
+def write_slice(call: Call) -> Labels:
+    """A slice written into a tensor: what lies before it, the slice, and what lies after it."""
+    labels, written = call.require("self"), call.require("src")
+    dim = call.arguments["dim"] % len(call.shape)
+    size = call.shape[dim]
+    if call.operator == "select_scatter":
+        written = _unsqueezed(written, dim)
+        start = call.value("index") % size
+        end = start + 1
+    elif call.arguments["step"] != 1:
+        raise NoRuleError("only slices with step 1 can be written")
+    else:
+        start, end, _ = slice(call.value("start"), call.value("end")).indices(size)
+    before = [call.algebra.move(labels, lambda t: t.narrow(dim, 0, start))] if start else []
+    after = [call.algebra.move(labels, lambda t: t.narrow(dim, end, size - end))] if end < size else []
+    return _joined(call, [*before, written, *after], dim)
+
+
+def _joined(call: Call, pieces: list[Labels], dim: int) -> Labels:
+    algebra = call.algebra
     across = [layer for p in pieces for layer in p.layers if dim not in live_dims(layer)]
     for piece in pieces:  # a piece without labels where another has some pins them to their positions
         for layer in across:

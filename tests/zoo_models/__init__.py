@@ -1,0 +1,1 @@
+"""Small models of many architectures, for the tests of the graph layer and for the conformance tests."""
