@@ -46,7 +46,7 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     for run, report in found.items():
         accuracy = {m.label: m.accuracy for m in reports.models(report)}
         rows.append({
-            "Run": names[run], "Fused": percent(accuracy["Fused"], 2),
+            "Run": names[run], "Fused": percent(accuracy.get("Fused"), 2),
             "Best parent": percent(reports.best_parent(report), 2),
             "Mean parent": percent(reports.mean_parent(report), 2),
             **{label: percent(accuracy.get(label), 2) for label in (
@@ -54,7 +54,7 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
             "Fused in": seconds(report["seconds"]["total"]), "Memory": megabytes(report["peak_memory_mb"]),
         })
     st.header("Accuracy", anchor=False)
-    if all(m.accuracy is None for report in found.values() for m in reports.models(report)):
+    if not any(reports.models(report) for report in found.values()):
         st.info("These runs had no test data, so nothing was measured. Choose test data and fuse again.")
     elif len(found) == 1:
         models = reports.models(next(iter(found.values())))

@@ -114,8 +114,9 @@ if not state.get("data"):
 progress.wait_for_service()
 catalogue = client.catalogue() or {}
 fusion = fusion_of(summary["id"])
-as_fused = choose_source(fusion)
-space_column, method_column = st.columns([1, 1], gap="large", vertical_alignment="bottom")
+space_column, method_column = st.columns(2, gap="large")
+with method_column:
+    as_fused = choose_source(fusion)
 if as_fused and fusion is not None:
     show_run(fusion["id"], space_column)
 else:

@@ -134,12 +134,12 @@ def show_job(run: str) -> None:
     state.put(run=run)
     report = store.read_report(run)
     accuracies = {m.label: m.accuracy for m in reports.models(report)}
-    best, fused = reports.best_parent(report), accuracies["Fused"]
+    best, fused = reports.best_parent(report), accuracies.get("Fused")
     with st.container(border=True, key="result"):
-        st.subheader("Fused", anchor=False)
+        st.subheader("Result", anchor=False)
         columns = st.columns(5)
-        gain = None if fused is None or best is None else f"{100 * (fused - best):+.1f} points against the best parent"
-        columns[0].metric("Fused", percent(fused), gain, delta_color="normal")
+        gain = None if fused is None or best is None else f"{100 * (fused - best):+.1f} points"
+        columns[0].metric("Fused", percent(fused), gain, help="The difference is to the best parent.")
         columns[1].metric("Best parent", percent(best))
         columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))

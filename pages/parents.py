@@ -142,7 +142,7 @@ chosen = selected_parents()
 if chosen is None:
     st.caption("Nothing chosen yet. The shipped demo is the quickest way to look around.")
 else:
-    st.header(plain(describe_parents(chosen)), anchor=False, divider="gray")
+    st.header(plain(describe_parents(chosen)), anchor=False)
     for warning in chosen["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
     try:

@@ -7,7 +7,7 @@ import streamlit as st
 from fusion_engine import store
 from pages.components import charts, progress, reports, router, state
 from pages.components.downloads import download
-from pages.components.picture import fusion_picture
+from pages.components.picture import PICTURE_TEXT, fusion_picture
 from pages.components.shell import next_steps
 from pages.components.story import story
 from pages.components.theme import show
@@ -50,7 +50,7 @@ def draw_hero(started: bool) -> None:
             )
             if not started:
                 st.caption("Small networks for handwritten digits. Nothing to fill in; a few seconds.")
-    picture.html(fusion_picture())
+    picture.image(fusion_picture(), width="stretch", alt=PICTURE_TEXT)
 
 
 def draw_story(run: str) -> None:

@@ -41,24 +41,25 @@ def accuracy_dots(rows: Mapping[str, Sequence[Model]]) -> go.Figure:
     """One line of dots a run: parents, average, ensembles and the fused model on a common accuracy axis."""
     chart = figure(96 + 46 * len(rows))
     found = [m.accuracy for models in rows.values() for m in models if m.accuracy is not None]
-    kinds = (
-        ("parent", "Parents", "circle-open", 11), ("average", "Plain average", "x-thin-open", 10),
-        ("Ensemble, logits", "Ensemble, logits", "triangle-up-open", 11),
-        ("Ensemble, softmax", "Ensemble, softmax", "triangle-up", 11), ("fused", "Fused", "diamond", 14),
+    kinds = (  # what the legend calls it, its role, the one model it means, its symbol and size
+        ("Parents", "parent", "", "circle-open", 11), ("Plain average", "average", "", "x-thin-open", 10),
+        ("Ensemble, logits", "ensemble", "Ensemble, logits", "triangle-up-open", 11),
+        ("Ensemble, softmax", "ensemble", "Ensemble, softmax", "triangle-up", 11),
+        ("Ensemble, by head", "ensemble", "Ensemble, by head", "triangle-down-open", 11),
+        ("Fused", "fused", "", "diamond", 14),
     )
-    for kind, name, symbol, size in kinds:
+    for name, role, only, symbol, size in kinds:
         points = [
             (100 * m.accuracy, run, m.label) for run, models in rows.items() for m in models
-            if m.accuracy is not None and kind in (m.role, m.label)
+            if m.accuracy is not None and m.role == role and only in ("", m.label)
         ]
-        role = kind if kind in ROLES else "ensemble"
         chart.add_scatter(
             x=[p[0] for p in points], y=[escaped(p[1]) for p in points], name=name, mode="markers",
             marker={"symbol": symbol, "size": size, "color": ROLES[role], "line": {"width": 2, "color": ROLES[role]}},
             customdata=[escaped(p[2]) for p in points], hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
         )
     low = 100 * min(found, default=0.0)
-    chart.update_xaxes(range=[max(0, low - 4), 101.5], ticksuffix=" %", title="Accuracy on the test data")
+    chart.update_xaxes(range=[max(0, low - 4), 101.5], ticksuffix=" %", title_text="Accuracy on the test data")
     chart.update_yaxes(autorange="reversed", showgrid=True, type="category", range=[len(rows) - 0.5, -0.5])
     return chart
 
@@ -76,7 +77,7 @@ def class_heatmap(models: Sequence[Model]) -> go.Figure:
         colorbar={"ticksuffix": " %", "thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
         hovertemplate="%{y}, class %{x}: %{z:.1f} %<extra></extra>", hoverongaps=False,
     )
-    chart.update_xaxes(title="Class", type="category", showgrid=False, showline=False)
+    chart.update_xaxes(title_text="Class", type="category", showgrid=False, showline=False)
     chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
     return chart
 
@@ -91,7 +92,7 @@ def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
                 x=spent, y=[escaped(r) for r in rows], orientation="h", name=stage, marker={"color": colour},
                 customdata=[seconds(s) for s in spent], hovertemplate=f"{stage}: %{{customdata}}<extra></extra>",
             )
-    chart.update_xaxes(title="Seconds")
+    chart.update_xaxes(title_text="Seconds")
     chart.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return chart
 
@@ -104,13 +105,13 @@ def class_counts(names: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Fi
             x=[str(c) for c in range(len(values))], y=list(values), name=escaped(name),
             marker={
                 "color": PARENTS[number % 8],
-                "pattern": {"shape": ("", "/", ".", "x", "-", "|", "+", "\\")[number % 8], "fgcolor": "white",
-                            "size": 5, "solidity": 0.25},
+                "pattern": {"shape": ("", "/", ".", "x", "-", "|", "+", "\\")[number % 8], "fillmode": "overlay",
+                            "fgcolor": "white", "size": 6, "solidity": 0.2},
             },
             hovertemplate=f"{escaped(name)}, class %{{x}}: %{{y}} samples<extra></extra>",
         )
-    chart.update_xaxes(title="Class", type="category", showgrid=False)
-    chart.update_yaxes(title="Training samples")
+    chart.update_xaxes(title_text="Class", type="category", showgrid=False)
+    chart.update_yaxes(title_text="Training samples")
     return chart
 
 
@@ -121,5 +122,5 @@ def class_total_bars(counts: Sequence[int]) -> go.Figure:
         x=[str(c) for c in range(len(counts))], y=list(counts), marker={"color": FAINT},
         hovertemplate="class %{x}: %{y} samples<extra></extra>",
     )
-    chart.update_xaxes(title="Class", type="category", showgrid=False, title_font={"color": INK})
+    chart.update_xaxes(title_text="Class", type="category", showgrid=False, title_font={"color": INK})
     return chart

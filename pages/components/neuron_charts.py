@@ -45,8 +45,8 @@ def importance_curves(
             )
     positive = importance[importance > 0]
     wide = len(positive) > 0 and positive.max() > 100 * max(float(np.quantile(positive, 0.02)), 1e-12)
-    chart.update_xaxes(title="Rank within the parent")
-    chart.update_yaxes(title="Importance", type="log" if wide else "linear", rangemode="tozero", exponentformat="power")
+    chart.update_xaxes(title_text="Rank within the parent")
+    chart.update_yaxes(title_text="Importance", type="log" if wide else "linear", rangemode="tozero")
     return chart
 
 
@@ -66,10 +66,10 @@ def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top:
             hovertemplate=f"{escaped(name)}, neuron %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     chart.update_xaxes(
-        title=f"The {len(best)} most important neurons (parent·neuron)", type="category", categoryorder="array",
+        title_text=f"The {len(best)} most important neurons (parent·neuron)", type="category", categoryorder="array",
         categoryarray=labels, showgrid=False, tickangle=-45 if len(best) > 8 else 0,
     )
-    chart.update_yaxes(title="Importance", exponentformat="power")
+    chart.update_yaxes(title_text="Importance", exponentformat="power")
     return chart
 
 
@@ -103,7 +103,7 @@ def neuron_plane(
     for number, name in enumerate(names):
         mine = np.flatnonzero(parent == number)
         chart.add_trace(kind(
-            x=points[mine, 0], y=points[mine, 1], mode="markers", name=escaped(name), legendgroup="parents",
+            x=points[mine, 0], y=points[mine, 1], mode="markers", name=escaped(name),
             marker={
                 "symbol": SYMBOLS[number % 8], "size": 7 + 7 * scale[mine], "opacity": 0.92,
                 "color": [colours.get(int(g), _REST) for g in groups[mine]], "line": {"width": 1, "color": "white"},
@@ -120,8 +120,8 @@ def neuron_plane(
             x=[place[0]], y=[place[1]], mode="markers", showlegend=False, hoverinfo="skip",
             marker={"symbol": "circle-open", "size": 22, "color": INK, "line": {"width": 2.5}},
         )
-    chart.update_xaxes(title=axes[0], showticklabels=False)
-    chart.update_yaxes(title=axes[1], showticklabels=False)
+    chart.update_xaxes(title_text=axes[0], showticklabels=False)
+    chart.update_yaxes(title_text=axes[1], showticklabels=False)
     # The same `uirevision` keeps the reader's zoom while a click only changes the ring.
     return chart.update_layout(
         legend={"itemsizing": "constant"}, clickmode="event+select", dragmode="pan", uirevision="plane"
@@ -152,8 +152,7 @@ def _add_legend(chart: go.Figure, colours: Mapping[int, str], groups: int) -> No
         entries.append((f"{groups - len(colours)} other groups", _REST))
     for name, colour in entries:
         chart.add_scatter(
-            x=[None], y=[None], mode="lines", name=name, legendgroup="groups", hoverinfo="skip",
+            x=[None], y=[None], mode="lines", name=name, hoverinfo="skip",
             line={"color": colour, "width": 7},
         )
-    chart.update_traces(selector={"legendgroup": "parents"}, legendrank=1)
-    chart.update_layout(legend={"font": {"size": 12, "color": MUTED}})
+    chart.update_layout(legend={"font": {"size": 12, "color": MUTED}, "entrywidthmode": "pixels", "entrywidth": 92})

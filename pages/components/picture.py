@@ -6,24 +6,26 @@ from collections.abc import Sequence
 
 from .theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE
 
-__all__ = ["fusion_picture"]
+__all__ = ["PICTURE_TEXT", "fusion_picture"]
+
+PICTURE_TEXT = "Two small networks with matching neurons in different places are merged into one network"
 
 _ROWS = (BLUE, ORANGE, GREEN, PURPLE)
 _OTHER = (GREEN, BLUE, PURPLE, ORANGE)
 
 
 def fusion_picture() -> str:
-    """An SVG, 460 x 250, with a text for those who cannot see it."""
+    """An SVG of 460 x 262; PICTURE_TEXT says what it shows."""
     parts = [
-        '<svg viewBox="0 0 460 250" role="img" style="width:100%;max-width:540px;display:block;margin:auto" '
-        'aria-label="Two small networks with matching neurons in different places are merged into one network">',
+        '<svg viewBox="0 0 460 262" width="460" height="262" xmlns="http://www.w3.org/2000/svg" '
+        'font-family="sans-serif">',
         _network(20, 12, _ROWS, square=False),
-        _network(20, 136, _OTHER, square=True),
+        _network(20, 134, _OTHER, square=True),
         f'<path d="M196 66 C 236 66 240 122 268 124" fill="none" stroke="{FAINT}" stroke-width="2.5"/>',
         f'<path d="M196 188 C 236 188 240 126 268 124" fill="none" stroke="{FAINT}" stroke-width="2.5"/>',
         f'<path d="M262 118 L272 124 L262 130" fill="none" stroke="{MUTED}" stroke-width="2.5"/>',
         _network(286, 74, _ROWS, square=None),
-        _label(96, 247, "parents"),
+        _label(96, 257, "parents"),
         _label(362, 200, "fused"),
         "</svg>",
     ]

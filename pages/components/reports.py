@@ -15,6 +15,7 @@ _REFERENCES = (
     ("average", "Plain average", "average"),
     ("ensemble", "Ensemble, logits", "ensemble"),
     ("softmax_ensemble", "Ensemble, softmax", "ensemble"),
+    ("head_weighted_ensemble", "Ensemble, by head", "ensemble"),
 )
 
 
@@ -30,12 +31,14 @@ class Model:
 
 
 def parent_names(report: dict[str, Any]) -> list[str]:
-    """The parents' names, cut to a length that charts can carry."""
-    return distinct(PurePath(parent["file"]).stem for parent in report["parents"])
+    """The parents' names, cut to a length that charts can carry; none without test data."""
+    return distinct(PurePath(parent["file"]).stem for parent in report.get("parents", []))
 
 
 def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
-    """Parents, plain average, ensembles, then the fused model under the name `fused`."""
+    """Parents, plain average, ensembles, then the fused model under the name `fused`; none without test data."""
+    if "fused" not in report:
+        return []
     found = [
         _model(name, "parent", entry) for name, entry in zip(parent_names(report), report["parents"], strict=True)
     ]
@@ -59,7 +62,7 @@ def mean_parent(report: dict[str, Any]) -> float | None:
 
 
 def _accuracies(report: dict[str, Any]) -> list[float]:
-    return [p["accuracy"] for p in report["parents"] if p.get("accuracy") is not None]
+    return [p["accuracy"] for p in report.get("parents", []) if p.get("accuracy") is not None]
 
 
 def stage_seconds(report: dict[str, Any]) -> dict[str, float]:

@@ -164,7 +164,7 @@ def _passport(view: SpaceView, neuron: int) -> None:
         )
     else:
         facts["Group"] = "none: this neuron is not used"
-    st.html('<dl class="facts">' + "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in facts.items()) + "</dl>")
+    st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
     if group >= 0:
         on = state.number("group", -1) == group
         st.button(

@@ -15,6 +15,8 @@ _HOW = {
     "kmeans": "with the neurons that respond alike",
     "balanced": "so that each group takes one neuron of every parent",
 }
+_WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
+_TIMES = {2: "twice", 3: "three times", 4: "four times"}
 _SOLVE = {
     "average": "Each layer's weights are the averages within the groups",
     "least_squares": "Each layer is solved in one step so that its neurons reproduce the group means",
@@ -23,6 +25,8 @@ _SOLVE = {
 
 def story(report: dict[str, Any], parents: dict[str, Any]) -> list[str]:
     """Sentences as safe HTML with numbers in bold."""
+    if "fused" not in report:
+        return []
     steps = [_parents(report, parents), _average(report), _groups(report), _solved(report), _result(report)]
     return [step for step in steps if step]
 
@@ -34,7 +38,7 @@ def _parents(report: dict[str, Any], parents: dict[str, Any]) -> str:
     accuracies = join(f"<b>{percent(p.get('accuracy'))}</b>" for p in report["parents"])
     kind = escaped(parents["architecture"])
     return (
-        f"{count(number, 'network').capitalize()} of the same shape ({kind}, {count(neurons, 'hidden neuron')}) were "
+        f"{_WORDS[number]} networks of the same shape ({kind}, {count(neurons, 'hidden neuron')}) were "
         f"trained apart{shares}. On new samples they get {accuracies} right."
     )
 
@@ -84,6 +88,6 @@ def _result(report: dict[str, Any]) -> str:
     ensemble = (report.get("softmax_ensemble") or {}).get("accuracy")
     beside = (
         f" Running all parents side by side and joining their answers gets <b>{percent(ensemble)}</b>, "
-        f"at {len(report['parents'])} times the cost." if ensemble is not None else ""
+        f"at {_TIMES.get(len(report['parents']), 'several times')} the cost." if ensemble is not None else ""
     )
     return f"The fused network, as small as one parent, gets <b>{percent(fused)}</b>: {against}.{beside}"

@@ -35,17 +35,19 @@ _CONFIG = {
 def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figure:
     """An empty figure in the app's style; `layout` overrides parts of it."""
     axis = {
-        "gridcolor": GRID, "zerolinecolor": GRID, "linecolor": FAINT, "automargin": True,
+        "gridcolor": GRID, "zerolinecolor": GRID, "linecolor": FAINT, "automargin": True, "ticklabelstandoff": 4,
         "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10},
     }
     base: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 8, "r": 12, "t": 28, "b": 8},
+        "margin": {"l": 8, "r": 12, "t": 28 if legend else 8, "b": 8},
         "font": {"family": FONT, "size": 14, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "showlegend": legend,
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}},
+        "legend": {
+            "orientation": "h", "traceorder": "normal", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13},
+        },
         "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK}},
         "xaxis": axis,
         "yaxis": axis,

@@ -66,8 +66,9 @@ def add_catalogue() -> None:
 def add_parents(identifier: str = PARENTS, name: str = "my set", count: int = 2, known: bool = True) -> str:
     layers = [{"name": "fc0", "shape": [6, 64], "parameters": 390}, {"name": "fc1", "shape": [3, 6], "parameters": 21}]
     parents = [
-        {"name": f"parent_{p}", "file": f"parent_{p}.safetensors", "architecture": "mlp", "digest": "0", "layers": layers,
-         "parameters": 411, "class_counts": [10 * p + 5, 20, 30 - 3 * p] if known else None} for p in range(count)
+        {"name": f"parent_{p}", "file": f"parent_{p}.safetensors", "architecture": "mlp", "digest": "0",
+         "layers": layers, "parameters": 411, "class_counts": [10 * p + 5, 20, 30 - 3 * p] if known else None}
+        for p in range(count)
     ]
     summary = {
         "id": identifier, "name": name, "architecture": "mlp", "classes": 3, "input_shape": [64], "created": 1.0,
@@ -95,22 +96,26 @@ def add_run(kind: str, arguments: dict[str, Any], state: str = "done", error: st
     return run
 
 
+def measured(accuracy: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "loss": 0.3, "per_class": [accuracy, 0.5, 1.0]}
+
+
 def report(fused: float | None = 0.912) -> dict[str, Any]:
-    def model(accuracy: float | None) -> dict[str, Any]:
-        classes = None if accuracy is None else [accuracy, 0.5, 1.0]
-        return {"accuracy": accuracy, "loss": 0.3, "per_class": classes}
-
-    def measured(accuracy: float) -> dict[str, Any]:
-        return model(None if fused is None else accuracy)
-
+    """A fuse run's report.json; without accuracies (fused=None) as it is where there was no test data."""
+    references = {
+        "parents": [{"file": f"parent_{p}", **measured(accuracy)} for p, accuracy in enumerate((0.8, 0.7))],
+        "average": measured(0.45), "ensemble": measured(0.9), "softmax_ensemble": measured(0.93),
+        "fused": measured(fused),
+    } if fused is not None else {}
     return {
-        "parents": [{"file": "parent_0.safetensors", **measured(0.8)}, {"file": "parent_1.safetensors", **measured(0.7)}],
-        "average": measured(0.45), "ensemble": measured(0.9), "softmax_ensemble": measured(0.93), "fused": model(fused),
+        **references,
         "seconds": {"load": 0.0, "verify": 0.1, "importance": 0.2, "grouping": 0.1, "solve": 0.3, "total": 0.7},
         "peak_memory_mb": 512.0, "seed": 0, "warnings": [], "levels": [], "versions": {},
         "spaces": [{"name": "fc0", "size": 6, "freedom": "perm", "grouping": "kmeans"}],
-        "recipe": {"name": "kf_linear", "importance": {"method": "activation"}, "grouping": {"method": "kmeans", "tries": 3},
-                   "solver": {"method": "least_squares", "ridge": "auto", "head_weights": "uniform"}, "post": []},
+        "recipe": {
+            "name": "kf_linear", "importance": {"method": "activation"}, "grouping": {"method": "kmeans", "tries": 3},
+            "solver": {"method": "least_squares", "ridge": "auto", "head_weights": "uniform"}, "post": [],
+        },
     }
 
 
@@ -141,7 +146,9 @@ def explore_json() -> dict[str, Any]:
         "parents": ["parent_0", "parent_1"], "classes": 3, "samples": 30, "seed": 0, "labelled": True,
         "importance": {"method": "activation"}, "grouping": {"method": "kmeans"}, "warnings": [], "seconds": 0.1,
         "spaces": [space(0, "fc0"), space(1, "fc1")],
-        "levels": [{"index": i, "name": f"level {i}", "spaces": [f"fc{i}"], "layers": [], "output_shape": [6]} for i in (0, 1)],
+        "levels": [
+            {"index": i, "name": f"level {i}", "spaces": [f"fc{i}"], "layers": [], "output_shape": [6]} for i in (0, 1)
+        ],
     }
 
 
