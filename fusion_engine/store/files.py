@@ -68,7 +68,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
     If `target` exists already it stays as it is: what is named by its content needs no second writing.
     """
     stage = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    stage.mkdir(parents=True, mode=0o700)
+    stage.mkdir(parents=True)
     try:
         yield stage
         try:

@@ -1,0 +1,63 @@
+"""train: train parents on shares of a data set."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fusion_engine.core.errors import FusionError
+
+from .output import ProgressLine, check_writable, table, write_report
+
+__all__ = ["add_arguments", "run"]
+
+_EPOCHS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--arch", required=True, metavar="NAME", help="mlp, vgg or vgg_bn, sized to the data")
+    parser.add_argument("--data", required=True, metavar="NAME|FILE.npz", help="digits, digits:train or a file")
+    parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (2 to 8, default 2)")
+    parser.add_argument(
+        "--regime", default="non_iid", choices=("full", "non_iid", "sharded"), help="how the data is shared out"
+    )
+    parser.add_argument("--epochs", type=int, default=_EPOCHS, help=f"passes over the data (default {_EPOCHS})")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the parents")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, then write all parents and parents.json together."""
+    target: Path = arguments.out
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FusionError(f"{target}: exists already; give a new folder")
+    check_writable(target / "parents.json" if target.is_dir() else target)
+    from fusion_engine.data import load_data
+    from fusion_engine.parents import save_parent
+    from fusion_engine.store.files import staged_folder
+    from fusion_engine.training import train_parents
+
+    data = load_data(arguments.data)
+    progress = ProgressLine()
+    try:
+        parents = train_parents(
+            arguments.arch,
+            data,
+            parents=arguments.parents,
+            regime=arguments.regime,
+            seed=arguments.seed,
+            epochs=arguments.epochs,
+            on_progress=progress,
+            device=arguments.device,
+        )
+    finally:
+        progress.clear()
+    entries = [{"file": f"{p.name}.safetensors", "class_counts": p.metadata.class_counts} for p in parents]
+    with staged_folder(target.absolute()) as stage:
+        for parent in parents:
+            save_parent(stage / f"{parent.name}.safetensors", parent)
+        write_report(stage / "parents.json", {"architecture": str(parents[0].architecture), "parents": entries})
+    rows = [(e["file"], sum(e["class_counts"] or []), " ".join(map(str, e["class_counts"] or []))) for e in entries]
+    print(table(("parent", "samples", "samples of each class"), rows))
