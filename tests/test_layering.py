@@ -24,7 +24,7 @@ TIERS = [
     {"stats"},
     {"context"},
     {"importance", "grouping", "solvers", "post", "evaluation", "embedding", "training"},
-    {"presets"},
+    {"presets", "demo"},
     {"store"},
     {"pipeline"},
     {"jobs"},

@@ -95,15 +95,6 @@ class VGG(nn.Module):
         for inputs, outputs in itertools.pairwise(widths):
             head += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.classifier = nn.Sequential(*head[:-1])
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He et al. (2015), so that deep stacks without BatchNorm train; linear layers keep torch's default."""
-        for module in self.features:
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> logits (N, classes)."""

@@ -1,0 +1,8 @@
+"""Training parents."""
+
+from __future__ import annotations
+
+from .networks import NETWORKS, network
+from .train import train_parents
+
+__all__ = ["NETWORKS", "network", "train_parents"]

@@ -1,0 +1,139 @@
+"""Train parents of our own: demo parents for the app, and parents for experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..architectures import Config, build
+from ..core.errors import DataError, ParentError
+from ..core.seeds import torch_generator
+from ..core.types import Progress, ProgressCallback, no_progress
+from ..data import Dataset, check_calibration, partition
+from ..parents import MAX_PARENTS, Metadata, Parent, make_parent
+from .networks import network
+
+__all__ = ["train_parents"]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimiser: Literal["adamw", "sgd"]
+
+    def check(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.learning_rate < 10:
+            raise ParentError("training needs at least 1 epoch, 2 samples a batch and a learning rate in (0, 10)")
+        if self.optimiser not in ("adamw", "sgd"):
+            raise ParentError(f"unknown optimiser {self.optimiser!r}; there are adamw and sgd")
+
+
+def train_parents(
+    architecture: Config | str,
+    data: Dataset,
+    *,
+    parents: int = 2,
+    regime: str = "non_iid",
+    seed: int = 0,
+    epochs: int = 20,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    optimiser: Literal["adamw", "sgd"] = "adamw",
+    same_init: bool = False,
+    on_progress: ProgressCallback = no_progress,
+    device: torch.device | str = "cpu",
+) -> list[Parent]:
+    """Train 2 to 8 networks of one architecture on their shares of labelled `data`.
+
+    architecture: a config, or a name of `networks.NETWORKS`, sized to the data. regime: see `data.partition`. Each
+    parent starts from its own weights unless `same_init`. The learning rate follows one cycle with the given peak.
+    Progress comes with every batch and may raise Cancelled; nothing is kept then. The same seed gives the same
+    parents. Raises ParentError for wrong settings or diverging training, DataError for data that does not fit.
+    """
+    settings = _Settings(epochs, batch_size, learning_rate, optimiser)
+    settings.check()
+    if not 2 <= parents <= MAX_PARENTS:
+        raise ParentError(f"2 to {MAX_PARENTS} parents can be trained, not {parents}")
+    config = network(architecture, data) if isinstance(architecture, str) else architecture
+    check_calibration(data, config.classes, config.input_shape, labels=True)
+    shares = [data.subset(torch.from_numpy(share)) for share in partition(data, parents, regime, seed)]
+    for p, share in enumerate(shares):
+        if len(share) < 2:
+            raise DataError(f"{data.name}: parent {p} would be trained on {len(share)} samples; use fewer parents")
+
+    trained = []
+    for p, share in enumerate(shares):
+        name = f"parent_{p}"
+
+        def report(fraction: float, loss: float, p: int = p, name: str = name) -> None:
+            detail = {"parent": p, "loss": loss}
+            on_progress(Progress("train", (p + fraction) / parents, f"training {name}, loss {loss:.3f}", detail))
+
+        model = build(config)
+        _initialise(model, torch_generator(seed, "initial weights", 0 if same_init else p))
+        _fit(model.to(device), share, settings, torch_generator(seed, "order of samples", p), report)
+        how = {
+            "regime": regime, "seed": seed, "parent": p, "parents": parents, "samples": len(share), "data": data.name,
+            "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
+            "same_init": same_init,
+        }
+        metadata = Metadata(class_counts=share.counts.tolist(), data_digest=share.digest, training=how)
+        trained.append(make_parent(name, config, model.state_dict(), metadata))
+    return trained
+
+
+def _initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """He et al. (2015) with our own generator, so that the global random state plays no part."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _fit(
+    model: nn.Module,
+    data: Dataset,
+    settings: _Settings,
+    generator: torch.Generator,
+    report: Callable[[float, float], None],
+) -> None:
+    """Minimise the cross entropy; calls report(fraction done, loss) after every batch."""
+    optimiser = _optimiser(model, settings)
+    starts = [s for s in range(0, len(data), settings.batch_size) if len(data) - s > 1]  # BatchNorm needs two samples
+    steps = settings.epochs * len(starts)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
+    device = next(model.parameters()).device
+    labels = data.y
+    assert labels is not None  # checked by the caller
+    model.train()
+    done = 0
+    for _ in range(settings.epochs):
+        order = torch.randperm(len(data), generator=generator)
+        for start in starts:
+            batch = order[start : start + settings.batch_size]
+            logits: Tensor = model(data.normalised(batch).to(device))
+            loss = nn.functional.cross_entropy(logits, labels[batch].to(device))
+            optimiser.zero_grad()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            if not torch.isfinite(norm):
+                raise ParentError("the training diverged; use a lower learning rate")
+            optimiser.step()
+            schedule.step()
+            done += 1
+            report(done / steps, float(loss.detach()))
+    model.eval()
+
+
+def _optimiser(model: nn.Module, settings: _Settings) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": 1e-4}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **options)
+    return torch.optim.AdamW(model.parameters(), **options)
