@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -20,6 +21,11 @@ DEFAULT_LIMIT: Final = 4 * 2**30
 """Largest file, and largest unpacked archive, that is read unless the caller says otherwise (bytes)."""
 
 _MAX_ENTRIES: Final = 1_000_000
+
+# zipfile lets what it meets in damaged files through as it comes: wrong names, short structures, odd compressions.
+_DAMAGE: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ValueError, EOFError, OSError, RuntimeError,
+)
 
 
 def check_file(
@@ -75,7 +81,7 @@ def open_archive(
             yield archive
     except FusionError:
         raise
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError) as problem:
+    except _DAMAGE as problem:
         raise error(f"{path.name}: the archive is damaged or cut short") from problem
 
 
