@@ -44,11 +44,12 @@ def _compare(first: Parent, other: Parent) -> None:
         )
     if first.classes != other.classes:
         raise ParentError(f"{pair} have different numbers of classes: {first.classes} and {other.classes}")
-    for name in [*first.state, *other.state]:
-        if name not in first.state or name not in other.state:
-            has, lacks = (first, other) if name in first.state else (other, first)
-            raise ParentError(f"{has.name} has a layer {name!r} and {lacks.name} has not; parents must share layers")
-        a, b = first.state[name], other.state[name]
+    for has, lacks in ((first, other), (other, first)):
+        extra = next((name for name in has.state if name not in lacks.state), None)
+        if extra is not None:
+            raise ParentError(f"{has.name} has a layer {extra!r} and {lacks.name} has not; parents must share layers")
+    for name, a in first.state.items():
+        b = other.state[name]
         if a.shape != b.shape:
             raise ParentError(
                 f"layer {name!r} is {tuple(a.shape)} in {first.name} and {tuple(b.shape)} in {other.name}; "

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..architectures import Config, match, read_config
-from ..core.errors import ParentError, UnsupportedModelError
+from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
 from .parent import Metadata, Parent, make_parent
@@ -23,6 +23,7 @@ from .torchfile import read_torch_file
 __all__ = ["load_parent", "load_parents", "save_parent"]
 
 _HEADER = "neuron_fusion_lab"
+_HEADER_LIMIT = 2**16
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
 
@@ -117,6 +118,8 @@ def _shape_hint(config: Config | None) -> tuple[int, ...] | None:
 
 def _header(header: Mapping[str, str], name: str) -> dict[str, Any]:
     """This program's part of a safetensors header."""
+    if len(header.get(_HEADER, "")) > _HEADER_LIMIT:
+        raise UnsafeFileError(f"{name}: the metadata is larger than {_HEADER_LIMIT:,} characters")
     return _mapping(header[_HEADER], name) if _HEADER in header else {}
 
 

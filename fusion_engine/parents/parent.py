@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architectures import Config, build, example_input
+from ..architectures import Config, CustomConfig, build, example_input
 from ..core.errors import ParentError
 
 __all__ = ["Metadata", "Parent", "make_parent", "state_digest"]
@@ -109,17 +109,22 @@ def make_parent(
     key_map: Mapping[str, str] | None = None,
 ) -> Parent:
     """A Parent from canonical tensors; the tensors are copied. Raises ParentError if they do not fit the config."""
-    model = build(architecture)
-    wanted = model.state_dict()
-    copied = {key: state[key].detach().to("cpu", wanted[key].dtype, copy=True) for key in wanted if key in state}
-    # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
-    copied |= {key: torch.zeros_like(t) for key, t in wanted.items() if key.endswith("num_batches_tracked")
-               and key not in state}
+    is_custom = isinstance(architecture, CustomConfig)
     try:
-        model.load_state_dict({key: copied[key] for key in wanted if key in copied}, assign=True)
-    except RuntimeError as problem:
+        # On 'meta' nothing is allocated or initialised: the tensors are put in below. A user's module may keep
+        # values outside its state dict and tie weights, so that one is built and filled.
+        with torch.device("cpu" if is_custom else "meta"):
+            model = build(architecture)
+        wanted = model.state_dict()
+        copied = {key: state[key].detach().to("cpu", t.dtype, copy=True) for key, t in wanted.items() if key in state}
+        for key, tensor in wanted.items():
+            # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
+            if key.endswith("num_batches_tracked") and key not in copied:
+                copied[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        model.load_state_dict(copied, assign=not is_custom)
+    except (RuntimeError, TypeError) as problem:  # TypeError: sizes beyond 64 bits, from a made-up config
         raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
     model.requires_grad_(False).eval()
-    ordered = {key: copied[key] for key in wanted}
-    names = dict(key_map) if key_map is not None else {key: key for key in ordered}
-    return Parent(name, architecture, ordered, model, metadata or Metadata(), names)
+    own = {key: tensor.detach() for key, tensor in model.state_dict().items()}
+    names = dict(key_map) if key_map is not None else {key: key for key in own}
+    return Parent(name, architecture, own, model, metadata or Metadata(), names)
