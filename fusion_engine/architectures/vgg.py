@@ -162,16 +162,14 @@ def _resolve(
     """Input shape and layout that leave `positions` places at the classifier; `features` ends with a pooling."""
     side = math.isqrt(positions)
     pools = features.count(POOL)
-    if input_shape is None:
-        return ((channels, side << pools, side << pools), tuple(features)) if side * side == positions else None
-    if len(input_shape) != 3 or input_shape[0] != channels:
-        return None
-    height, width = input_shape[1:]
-    for layout in (features, features[:-1]):
-        count = layout.count(POOL)
-        if (height >> count) * (width >> count) == positions:
-            return (channels, height, width), tuple(layout)
-    return None
+    if input_shape is not None and len(input_shape) == 3 and input_shape[0] == channels:
+        height, width = input_shape[1:]
+        for layout in (features, features[:-1]):
+            count = layout.count(POOL)
+            if (height >> count) * (width >> count) == positions:
+                return (channels, height, width), tuple(layout)
+    # Also for samples that fit neither layout: checking the data then says which shape the network takes.
+    return ((channels, side << pools, side << pools), tuple(features)) if side * side == positions else None
 
 
 def _key_map(
