@@ -86,13 +86,13 @@ def overview(summary: dict[str, Any]) -> None:
     parents = summary["parents"]
     facts, classes = st.columns([1, 1], gap="large")
     with facts:
-        st.subheader("Layers", anchor=False)
+        st.subheader("Weights", anchor=False)
         st.dataframe(
             [{
-                "Layer": layer["name"], "Shape": " × ".join(map(str, layer["shape"])), "Weights": layer["parameters"],
+                "Tensor": layer["name"], "Shape": " × ".join(map(str, layer["shape"])), "Numbers": layer["parameters"],
             } for layer in parents[0]["layers"]],
-            hide_index=True, alt="Layers of each parent with shapes and numbers of weights",
-            column_config={"Weights": st.column_config.NumberColumn(format="localized")},
+            hide_index=True, alt="Tensors of each parent with shapes and numbers of weights",
+            column_config={"Numbers": st.column_config.NumberColumn(format="localized")},
         )
         st.caption(f"Each parent has {size(parents[0]['parameters'])} weights in all.")
     with classes:

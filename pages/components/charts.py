@@ -84,7 +84,7 @@ def class_heatmap(models: Sequence[Model]) -> go.Figure:
 
 def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Seconds of each stage, stacked, one bar a run."""
-    chart = figure(92 + 44 * len(rows), barmode="stack")
+    chart = figure(140 + 44 * len(rows), barmode="stack")
     for stage, colour in _STAGE_COLOURS.items():
         spent = [stages.get(stage, 0.0) for stages in rows.values()]
         if any(spent):

@@ -43,10 +43,8 @@ def importance_curves(
                 x=[rank], y=[importance[selected]], mode="markers", showlegend=False, hoverinfo="skip",
                 marker={"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 2}},
             )
-    positive = importance[importance > 0]
-    wide = len(positive) > 0 and positive.max() > 100 * max(float(np.quantile(positive, 0.02)), 1e-12)
     chart.update_xaxes(title_text="Rank within the parent")
-    chart.update_yaxes(title_text="Importance", type="log" if wide else "linear", rangemode="tozero")
+    chart.update_yaxes(title_text="Importance", rangemode="tozero", exponentformat="power")
     return chart
 
 

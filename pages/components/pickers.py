@@ -26,7 +26,9 @@ BUILT_IN = {
 
 
 def describe_parents(summary: dict[str, Any]) -> str:
-    """'demo · 2 × mlp'."""
+    """'demo · 2 × mlp'; the name alone where it says as much."""
+    if str(summary["architecture"]) in summary["name"]:
+        return str(summary["name"])
     return f"{summary['name']} · {len(summary['parents'])} × {summary['architecture']}"
 
 

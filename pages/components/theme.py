@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas  # noqa: F401 - Plotly looks for it half-way through an import in another session's thread, and fails
 import plotly.graph_objects as go
 import streamlit as st
 

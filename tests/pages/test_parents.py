@@ -49,7 +49,7 @@ def test_a_good_set_is_described(open_page, filled, monkeypatch) -> None:
     app = open_page("parents", parents=samples.PARENTS)
     assert "can be fused: 1 space with 6 neurons in 1 level" in app.success[0].value
     tables = [list(t.value.columns) for t in app.dataframe]
-    assert ["Layer", "Shape", "Weights"] in tables
+    assert ["Tensor", "Shape", "Numbers"] in tables
     assert ["Parent", "0", "1", "2", "All"] in tables
 
 

@@ -1,0 +1,103 @@
+"""What people do, from the address to the result."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+pytestmark = pytest.mark.browser
+
+
+def fuse_the_demo(page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("button", name="Fuse the demo").click()
+    page.get_by_text("What happened").wait_for()
+
+
+def test_a_newcomer_fuses_the_demo_and_takes_the_network_home(page, served, tmp_path: Path) -> None:
+    fuse_the_demo(page, served.address)
+    assert page.get_by_text("The fused network, as small as one parent").count() == 1
+    with page.expect_download() as downloaded:
+        page.get_by_role("button", name="Download the fused network").click()
+    target = tmp_path / "fused.safetensors"
+    downloaded.value.save_as(target)
+    tensors = load_file(target)
+    assert tensors["fc1.weight"].shape == (64, 64)
+    page.get_by_role("link", name="Compare in detail").click()
+    page.get_by_role("heading", name="Accuracy per class").wait_for()
+    assert "run=" in page.url
+
+
+def test_every_page_opens_from_a_bookmark_and_shows_the_same_after_a_reload(page, served) -> None:
+    fuse_the_demo(page, served.address)
+    page.get_by_role("link", name="See the neurons").click()
+    page.get_by_role("heading", name="Neurons in the plane").wait_for()
+    page.get_by_text("UMAP 1").wait_for()
+    bookmark = page.url
+    assert "parents=" in bookmark
+    other = page.context.browser.new_context()
+    try:
+        second = other.new_page()
+        second.goto(bookmark + "&neuron=3")
+        second.get_by_text("Most similar neurons").wait_for()
+        assert second.get_by_text("parent_0 · neuron 3", exact=True).count() >= 1
+        second.reload()
+        second.get_by_text("Most similar neurons").wait_for()
+    finally:
+        other.close()
+
+
+def test_a_click_on_a_neuron_shows_its_passport(page, served) -> None:
+    fuse_the_demo(page, served.address)
+    page.get_by_role("link", name="See the neurons").click()
+    page.get_by_text("UMAP 1").wait_for()
+    page.locator(".scatterlayer .trace .points path").nth(5).click(force=True)
+    page.get_by_text("Most similar neurons").wait_for()
+    assert "neuron=" in page.url
+
+
+def test_a_reload_in_the_middle_of_a_job_shows_the_same_job_and_cancel_ends_it(page, served) -> None:
+    page.goto(f"{served.address}/parents?load=train")
+    page.get_by_role("button", name="Train parents").click()
+    page.get_by_text("Training the parents").wait_for()
+    page.wait_for_url("**import=**")
+    job = page.url
+    page.reload()
+    page.get_by_text("Training the parents").wait_for()
+    assert page.url == job
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled. Nothing was kept of it.").wait_for()
+
+
+def test_a_reload_in_the_middle_of_a_fusion_shows_the_same_fusion(page, served) -> None:
+    fuse_the_demo(page, served.address)
+    page.get_by_role("link", name="Try another recipe").click()
+    page.get_by_text("Change the recipe").click()
+    page.get_by_text("After the solve").wait_for()
+    page.get_by_placeholder("Nothing more").click()
+    page.get_by_role("option").first.click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Fuse 2 parents").click()
+    page.wait_for_url("**job=**")
+    run = page.url.split("job=")[1].split("&")[0]
+    page.reload()
+    page.get_by_role("heading", name="Result").or_(page.get_by_text("Cancel")).first.wait_for()
+    assert run in page.url
+    page.get_by_role("heading", name="Result").wait_for()
+    recipe = json.loads((served.home / "runs" / run / "job.json").read_text())["arguments"]["recipe"]
+    assert len(recipe["post"]) == 1
+
+
+def test_a_file_that_is_no_network_is_one_line(page, served) -> None:
+    page.goto(f"{served.address}/parents?load=upload")
+    files = [{"name": f"bad_{i}.pt", "mimeType": "application/octet-stream", "buffer": b"nothing"} for i in (0, 1)]
+    page.locator("input[type=file]").first.set_input_files(files)
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_text("files could not be used").wait_for()
+    assert page.get_by_text("bad_1.pt").count() >= 1
+    time.sleep(0.5)  # the panel must stay, not blink away with the next poll
+    assert page.get_by_text("files could not be used").count() == 1
