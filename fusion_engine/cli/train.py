@@ -54,10 +54,11 @@ def run(arguments: argparse.Namespace) -> None:
         )
     finally:
         progress.clear()
-    entries = [{"file": f"{p.name}.safetensors", "class_counts": p.metadata.class_counts} for p in parents]
+    counts = {f"{p.name}.safetensors": p.metadata.class_counts or [] for p in parents}
     with staged_folder(target.absolute()) as stage:
         for parent in parents:
             save_parent(stage / f"{parent.name}.safetensors", parent)
+        entries = [{"file": file, "class_counts": of_classes} for file, of_classes in counts.items()]
         write_report(stage / "parents.json", {"architecture": str(parents[0].architecture), "parents": entries})
-    rows = [(e["file"], sum(e["class_counts"] or []), " ".join(map(str, e["class_counts"] or []))) for e in entries]
+    rows = [(file, sum(of_classes), " ".join(map(str, of_classes))) for file, of_classes in counts.items()]
     print(table(("parent", "samples", "samples of each class"), rows))

@@ -58,8 +58,8 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 
 def _packed(found: Embedding) -> bytes:
     buffer = io.BytesIO()
-    texts = {"method": np.array(found.method), "note": np.array(found.note)}
-    np.savez(buffer, coordinates=found.coordinates, index=found.index, **texts)
+    method, note = np.array(found.method), np.array(found.note)
+    np.savez(buffer, coordinates=found.coordinates, index=found.index, method=method, note=note)
     return buffer.getvalue()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["cluster", "gone", "owner", "running", "send", "start"]
 
 _START_SECONDS = 60
+_CONNECT_SECONDS = 10
 _guard = threading.Lock()
 _starting: subprocess.Popen[bytes] | None = None
 _clients: dict[str, Client] = {}
@@ -105,7 +106,7 @@ def _launch() -> subprocess.Popen[bytes]:
 
 
 def send(run: str, light: bool) -> None:
-    """Hand a run to the scheduler. It keeps the job even when this process ends."""
+    """Hand a run to the scheduler. From then on it keeps the job, even when this process ends at once."""
     from distributed import fire_and_forget
 
     from .tasks import run_job
@@ -114,7 +115,22 @@ def send(run: str, light: bool) -> None:
     kind = "light" if light else "heavy"
     declared = any(kind in w.get("resources", {}) for w in client.scheduler_info()["workers"].values())
     resources = {kind: 1} if declared or cluster() is None else None
-    fire_and_forget(client.submit(run_job, run, key=f"job-{run}", pure=False, resources=resources))
+    key = f"job-{run}"
+    fire_and_forget(client.submit(run_job, run, key=key, pure=False, resources=resources))
+
+    # Inner functions travel by value, so that a cluster's scheduler need not have this package.
+    def kept(dask_scheduler: Any) -> bool:
+        task = dask_scheduler.tasks.get(key)
+        return task is not None and any(c.client_key == "fire-and-forget" for c in task.who_wants)
+
+    # Messages leave in batches, a little later: without waiting for the answer a job could be lost unnoticed.
+    deadline = time.monotonic() + _CONNECT_SECONDS
+    while not client.run_on_scheduler(kept):
+        if store.read_status(run)["state"] != "queued":
+            return  # it has started, and may have ended, already
+        if time.monotonic() > deadline:
+            raise JobError("the scheduler did not take the job")
+        time.sleep(0.005)
 
 
 def _connect() -> Client:
@@ -129,5 +145,5 @@ def _connect() -> Client:
             for old in _clients.values():
                 old.close(timeout=1)
             _clients.clear()
-            _clients[address] = Client(address, timeout=10, set_as_default=False)
+            _clients[address] = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         return _clients[address]

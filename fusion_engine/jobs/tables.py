@@ -102,10 +102,10 @@ def _neighbours(correlation: NDArray[np.float64]) -> tuple[NDArray[np.int64], ND
 
 def _sums(groups: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     kept = groups >= 0
-    return np.bincount(groups[kept], weights=values[kept], minlength=size)
+    return np.asarray(np.bincount(groups[kept], weights=values[kept], minlength=size), np.float64)
 
 
 def _share(part: Any, whole: Any) -> NDArray[np.float64]:
     """part / whole, 0 where there is nothing to lose."""
     whole = np.asarray(whole, np.float64)
-    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0))

@@ -208,3 +208,19 @@ def test_as_a_program(files: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "missing.pt: there is no such file\n"
+
+
+def test_train_writes_a_whole_folder_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "parents"
+    arguments = ["train", "--arch", "mlp", "--data", "digits:test", "--parents", "2", "--epochs", "1"]
+    assert main([*arguments, "--regime", "sharded", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert sorted(p.name for p in out.iterdir()) == ["parent_0.safetensors", "parent_1.safetensors", "parents.json"]
+    counts = [e["class_counts"] for e in json.loads((out / "parents.json").read_text())["parents"]]
+    assert [sum(n > 0 for n in c) for c in counts] == [5, 5]
+    assert load_parent(out / "parent_1.safetensors").metadata.class_counts == counts[1]
+    assert main([*arguments, "--out", str(out)]) == 2
+    assert "exists already" in one_line(capsys)
+    assert main([*arguments, "--arch", "vgx", "--out", str(tmp_path / "new")]) == 2
+    assert "did you mean 'vgg'" in one_line(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["parents"]

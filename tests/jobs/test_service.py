@@ -1,0 +1,195 @@
+"""The job service as the app uses it: real processes on loopback, one service for the whole file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusion_engine import __version__, store
+from fusion_engine.core.errors import JobError, StoreError
+from fusion_engine.jobs import client, service
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = {"parents": 2, "epochs": 10_000}
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One store and one service for all tests of this file."""
+    folder = tmp_path_factory.mktemp("service") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FUSION_HOME", str(folder))
+        patch.delenv("FUSION_SCHEDULER", raising=False)
+        yield folder
+        stop_service(signal.SIGTERM)
+
+
+def stop_service(how: signal.Signals) -> None:
+    found = service.running()
+    if found is not None:
+        os.kill(found["pid"], how)
+        eventually(lambda: service.gone(found["token"]))
+
+
+def eventually(check: Callable[[], Any]) -> Any:
+    """The first true value of `check`, waited for with patience: machines are slow at times."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if value := check():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("this did not happen")
+
+
+def final(run: str) -> dict[str, Any]:
+    eventually(lambda: client.status(run)["state"] in client.FINISHED)
+    return client.status(run)
+
+
+def started(run: str) -> str:
+    """Wait until the run is training."""
+    eventually(lambda: any(e["stage"] == "train" for e in client.events(run)))
+    return run
+
+
+def in_another_process(code: str) -> str:
+    """Run code as another client of the same store; it has ended when this returns."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_job_from_submission_to_result() -> None:
+    run = client.submit("import_parents", {"demo": "digits"})
+    status = final(run)
+    assert (status["state"], status["error"], status["fraction"]) == ("done", None, 1.0)
+    assert store.read_result(run)["parents"]
+    events = client.events(run)
+    assert client.events(run, after=1) == events[1:]
+    assert client.result_path(run, "result.json").is_file()
+
+
+def test_the_catalogue_is_written_by_the_worker() -> None:
+    found = eventually(client.catalogue)
+    assert found["version"] == __version__
+    assert "kmeans" in [m["name"] for m in found["methods"]["grouping"]]
+    assert "kf_linear" in [p["name"] for p in found["presets"]]
+    assert "cpu" in found["devices"]
+
+
+def test_only_one_service_starts() -> None:
+    client.ensure_running()
+    token = service.owner()
+    code = "from fusion_engine.jobs import client, service; client.ensure_running(); print(service.owner())"
+    assert in_another_process(code) == token
+    extra = [sys.executable, "-m", "fusion_engine.jobs"]
+    done = subprocess.run(extra, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "fusion_engine.jobs: a job service runs already for this store\n"
+
+
+def test_wrong_jobs_are_refused_at_once() -> None:
+    with pytest.raises(JobError, match="no job kind"):
+        client.submit("fusion", {})
+    with pytest.raises(JobError, match="no argument 'sede'"):
+        client.submit("train", {"sede": 1})
+    with pytest.raises(StoreError):
+        client.status("no-such-run")
+
+
+def test_errors_reach_the_page_as_one_line() -> None:
+    status = final(client.submit("fuse", {"parents": "0" * 32, "data": "digits", "recipe": "average"}))
+    assert (status["state"], status["error"]) == (
+        "failed",
+        "this parent set is not in the store; it may have been deleted",
+    )
+
+
+def test_the_same_exploration_is_done_once() -> None:
+    parents = store.list_parents()[0]["id"]
+    arguments = {"parents": parents, "data": "digits:test", "samples": 50, "importance": "uniform"}
+    run = client.submit("explore", arguments)
+    assert client.submit("explore", arguments) == run
+    assert final(run)["state"] == "done"
+    assert client.submit("explore", arguments) == run
+    store.delete_run(run)
+    again = client.submit("explore", arguments)
+    assert again != run
+    assert final(again)["state"] == "done"
+
+
+def test_cancel_while_running_and_while_queued_and_light_jobs_pass_by() -> None:
+    running = started(client.submit("train", LONG))
+    queued = [client.submit("train", LONG) for _ in range(5)][-1]
+    light = client.submit("import_data", {"source": "digits:test"})
+    assert final(light)["state"] == "done"
+    assert client.status(running)["state"] == "running"
+    assert client.status(queued)["state"] == "queued"
+    for run in [r["id"] for r in store.list_runs("train")]:
+        client.cancel(run)
+    assert client.status(queued)["state"] == "cancelled"
+    assert final(running)["state"] == "cancelled"
+    assert not list(store.run_folder(running).glob("*.staged*"))
+    assert len(store.list_parents()) == 1
+    client.cancel(running)
+    assert client.status(running)["state"] == "cancelled"
+
+
+def test_the_job_of_a_killed_worker_is_done_again() -> None:
+    run = started(client.submit("train", {"epochs": 5}))
+    client_ = service._connect()
+    workers = client_.scheduler_info()["workers"]
+    heavy = [address for address, worker in workers.items() if worker["name"].startswith("heavy")]
+    busy = [address for address, tasks in client_.processing(heavy).items() if tasks]
+    os.kill(client_.run(os.getpid, workers=busy)[busy[0]], signal.SIGKILL)
+    assert final(run)["state"] == "done"
+    assert [e["stage"] for e in client.events(run)].count("starting") == 2
+
+
+def test_a_job_survives_the_process_that_submitted_it() -> None:
+    code = "from fusion_engine.jobs import client; print(client.submit('train', {'epochs': 1, 'seed': 5}))"
+    assert final(in_another_process(code))["state"] == "done"
+
+
+def test_a_cluster_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = (service.running() or {})["address"]
+    monkeypatch.setenv("FUSION_SCHEDULER", address)
+    run = client.submit("import_data", {"source": "digits:train"})
+    assert store.read_job(run)["owner"] == f"cluster {address}"
+    assert final(run)["state"] == "done"
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSION_SCHEDULER", "tcp://127.0.0.1:9")
+    monkeypatch.setattr(service, "_CONNECT_SECONDS", 1)
+    with pytest.raises(JobError, match="could not be reached"):
+        client.submit("import_data", {"source": "digits:train"})
+    assert store.list_runs()[0]["state"] == "failed"
+
+
+def test_a_dead_service_fails_its_runs_and_is_replaced() -> None:
+    running = started(client.submit("train", LONG))
+    waiting = client.submit("train", LONG)
+    listed = client.submit("train", LONG)
+    stop_service(signal.SIGKILL)
+    for run in (running, waiting):
+        status = client.status(run)
+        assert status["state"] == "failed"
+        assert status["error"].startswith("interrupted")
+    assert final(client.submit("import_parents", {"demo": "digits"}))["state"] == "done"
+    assert store.read_status(listed)["error"].startswith("interrupted")
+
+
+def test_a_service_ends_after_its_owner() -> None:
+    stop_service(signal.SIGTERM)
+    assert service.running() is None
+    in_another_process("from fusion_engine.jobs import client; client.ensure_running()")
+    eventually(lambda: service.running() is None)
