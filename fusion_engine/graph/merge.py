@@ -101,16 +101,26 @@ class _Step:
         device = tensor.device
         if len(self.moves) == 1 and _in_order(self.moves[0][1], len(flat)) and _in_order(self.moves[0][2], self.total):
             matrix, source, _ = self.moves[0]  # nothing to gather
-            result = (torch.as_tensor(matrix, device=device) @ flat.reshape(len(source), -1)).reshape(self.total, -1)
+            result = _product(matrix, flat.reshape(len(source), -1)).reshape(self.total, -1)
         else:
             result = flat.new_zeros(self.total, flat.shape[1])
             result[torch.as_tensor(self.kept[1], device=device)] = flat[torch.as_tensor(self.kept[0], device=device)]
             for matrix, source, target in self.moves:
                 rows = flat[torch.as_tensor(source.reshape(-1), device=device)].reshape(len(source), -1)
-                moved = torch.as_tensor(matrix, device=device) @ rows
-                result[torch.as_tensor(target.reshape(-1), device=device)] = moved.reshape(target.size, -1)
+                moved = _product(matrix, rows).reshape(target.size, -1)
+                result[torch.as_tensor(target.reshape(-1), device=device)] = moved
         sizes = (self.total,) if len(self.dims) == 1 else front.shape[: len(self.dims)]
         return result.reshape(*sizes, *rest).movedim(tuple(range(len(self.dims))), self.dims)
+
+
+def _product(matrix: np.ndarray, rows: Tensor) -> Tensor:
+    """matrix @ rows. Hard groupings have one entry a parent neuron: on the CPU they cost a pass over the rows."""
+    target, source = np.nonzero(matrix)
+    if rows.device.type != "cpu" or len(target) > max(matrix.shape):
+        return torch.as_tensor(matrix, device=rows.device) @ rows
+    weights = torch.as_tensor(matrix[target, source])[:, None]
+    moved = rows[torch.as_tensor(source)].mul_(weights)
+    return rows.new_zeros(len(matrix), rows.shape[1]).index_add_(0, torch.as_tensor(target), moved)
 
 
 def _in_order(index: np.ndarray, total: int) -> bool:
