@@ -1,4 +1,4 @@
-"""Zoo models, traced once a session."""
+"""Zoo models, traced once a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from tests.zoo import zoo_names
 
-from .helpers import Traced, traced
+from .traced_zoo import Traced, traced
 
 
 @pytest.fixture(params=zoo_names())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from fusion_engine.graph import Program, read_site
 
-from .helpers import Traced, traced
+from .traced_zoo import Traced, traced
 
 
 def test_a_layer_is_its_weight_applied_to_its_input(zoo: Traced) -> None:

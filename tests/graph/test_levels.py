@@ -10,7 +10,7 @@ import torch
 from fusion_engine.graph import Program, Trace
 from tests.zoo import build
 
-from .helpers import Traced, difference, double, traced
+from .traced_zoo import Traced, difference, double, traced
 
 
 def programs(found: Trace, train: bool = False) -> list[Program]:

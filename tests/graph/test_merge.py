@@ -14,7 +14,7 @@ from fusion_engine.graph.verify import random_permutation
 from tests.zoo import build
 from tests.zoo_models.chains import VGG
 
-from .helpers import Traced, difference, double, traced
+from .traced_zoo import Traced, difference, double, traced
 
 
 def aligned(space: Space, orders: list[np.ndarray]) -> Grouping:

@@ -14,7 +14,7 @@ from fusion_engine.graph import Program, trace
 from tests.zoo import build
 from tests.zoo_models.chains import MLP, VGG
 
-from .helpers import Traced, difference, double, traced
+from .traced_zoo import Traced, difference, double, traced
 
 
 def outputs(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from fusion_engine.graph import Program, permute_state, read_site, trace, transf
 from fusion_engine.graph.verify import random_permutation
 from tests.zoo import build
 
-from .helpers import Traced, difference, double, traced
+from .traced_zoo import Traced, difference, double, traced
 
 TOLERANCE = 1e-8
 

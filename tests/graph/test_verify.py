@@ -14,7 +14,7 @@ from fusion_engine.graph.rules import registry
 from tests.zoo import build
 from tests.zoo_models.chains import DataDependent
 
-from .helpers import Traced, difference, traced
+from .traced_zoo import Traced, difference, traced
 
 
 def test_every_zoo_model_passes(zoo: Traced) -> None:
