@@ -34,7 +34,7 @@ def importance_curves(
             x=np.arange(1, len(order) + 1), y=importance[order], name=escaped(name), mode="lines+markers",
             line={"color": PARENTS[number % 8], "width": 1.5},
             marker={"symbol": SYMBOLS[number % 8], "size": 5, "color": PARENTS[number % 8]},
-            customdata=np.stack([neuron[order]], 1),
+            customdata=neuron[order, None].tolist(),
             hovertemplate=f"{escaped(name)}, neuron %{{customdata[0]}}<br>rank %{{x}}: %{{y:.3g}}<extra></extra>",
         ))
         if selected is not None and selected in order:
@@ -106,7 +106,7 @@ def neuron_plane(
                 "symbol": SYMBOLS[number % 8], "size": 7 + 7 * scale[mine], "opacity": 0.92,
                 "color": [colours.get(int(g), _REST) for g in groups[mine]], "line": {"width": 1, "color": "white"},
             },
-            customdata=np.stack([index[mine], arrays["neuron"][index[mine]], groups[mine]], 1),
+            customdata=np.stack([index[mine], arrays["neuron"][index[mine]], groups[mine]], 1).tolist(),
             hovertemplate=f"<b>{escaped(name)}, neuron %{{customdata[1]}}</b><br>group %{{customdata[2]}}"
             "<extra></extra>",
             selected={"marker": {"opacity": 0.92}}, unselected={"marker": {"opacity": 0.92}},

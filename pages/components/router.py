@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 __all__ = ["enter", "navigate", "run"]
 
+_LOOKS = Path(__file__).parent
 _PAGES = {
     "start": ("Start", ":material/home:"),
     "parents": ("Parents", ":material/account_tree:"),
@@ -18,7 +20,12 @@ _PAGES = {
 
 
 def navigate() -> tuple[str, Any]:
-    """Set up the navigation; the name of the page that the URL asks for, and the page."""
+    """Configure the app and set up its navigation; the name of the page that the URL asks for, and the page.
+
+    The icon is a file: Streamlit would fetch an icon given by name from a server elsewhere.
+    """
+    st.set_page_config(page_title="Neuron Fusion Lab", page_icon=_LOOKS / "icon.png", layout="wide")
+    st.logo(_LOOKS / "logo.svg", size="large")
     pages = {
         name: st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "start")
         for name, (title, icon) in _PAGES.items()
