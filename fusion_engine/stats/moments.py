@@ -21,7 +21,7 @@ Precision = Literal["double", "mixed"]
 
 _CHUNK_BYTES = 32 * 2**20  # working copy of the rows in float64
 _SHIFT_ROWS = 1024  # any rough mean serves as the shift
-_MIXED_ROWS = 1024  # float32 products are summed over at most this many rows before they go to float64
+_MIXED_ROWS = 4096  # float32 products are summed over at most this many rows before they go to float64
 _MIXED_WORK = 2**26  # rows * width^2 below which 'mixed' stays in float64: nothing to gain there
 
 
@@ -45,14 +45,14 @@ class GramAccumulator:
         if not len(rows):
             return
         if self._shift is None:
-            self._shift = rows[:_SHIFT_ROWS].mean(0, dtype=torch.float64)
+            self._shift = _provisional_shift(rows)
             self._sum = self._sum.to(rows.device)
             self._products.to(rows.device)
         single = self.precision == "mixed" and len(rows) * self.width**2 > _MIXED_WORK
         for chunk in rows.split(_chunk_rows(self.width, single)):
-            shifted = chunk.double() - self._shift
-            self._sum += shifted.sum(0)
-            self._products.add(shifted.float() if single else shifted)
+            shifted = _shifted(chunk, self._shift, single)
+            self._sum += shifted.sum(0, dtype=torch.float64)
+            self._products.add(shifted)
         self.count += len(rows)
 
     def merge(self, other: GramAccumulator) -> None:
@@ -131,17 +131,17 @@ class CrossAccumulator:
         if not len(x):
             return
         if self._f_shift is None:
-            self._f_shift = f[:_SHIFT_ROWS].mean(0, dtype=torch.float64)
+            self._f_shift = _provisional_shift(f)
             self._f_sum, self._cross = self._f_sum.to(f.device), self._cross.to(f.device)
         self._x.update(x)
         assert self._x._shift is not None
         single = self._x.precision == "mixed" and len(x) * self.d * self.m > _MIXED_WORK
         rows = _chunk_rows(max(self.d, self.m), single)
         for x_chunk, f_chunk in zip(x.split(rows), f.split(rows), strict=True):
-            x_shifted, f_shifted = x_chunk.double() - self._x._shift, f_chunk.double() - self._f_shift
-            self._f_sum += f_shifted.sum(0)
+            x_shifted, f_shifted = _shifted(x_chunk, self._x._shift, single), _shifted(f_chunk, self._f_shift, single)
+            self._f_sum += f_shifted.sum(0, dtype=torch.float64)
             if single:
-                self._cross += x_shifted.float().T @ f_shifted.float()
+                self._cross += x_shifted.T @ f_shifted
             else:
                 self._cross.addmm_(x_shifted.T, f_shifted)
 
@@ -249,6 +249,15 @@ def _checked(rows: Tensor, width: int) -> Tensor:
         raise ValueError(f"expected rows of width {width}, got a tensor of shape {tuple(rows.shape)}")
     rows = rows.detach()
     return rows if rows.device.type in ("cpu", "cuda") else rows.cpu()  # e.g. mps has no float64
+
+
+def _provisional_shift(rows: Tensor) -> Tensor:
+    """A rough mean, rounded to float32 so that float32 rows can be shifted by exactly it."""
+    return rows[:_SHIFT_ROWS].mean(0, dtype=torch.float64).float().double()
+
+
+def _shifted(rows: Tensor, shift: Tensor, single: bool) -> Tensor:
+    return rows.float() - shift.float() if single else rows.double() - shift
 
 
 def _chunk_rows(width: int, single: bool) -> int:

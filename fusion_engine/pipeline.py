@@ -1,0 +1,231 @@
+"""Fuse parents by a recipe: trace, verify, score, group, solve, refine, report."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import __version__
+from .context import FusionContext, Stopwatch
+from .core.errors import DataError
+from .core.recipe import Recipe
+from .core.types import Grouping, Progress, ProgressCallback, no_progress
+from .data import Dataset, canonical_order, check_calibration
+from .evaluation import compare
+from .graph import Trace, trace, verify
+from .importance import score
+from .parents import Parent, check_parents, write_state
+from .post import refine
+from .presets import get_preset
+from .solvers import solve
+
+__all__ = ["FusionResult", "fuse"]
+
+# Shares of the whole job's progress bar, by stage, in order.
+_SHARES = {"trace": 0.04, "verify": 0.04, "importance": 0.17, "grouping": 0.15, "solve": 0.3, "post": 0.2, "evaluate": 0.1}
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """A fused network and everything known about how it came to be.
+
+    state: the parents' canonical tensor names -> tensors. model: a copy of the parents' module with those weights,
+    in eval mode. groupings: space -> Grouping. importance: space (and 'output') -> k arrays. report: see the
+    command line's report.json.
+    """
+
+    state: dict[str, Tensor]
+    model: nn.Module
+    groupings: dict[str, Grouping]
+    importance: dict[str, list[np.ndarray]]
+    report: dict[str, Any]
+    recipe: Recipe
+    parents: tuple[Parent, ...] = field(repr=False, default=())
+
+    def save(self, folder: str | Path) -> None:
+        """Write fused.safetensors (with the parents' own tensor names), recipe.yaml, report.json, groupings.npz."""
+        from .store.results import write_result
+
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        write_state(path / "fused.safetensors", self.file_state(), self.metadata())
+        write_result(path, self.recipe.to_yaml(), self.report, self.groupings, self.importance)
+
+    def file_state(self) -> dict[str, Tensor]:
+        """The fused state under the names of the first parent's file, so that it loads in the parents' code."""
+        names = self.parents[0].key_map if self.parents else {}
+        return {names.get(name, name): tensor for name, tensor in self.state.items()}
+
+    def metadata(self) -> dict[str, str]:
+        """Text metadata of the fused file."""
+        return {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+
+
+def fuse(
+    parents: Sequence[Parent],
+    data: Dataset,
+    recipe: str | Recipe | Mapping[str, Any] = "kf_linear",
+    *,
+    seed: int = 0,
+    test: Dataset | None = None,
+    on_progress: ProgressCallback = no_progress,
+    device: str = "cpu",
+) -> FusionResult:
+    """Fuse 1 to 8 parents of one architecture into one network.
+
+    data: calibration samples. recipe: a preset's name, a Recipe or its mapping. test: if given, the report holds
+    accuracies of parents, references and the fused model. Results depend on the set of samples and the seed, not
+    on the order of the samples. Parents and data are never modified. Raises FusionError subclasses with one line
+    that says what to do; `Cancelled` if `on_progress` raises it.
+    """
+    watch = Stopwatch()
+    progress = _overall(on_progress)
+    chosen = _recipe(recipe)
+    notes = list(check_parents(parents, minimum=1))
+    model = parents[0].model
+    counts = [p.metadata.class_counts for p in parents]
+    known = all(c is not None for c in counts)
+    chosen = chosen.checked(
+        len(parents), [*(["labels"] if data.y is not None else []), *(["class_counts"] if known else [])]
+    )
+    data = canonical_order(data)
+    where = _device(device)
+    check_calibration(data, parents[0].classes, parents[0].input_shape)
+    states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
+    example = data.normalised(slice(0, 2))
+
+    with watch.stage("total"):
+        with watch.stage("trace"):
+            progress("trace", 0.0, "tracing the architecture")
+            graph = trace(model, (example,))
+            notes += graph.warnings
+        with watch.stage("verify"):
+            progress("verify", 0.0, "checking that neurons can be exchanged")
+            for p, parent in enumerate(parents):
+                verify(graph, parent.state, (example,), seed=seed)
+                progress("verify", (p + 1) / len(parents), f"checked {parent.name}")
+        with watch.stage("importance"):
+            scores = []
+            for p, state in enumerate(states):
+                progress("importance", p / len(states), f"scoring the neurons of {parents[p].name}")
+                scores.append(
+                    score(graph, state, data, chosen.importance.method, chosen.importance.parameters, device=where)
+                )
+        context = FusionContext(
+            trace=graph,
+            states=states,
+            data=data,
+            importance=tuple(scores),
+            grouping=chosen.grouping,
+            seed=seed,
+            device=where,
+            class_counts=np.array(counts) if known else None,
+            watch=watch,
+            progress=progress,
+            notes=notes,
+        )
+        fused, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
+        for i, step in enumerate(chosen.post):
+            part = replace(context, progress=_part(progress, i, len(chosen.post)))
+            fused = refine(part, fused, step.method, step.parameters)
+    fused = {name: fused[name].detach().cpu() for name in parents[0].state}
+    result_model = copy.deepcopy(model)
+    result_model.load_state_dict(fused, strict=False)
+    result_model.eval()
+    importance = {
+        name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]
+    }
+    references: dict[str, Any] = {}
+    if test is not None:
+        with watch.stage("evaluate"):
+            progress("evaluate", 0.0, "comparing with the references on the test data")
+            references = compare(parents, fused, test, _head_weights(context), device=where)
+    report = {
+        **references,
+        "seconds": _seconds(watch),
+        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "recipe": chosen.to_mapping(),
+        "spaces": [
+            {"name": s.name, "size": s.size, "freedom": s.freedom, "grouping": groupings[s.name].method}
+            for s in graph.spaces.values()
+        ],
+        "levels": [
+            {"name": level.name, "layers": list(level.layers), "tensors": list(level.tensors)} for level in graph.levels
+        ],
+        "decisions": context.decisions,
+        "warnings": notes,
+        "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
+        "versions": _versions(),
+        "seed": seed,
+    }
+    progress("evaluate", 1.0, "done")
+    return FusionResult(fused, result_model, groupings, importance, report, chosen, tuple(parents))
+
+
+def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    return get_preset(recipe).recipe if isinstance(recipe, str) else Recipe.from_mapping(recipe)
+
+
+def _device(name: str) -> torch.device:
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DataError("this machine has no CUDA device; use device 'cpu'")
+    return torch.device(name)
+
+
+def _head_weights(context: FusionContext) -> Tensor:
+    from .solvers.head import head
+
+    return head(context, "importance").weights
+
+
+def _overall(on_progress: ProgressCallback) -> Any:
+    """Stage fractions to one fraction of the whole job that never falls."""
+    starts = dict(zip(_SHARES, np.cumsum([0.0, *_SHARES.values()]), strict=False))
+    reached = 0.0
+
+    def report(stage: str, fraction: float, message: str) -> None:
+        nonlocal reached
+        reached = max(reached, float(starts[stage] + _SHARES[stage] * min(max(fraction, 0.0), 1.0)))
+        on_progress(Progress(stage, min(reached, 1.0), message))
+
+    return report
+
+
+def _part(progress: Any, index: int, count: int) -> Any:
+    """The share of one of several steps within a stage."""
+    return lambda stage, fraction, message: progress(stage, (index + fraction) / count, message)
+
+
+def _seconds(watch: Stopwatch) -> dict[str, float]:
+    names = ("trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
+    seconds = {name: round(watch.seconds.get(name, 0.0), 4) for name in names}
+    # What the inner stages took is not in the outer stage's own time.
+    total = sum(watch.seconds.get(n, 0.0) for n in ("total", *names) if n != "evaluate")
+    return {"load": 0.0, **seconds, "total": round(total, 4)}
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory of this process in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "neuron_fusion_lab": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,118 @@
+"""Train some of the fused model's weights to predict what the ensemble of the parents predicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.errors import FusionError
+from ..core.seeds import torch_generator
+from ..core.types import State
+from ..graph import Program
+from ..solvers.head import Head
+
+__all__ = ["Settings", "Teacher", "distil", "split_inputs"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: Adam with a warm-up and cosine decay of the rate, for at most `steps` steps."""
+
+    steps: int
+    batch: int
+    rate: float
+    patience: int
+    check_every: int = 25
+
+
+class Teacher:
+    """The parents' softmax ensemble: sum_p w_pc softmax(logits_p / temperature)_c, normalised."""
+
+    def __init__(self, context: FusionContext, head: Head, temperature: float) -> None:
+        self._states = context.states
+        self._program = Program(context.trace, None, [context.trace.output])
+        self._weights = head.weights.float().to(context.device)
+        self._temperature = temperature
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """(batch, classes) probabilities for inputs x."""
+        mixed: Tensor | None = None
+        for state, weights in zip(self._states, self._weights, strict=True):
+            part = (self._program(state, x)[0] / self._temperature).softmax(-1) * weights
+            mixed = part if mixed is None else mixed + part
+        assert mixed is not None
+        return mixed / mixed.sum(-1, keepdim=True)
+
+
+def split_inputs(context: FusionContext) -> tuple[Tensor, Tensor]:
+    """Calibration inputs to train on and to judge by: a held-out fifth (all of them where there are too few)."""
+    inputs = torch.cat(list(context.batches(1024)))
+    mask = context.held_out.to(inputs.device)
+    if bool(mask.all()) or not bool(mask.any()):
+        return inputs, inputs
+    return inputs[~mask], inputs[mask]
+
+
+def distil(
+    context: FusionContext,
+    state: State,
+    names: Sequence[str],
+    student: Program,
+    sample: Callable[[torch.Generator], tuple[Tensor, Tensor]],
+    judge: tuple[Tensor, Tensor],
+    settings: Settings,
+    label: str,
+) -> dict[str, Tensor]:
+    """A new state in which the tensors `names` are trained until `student`'s logits match the targets.
+
+    sample(generator) draws a batch of the student's inputs and the probabilities wanted for them; `judge` is the
+    fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
+    seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
+    `settings.patience` checks without a better one. Raises FusionError if the outputs are not finite.
+    """
+    generator = torch_generator(context.seed, "distillation", label, device=context.device.type)
+    trained = {name: state[name].detach().to(context.device).clone().requires_grad_() for name in names}
+    current = {**state, **trained}
+    optimiser = torch.optim.Adam(trained.values(), lr=settings.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps, pct_start=0.1)
+
+    def judged() -> float:
+        with torch.no_grad():
+            return float(_cross_entropy(student(current, judge[0])[0], judge[1]))
+
+    best, best_loss, best_step, failures = _snapshot(trained), judged(), 0, 0
+    if not math.isfinite(best_loss):
+        raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
+    start_loss = best_loss
+    for step in range(1, settings.steps + 1):
+        x, target = sample(generator)
+        loss = _cross_entropy(student(current, x)[0], target)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+        context.progress("post", step / settings.steps, f"{label}: step {step} of {settings.steps}")
+        if step % settings.check_every == 0 or step == settings.steps:
+            now = judged()
+            if now < best_loss:
+                best, best_loss, best_step, failures = _snapshot(trained), now, step, 0
+            else:
+                failures += 1
+            if failures >= settings.patience or not math.isfinite(now):
+                break
+    context.decisions[label] = {"steps": best_step, "held_out_before": start_loss, "held_out_after": best_loss}
+    return {**state, **best}
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+
+
+def _snapshot(trained: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in trained.items()}

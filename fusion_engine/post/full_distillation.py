@@ -1,0 +1,69 @@
+"""Full distillation: train all weights towards the parents' softmax ensemble, on mixed calibration samples."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.registry import Param, register
+from ..core.types import State
+from ..graph import Program
+from ..solvers.head import HeadWeights, head
+from .distillation import Settings, Teacher, distil, split_inputs
+from .sampling import draw, mixup, shifted
+
+__all__ = ["full_distillation"]
+
+
+@register(
+    "post",
+    "full_distillation",
+    title="Full distillation",
+    citation="Hinton et al. 2015; mixup: Zhang et al. 2018",
+    needs={"gradients"},
+    scope="network",
+)
+def full_distillation(
+    context: FusionContext,
+    state: State,
+    *,
+    steps: Annotated[int, Param("most training steps", ge=1, le=100_000)] = 300,
+    batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
+    rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 2e-3,
+    temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 1.5,
+    head_weights: Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")] = "importance",
+    mix: Annotated[bool, Param("train on mixtures of pairs of calibration samples (mixup)")] = True,
+    shift: Annotated[
+        float, Param("images: largest random shift as a part of the side; rotation and scale follow", ge=0.0, le=0.5)
+    ] = 0.0,
+    patience: Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)] = 6,
+) -> dict[str, Tensor]:
+    """Train all weights to predict what the parents' softmax ensemble predicts, early-stopped on held-out samples.
+
+    Norms stay in eval mode. Returns a new state; labels are not used.
+    """
+    teacher = Teacher(context, head(context, head_weights), temperature)
+    pool, judge = split_inputs(context)
+    move = shift if pool.dim() == 4 else 0.0
+
+    def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        x = draw(pool, batch, generator)
+        if move:
+            x = shifted(x, move, generator)
+        if mix:
+            x = mixup(x, generator)
+        return x, teacher(x)
+
+    return distil(
+        context,
+        state,
+        [name for name in context.trace.parameters if state[name].is_floating_point()],
+        Program(context.trace, None, [context.trace.output]),
+        sample,
+        (judge, teacher(judge)),
+        Settings(steps, batch, rate, patience),
+        "full_distillation",
+    )

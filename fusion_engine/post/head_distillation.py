@@ -1,0 +1,65 @@
+"""Head distillation: train the last layer alone towards the parents' softmax ensemble."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.registry import Param, register
+from ..core.types import State
+from ..graph import Program
+from ..solvers.head import HeadWeights, head
+from .distillation import Settings, Teacher, distil, split_inputs
+
+__all__ = ["head_distillation"]
+
+
+@register(
+    "post",
+    "head_distillation",
+    title="Head distillation",
+    citation="Hinton et al. 2015",
+    needs={"gradients"},
+    scope="network",
+)
+def head_distillation(
+    context: FusionContext,
+    state: State,
+    *,
+    steps: Annotated[int, Param("most training steps", ge=1, le=100_000)] = 300,
+    batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
+    rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 1e-3,
+    temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 2.0,
+    head_weights: Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")] = "importance",
+    patience: Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)] = 6,
+) -> dict[str, Tensor]:
+    """Train the last layer to match the ensemble's softened probabilities, early-stopped on a held-out fifth.
+
+    Only the last layer's weight and bias change. Returns a new state; labels are not used.
+    """
+    last = list(context.trace.layers.values())[-1]
+    teacher = Teacher(context, head(context, head_weights), temperature)
+    before = Program(context.trace, None, [last.input])
+    pool, judge = split_inputs(context)
+    with torch.no_grad():
+        # Nothing before the last layer changes, so its inputs and the targets are computed once.
+        features, wanted = before(state, pool)[0], teacher(pool)
+        held_out_pair = before(state, judge)[0], teacher(judge)
+
+    def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        rows = torch.randint(len(features), (batch,), generator=generator, device=features.device)
+        return features[rows], wanted[rows]
+
+    return distil(
+        context,
+        state,
+        [last.weight] if last.bias is None else [last.weight, last.bias],
+        Program(context.trace, [last.input], [context.trace.output]),
+        sample,
+        held_out_pair,
+        Settings(steps, batch, rate, patience),
+        "head_distillation",
+    )

@@ -1,0 +1,28 @@
+"""Solvers: from groupings to the fused weights. One method a file; importing registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core import registry
+from ..core.types import Grouping
+from . import average, least_squares  # noqa: F401 - registers the methods
+
+__all__ = ["solve"]
+
+
+def solve(
+    context: FusionContext, method: str, parameters: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+    """Fused state and the grouping of every space, by the registered `method`.
+
+    Raises RecipeError for an unknown method or parameter, FusionError where a space cannot be grouped.
+    """
+    spec = registry.get("solver", method)
+    filled = registry.check_parameters("solver", method, dict(parameters or {}))
+    result: tuple[dict[str, Tensor], dict[str, Grouping]] = spec.function(context, **filled)
+    return result

@@ -1,0 +1,83 @@
+"""Read and write a layer together with the batch norm behind it, as one linear map (exact in eval mode)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ..core.types import Layer, State
+
+__all__ = ["fold_norms", "read_layer", "write_layer"]
+
+
+def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
+    """Effective weight, shape of the layer's own, and bias (out,) or None, in float64, batch norm folded in:
+
+    gamma (W x + b - mu) / sqrt(var + eps) + beta.
+    """
+    weight = state[layer.weight].double()
+    bias = None if layer.bias is None else state[layer.bias].double()
+    norm = layer.norm
+    if norm is None:
+        return weight, bias
+    scale = (state[norm.running_var].double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * state[norm.weight].double()
+    shift = -state[norm.running_mean].double() if bias is None else bias - state[norm.running_mean].double()
+    folded = shift * scale
+    if norm.bias is not None:
+        folded = folded + state[norm.bias].double()
+    return weight * _per_channel(scale, layer, weight), folded
+
+
+def write_layer(state: dict[str, Tensor], layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
+    """Put an effective weight and bias into `state`, which keeps all its tensors and their types.
+
+    A batch norm is left as the identity: mean 0, variance 1, weight sqrt(1 + eps), and the bias in its own bias
+    (in its running mean where it has no parameters), so that the architecture stays the parents'.
+    """
+    norm = layer.norm
+    if norm is None:
+        _put(state, layer.weight, weight)
+        if layer.bias is not None and bias is not None:
+            _put(state, layer.bias, bias)
+        return
+    root = (1 + norm.eps) ** 0.5
+    bias = torch.zeros_like(state[norm.running_mean]) if bias is None else bias
+    _put(state, norm.running_var, torch.ones_like(state[norm.running_var]))
+    if layer.bias is not None:
+        _put(state, layer.bias, torch.zeros_like(state[layer.bias]))
+    if norm.weight is not None and norm.bias is not None:
+        _put(state, layer.weight, weight)
+        _put(state, norm.weight, torch.full_like(state[norm.weight], root))
+        _put(state, norm.bias, bias)
+        _put(state, norm.running_mean, torch.zeros_like(state[norm.running_mean]))
+    else:
+        _put(state, layer.weight, weight * root)
+        _put(state, norm.running_mean, -bias * root)
+
+
+def fold_norms(state: State, layers: Iterable[Layer]) -> dict[str, Tensor]:
+    """A new state with the same function in eval mode, every batch norm behind a layer folded into it."""
+    folded = dict(state)
+    for layer in layers:
+        if layer.norm is not None:
+            write_layer(folded, layer, *read_layer(state, layer))
+    return folded
+
+
+def _per_channel(scale: Tensor, layer: Layer, weight: Tensor) -> Tensor:
+    """`scale` shaped to multiply the output channels of `weight`."""
+    if layer.options.get("transposed"):
+        groups = int(layer.options.get("groups", 1))
+        # Transposed weights are (in, out / groups, ...): group g of the inputs makes group g of the outputs.
+        spread = scale.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1)
+        return spread.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
+    return scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _put(state: dict[str, Tensor], name: str, value: Tensor) -> None:
+    old = state[name]
+    state[name] = value.reshape(old.shape).to(old)

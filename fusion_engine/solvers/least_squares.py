@@ -1,0 +1,198 @@
+"""The least-squares solver: layer after layer, the weights that best reproduce the merged parents' features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core import registry
+from ..core.registry import Param, register
+from ..core.types import Grouping, Layer
+from ..graph import Program, Trace, merge_states
+from ..stats import SpaceStats, feature_rows
+from .activations import FusedPrefix, ParentFeatures, batch_size
+from .fold import fold_norms, read_layer, write_layer
+from .head import Head, HeadWeights, head
+from .ridge import Regression
+from .spaces import group_spaces, regroup
+
+__all__ = ["least_squares"]
+
+
+@register(
+    "solver",
+    "least_squares",
+    title="Least squares, layer after layer",
+    citation="Luenam et al. 2025 (linear), with ridge towards the average",
+    needs={"moments"},
+    scope="network",
+)
+def least_squares(
+    context: FusionContext,
+    *,
+    ridge: Annotated[
+        float | Literal["auto"],
+        Param("pull towards the average, relative to the inputs' mean square; auto: by held-out error", ge=0),
+    ] = "auto",
+    head_weights: Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")] = (
+        "importance"
+    ),
+    memory_mb: Annotated[
+        int, Param("activations kept at most, in MB; beyond it they are computed again", ge=1, expert=True)
+    ] = 1024,
+) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+    """W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2 for one layer after the other (METHODS, solvers).
+
+    X are the layer's inputs inside the fused model so far, T = sum_p F_p M_p^T the parents' own pre-activations,
+    merged, W0 the average weights. BatchNorms are folded first and written back, so the fused model has the
+    parents' architecture. Layers that read the model's input itself are exact as averages and need no solve.
+    Returns the fused state and the groupings. The notes name every layer that keeps its average weights.
+    """
+    return _Solve(context, None if ridge == "auto" else float(ridge), head(context, head_weights), memory_mb).run()
+
+
+class _Solve:
+    """One run of the solver."""
+
+    def __init__(self, context: FusionContext, ridge: float | None, last: Head, memory_mb: int) -> None:
+        self.context, self.ridge, self.head = context, ridge, last
+        self.weights = last.for_merge(context)
+        self.budget = memory_mb * 2**20
+        self.trace: Trace = context.trace
+        layers = list(self.trace.layers.values())
+        self.parents = [fold_norms(state, layers) for state in context.states]
+        self.held = context.held_out
+        self.guess = 3e-2
+        self.chosen: dict[str, dict[str, float | None]] = {}
+
+    @torch.inference_mode()
+    def run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+        context = self.context
+        self.groupings, self.stats = group_spaces(context)
+        spec = registry.get("grouping", context.grouping.method)
+        self.projects = spec.scope == "level" and context.parents > 1
+        with context.watch.stage("solve"):
+            self.state = merge_states(self.parents, self.trace, self.groupings, self.weights)
+            todo = [layer for layer in self.trace.layers.values() if self._solvable(layer)]
+            if todo:
+                size = batch_size(context, todo)
+                features = ParentFeatures(context, todo, size, self.budget)
+                prefix = FusedPrefix(context, size, self.budget // 2)
+                done = 0
+                for level in self.trace.levels:
+                    for name in level.layers:
+                        layer = self.trace.layers[name]
+                        if layer in todo:
+                            context.progress("solve", 0.1 + 0.9 * done / len(todo), f"solving {name}")
+                            self._layer(layer, prefix, features)
+                            done += 1
+                    if done < len(todo):
+                        prefix.advance(self.state, level)
+        context.decisions["least_squares"] = self.chosen
+        return self.state, self.groupings
+
+    def _layer(self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures) -> None:
+        late = self.projects and layer.space is not None and layer.space in self.stats
+        weight, bias = read_layer(self.state, layer)
+        start = weight.reshape(len(weight), -1)
+        if bias is not None:
+            start = torch.cat([start, bias[:, None]], 1)
+        merge = None if late else self._merger(layer)
+        outputs = sum(self._widths(layer)) if late else len(weight)
+        problem: Regression | None = None
+        for x, t, held in self._rows(layer, prefix, features, merge):
+            if problem is None:
+                rows = len(t) // len(x) * len(self.context.data)
+                problem = Regression(layer, weight.shape, outputs, bias is not None, rows)
+            problem.add(x, t, held)
+        assert problem is not None
+        if late:
+            assert layer.space is not None
+            self._regroup(layer.space, problem)
+            matrix = torch.from_numpy(np.concatenate(self.groupings[layer.space].merge, 1))
+            problem.merge_targets(matrix)
+            start = self._average(layer, bias is not None)
+        result = problem.solve(start, self.ridge, self.guess)
+        if self.ridge is None:
+            self.guess = result.ridge
+        self.chosen[layer.name] = {"ridge": result.ridge, "held_out_error": result.held_out_error}
+        solved = result.weights
+        write_layer(
+            self.state,
+            layer,
+            (solved if bias is None else solved[:, :-1]).reshape(weight.shape),
+            None if bias is None else solved[:, -1],
+        )
+
+    def _rows(
+        self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out."""
+        first = 0
+        for x, parents in zip(prefix.batches(self.state, layer), features.batches(layer), strict=True):
+            rows = [feature_rows(layer, f) for f in parents]
+            if layer.output == self.trace.output:
+                target = self.head.target(rows).float()
+            elif layer.space is None:
+                target = torch.stack(rows).mean(0)  # positions are fixed: neuron i is neuron i
+            elif merge is None:
+                target = torch.cat(rows, 1)
+            else:
+                target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
+            held = self.held[first : first + len(x)].to(x.device)
+            first += len(x)
+            yield x, target, held
+
+    def _regroup(self, space: str, problem: Regression) -> None:
+        total, projected = problem.target_moments()
+        with self.context.watch.stage("grouping"):
+            self.stats[space] = _with_gram(self.stats[space], total)
+            self.groupings[space] = regroup(self.context, self.stats[space], projected.cpu().numpy())
+
+    def _average(self, layer: Layer, has_bias: bool) -> Tensor:
+        """The layer's average weights under the present groupings; other tensors of its space follow suit."""
+        assert layer.space is not None
+        names = {m.tensor for m in self.trace.spaces[layer.space].members}
+        fresh = merge_states(self.parents, self.trace, self.groupings, self.weights, names=names)
+        self.state.update(fresh)
+        weight, bias = read_layer(self.state, layer)
+        flat = weight.reshape(len(weight), -1)
+        return torch.cat([flat, bias[:, None]], 1) if has_bias and bias is not None else flat
+
+    def _merger(self, layer: Layer) -> list[Tensor] | None:
+        """The merge matrices of the layer's outputs in float32; None where positions are fixed."""
+        if layer.space is None:
+            return None
+        return [torch.from_numpy(m).float().to(self.context.device) for m in self.groupings[layer.space].merge]
+
+    def _widths(self, layer: Layer) -> list[int]:
+        assert layer.space is not None
+        return [m.shape[1] for m in self.groupings[layer.space].merge]
+
+    def _solvable(self, layer: Layer) -> bool:
+        """Whether the layer is solved for; those that are not keep the average, and the notes say why."""
+        if not Program(self.trace, None, [layer.input]).tensors:
+            return False  # it reads the input itself: the average reproduces the merged features exactly
+        uses = sum(other.weight == layer.weight for other in self.trace.layers.values())
+        reason = None
+        if uses > 1 or len(self.trace.aliases.get(layer.weight, ())) > 1:
+            reason = "its weight is shared"
+        elif layer.options.get("groups", 1) != 1:
+            reason = "it is a grouped convolution"
+        elif layer.options.get("transposed"):
+            reason = "it is a transposed convolution"
+        if reason:
+            self.context.notes.append(f"layer {layer.name} keeps its average weights: {reason}")
+        return reason is None
+
+
+def _with_gram(stats: SpaceStats, gram: Tensor) -> SpaceStats:
+    """`stats` with the gram of folded features over the rows the projection was taken on."""
+    from dataclasses import replace
+
+    return replace(stats, gram=gram.cpu().numpy())

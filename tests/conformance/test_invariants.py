@@ -1,0 +1,203 @@
+"""METHODS.md's invariants over every registered grouping and solver and every zoo architecture they apply to.
+
+Nothing is listed by hand: methods come from the registry, architectures from the zoo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from tests.zoo import build, zoo_names
+
+from fusion_engine.context import FusionContext
+from fusion_engine.core import registry
+from fusion_engine.core.errors import UnsupportedModelError
+from fusion_engine.core.recipe import Step
+from fusion_engine.data import Dataset, canonical_order
+from fusion_engine.graph import Program, Trace, permute_state, trace
+from fusion_engine.importance import score
+from fusion_engine.solvers import solve
+
+GROUPINGS = registry.names("grouping")
+SOLVERS = registry.names("solver")
+SAMPLES = 40
+
+
+class Case:
+    """A zoo model, traced once, with calibration samples like its input."""
+
+    def __init__(self, name: str) -> None:
+        self.model, inputs = build(name)
+        self.trace: Trace = trace(self.model, inputs)
+        generator = torch.Generator().manual_seed(1)
+        x = torch.randn(SAMPLES, *inputs[0].shape[1:], generator=generator)
+        y = torch.arange(SAMPLES) % 2
+        self.data = canonical_order(Dataset(x=x, y=y, classes=2))
+        self.state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.program = Program(self.trace, None, [self.trace.output])
+
+    def permuted(self, seed: int) -> dict[str, torch.Tensor]:
+        """A copy of the model with every space permuted at random: the same function."""
+        random, state = np.random.default_rng(seed), dict(self.state)
+        for space in self.trace.spaces.values():
+            state.update(permute_state(state, space, random.permutation(space.size), self.trace))
+        return state
+
+    def context(self, states: list, grouping: str, data: Dataset | None = None, scale: float = 1.0, **more) -> FusionContext:
+        data = self.data if data is None else data
+        scores = [
+            {k: v * scale for k, v in score(self.trace, s, data, "activation", {}).items()} for s in states
+        ]
+        return FusionContext(
+            trace=self.trace,
+            states=tuple(states),
+            data=data,
+            importance=tuple(scores),
+            grouping=Step(method=grouping, parameters=registry.check_parameters("grouping", grouping, {})),
+            **more,
+        )
+
+    def outputs(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.program(state, self.data.normalised())[0]
+
+
+def applicable(name: str) -> bool:
+    """One float input, one output, and every space made by one layer: what this version's solvers group."""
+    _, inputs = build(name)
+    if len(inputs) != 1 or not inputs[0].is_floating_point():
+        return False
+    try:
+        traced = trace(build(name)[0], inputs)
+    except UnsupportedModelError:
+        return False
+    simple = all(s.feature is not None and not s.block for s in traced.spaces.values())
+    return bool(traced.spaces) and simple and traced.output != "output" and not _ties(traced)
+
+
+def _ties(traced: Trace) -> bool:
+    return any(len(names) > 1 for names in traced.aliases.values())
+
+
+ARCHITECTURES = [name for name in zoo_names() if applicable(name)]
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    yield Case(request.param)
+
+
+def test_chains_are_among_the_architectures() -> None:
+    assert {"mlp", "vgg11", "vgg_bn_2fc"} <= set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("grouping", [g for g in GROUPINGS if g != "identity"])
+def test_permuted_copies_give_the_parent_back(case: Case, grouping: str, solver: str) -> None:
+    """Invariant 2."""
+    fused, _ = solve(case.context([case.state, case.permuted(1)], grouping), solver)
+    torch.testing.assert_close(case.outputs(fused), case.outputs(case.state), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_one_parent_alone_comes_back(case: Case, grouping: str, solver: str) -> None:
+    """Invariant 3."""
+    fused, _ = solve(case.context([case.state], grouping), solver)
+    torch.testing.assert_close(case.outputs(fused), case.outputs(case.state), rtol=1e-4, atol=1e-5)
+
+
+def other_parent(case: Case) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    return {
+        k: v + 0.3 * v.std() * torch.randn(v.shape, generator=generator)
+        if v.is_floating_point() and v.numel() > 1 and "running" not in k
+        else v.clone()
+        for k, v in case.state.items()
+    }
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_same_seed_same_bits_and_inputs_untouched(case: Case, grouping: str, solver: str) -> None:
+    """Invariant 4."""
+    states = [case.state, other_parent(case)]
+    before = [{k: v.clone() for k, v in s.items()} for s in states]
+    (one, groups), (other, again) = (solve(case.context(states, grouping), solver) for _ in range(2))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert all((a == b).all() for k in groups for a, b in zip(groups[k].merge, again[k].merge, strict=True))
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(before, states, strict=True) for k in a)
+    assert not any(m._forward_hooks or m._backward_hooks for m in case.model.modules())
+    assert {k: (v.shape, v.dtype) for k, v in one.items()} == {k: (v.shape, v.dtype) for k, v in case.state.items()}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_sample_order_does_not_matter(case: Case, grouping: str, solver: str) -> None:
+    """Invariant 5."""
+    states = [case.state, other_parent(case)]
+    shuffled = case.data.subset(torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(3)))
+    one, _ = solve(case.context(states, grouping), solver)
+    other, _ = solve(case.context(states, grouping, data=canonical_order(shuffled)), solver)
+    torch.testing.assert_close(case.outputs(one), case.outputs(other), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_scale_of_importance_does_not_matter(case: Case, grouping: str, solver: str) -> None:
+    """Invariant 6."""
+    states = [case.state, other_parent(case)]
+    one, _ = solve(case.context(states, grouping), solver)
+    other, _ = solve(case.context(states, grouping, scale=64.0), solver)
+    torch.testing.assert_close(case.outputs(one), case.outputs(other), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_infinite_ridge_is_the_average(case: Case, grouping: str) -> None:
+    states = [case.state, other_parent(case)]
+    if registry.get("grouping", grouping).scope == "level":
+        pytest.skip("its groups depend on the fused prefix, which the average solver has not")
+    average, _ = solve(case.context(fold_all(case, states), grouping), "average")
+    pulled, _ = solve(case.context(fold_all(case, states), grouping), "least_squares", {"ridge": 1e12})
+    torch.testing.assert_close(case.outputs(pulled), case.outputs(average), rtol=1e-4, atol=1e-4)
+
+
+def fold_all(case: Case, states: list) -> list:
+    """Least squares averages folded weights, so the comparison is made between folded parents."""
+    from fusion_engine.solvers.fold import fold_norms
+
+    return [fold_norms(s, case.trace.layers.values()) for s in states]
+
+
+def test_folding_norms_keeps_the_function(case: Case) -> None:
+    folded = fold_all(case, [case.state])[0]
+    torch.testing.assert_close(case.outputs(folded), case.outputs(case.state), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("memory_mb", [1])
+def test_recomputed_activations_give_the_same_result(case: Case, memory_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept or computed again: the same weights, up to rounding."""
+    from fusion_engine.solvers import activations
+
+    states = [case.state, other_parent(case)]
+    kept, _ = solve(case.context(states, "kmeans"), "least_squares", {"ridge": 0.01})
+    monkeypatch.setattr(activations, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(activations.ParentFeatures, "_fits", lambda *a: False)
+    monkeypatch.setattr(activations.FusedPrefix, "_fits", lambda *a: False)
+    again, _ = solve(case.context(states, "kmeans"), "least_squares", {"ridge": 0.01, "memory_mb": memory_mb})
+    torch.testing.assert_close(case.outputs(kept), case.outputs(again), rtol=1e-3, atol=1e-4)
+
+
+def test_cancelling_leaves_nothing_behind(case: Case) -> None:
+    from fusion_engine.core.errors import Cancelled
+
+    def stop(stage: str, fraction: float, message: str) -> None:
+        if stage == "solve":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        solve(case.context([case.state, other_parent(case)], "kmeans", progress=stop), "least_squares")
+    assert not any(m._forward_hooks for m in case.model.modules())
