@@ -18,6 +18,11 @@ def fuse_the_demo(page, address: str) -> None:
     page.get_by_text("What happened").wait_for()
 
 
+def settled(page) -> None:
+    """Wait until the page's script has run to its end."""
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+
+
 def test_a_newcomer_fuses_the_demo_and_takes_the_network_home(page, served, tmp_path: Path) -> None:
     fuse_the_demo(page, served.address)
     assert page.get_by_text("The fused network, as small as one parent").count() == 1
@@ -74,12 +79,14 @@ def test_a_reload_in_the_middle_of_a_job_shows_the_same_job_and_cancel_ends_it(p
 
 
 def test_a_reload_in_the_middle_of_a_fusion_shows_the_same_fusion(page, served) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1800})  # an open list of options closes when the page scrolls
     fuse_the_demo(page, served.address)
     page.get_by_role("link", name="Try another recipe").click()
     page.get_by_text("Change the recipe").click()
-    page.get_by_text("After the solve").wait_for()
+    settled(page)
     page.get_by_placeholder("Nothing more").click()
     page.get_by_role("option", name="Head distillation").click()
+    page.get_by_text("→ Head distillation").wait_for()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Fuse 2 parents").click()
     page.wait_for_url("**job=**")
