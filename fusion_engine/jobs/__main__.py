@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from fusion_engine.core.errors import FusionError
@@ -14,6 +15,8 @@ def main() -> int:
     parser.add_argument("--owner", type=int, help="end when this process has ended and no job is left")
     parser.add_argument("--workers", type=int, help="workers for long jobs (default: one for every two cores)")
     arguments = parser.parse_args()
+    # Read when Dask is imported, here and in the workers; its notes on every connection help nobody.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     from .server import serve
 
     try:

@@ -14,7 +14,7 @@ from fusion_engine.core.seeds import numpy_generator
 from fusion_engine.data import Dataset, balanced_sample, load_data
 from fusion_engine.parents import Parent, load_parent
 
-__all__ = ["displayed", "one_of", "read_data", "read_parents", "whole_number"]
+__all__ = ["displayed", "draw_samples", "one_of", "read_data", "read_parents", "whole_number"]
 
 BUILT_IN = ("digits", "digits:train", "digits:test")
 
@@ -33,6 +33,14 @@ def read_data(source: str, samples: int | None = None, seed: int = 0, y_required
     else:
         data = load_data(store.data_path(source), y_required=y_required)
         data = replace(data, name=store.read_data_summary(source)["name"])
+    return draw_samples(data, samples, seed)
+
+
+def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
+    """`samples` of the data, balanced over classes where it has labels; all of it if None or if there are fewer.
+
+    Raises DataError if there are none to draw, or if a class has no samples.
+    """
     if samples is None or samples >= len(data):
         return data
     if samples < 1:

@@ -27,7 +27,6 @@ _CONFIG = {
     "distributed.worker.daemon": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
-    "logging": {"distributed": "warning"},
     "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker
 }
 
