@@ -77,6 +77,7 @@ class _Solve:
         spec = registry.get("grouping", context.grouping.method)
         self.projects = spec.scope == "level" and context.parents > 1
         with context.watch.stage("solve"):
+            context.progress("solve", 0.0, "merging weights")
             self.state = merge_states(self.parents, self.trace, self.groupings, self.weights)
             todo = [layer for layer in self.trace.layers.values() if self._solvable(layer)]
             if todo:
@@ -182,6 +183,8 @@ class _Solve:
         reason = None
         if uses > 1 or len(self.trace.aliases.get(layer.weight, ())) > 1:
             reason = "its weight is shared"
+        elif layer.space is None and self._writes_a_space(layer):
+            reason = "its outputs are tied to other weights"
         elif layer.options.get("groups", 1) != 1:
             reason = "it is a grouped convolution"
         elif layer.options.get("transposed"):
@@ -189,6 +192,10 @@ class _Solve:
         if reason:
             self.context.notes.append(f"layer {layer.name} keeps its average weights: {reason}")
         return reason is None
+
+    def _writes_a_space(self, layer: Layer) -> bool:
+        members = (m for space in self.trace.spaces.values() for m in space.members)
+        return any(m.tensor == layer.weight and 0 in m.dims for m in members)
 
 
 def _with_gram(stats: SpaceStats, gram: Tensor) -> SpaceStats:

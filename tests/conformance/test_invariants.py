@@ -66,20 +66,18 @@ class Case:
 
 
 def applicable(name: str) -> bool:
-    """One float input, one output, and every space made by one layer: what this version's solvers group."""
-    _, inputs = build(name)
+    """One float input, one row of logits, and every space made by one layer: what this version's solvers group."""
+    model, inputs = build(name)
     if len(inputs) != 1 or not inputs[0].is_floating_point():
         return False
     try:
-        traced = trace(build(name)[0], inputs)
+        traced = trace(model, inputs)
     except UnsupportedModelError:
         return False
-    simple = all(s.feature is not None and not s.block for s in traced.spaces.values())
-    return bool(traced.spaces) and simple and traced.output != "output" and not _ties(traced)
-
-
-def _ties(traced: Trace) -> bool:
-    return any(len(names) > 1 for names in traced.aliases.values())
+    with torch.inference_mode():
+        output = model(*inputs)
+    classifies = isinstance(output, torch.Tensor) and output.dim() == 2
+    return classifies and bool(traced.spaces) and all(s.feature and not s.block for s in traced.spaces.values())
 
 
 ARCHITECTURES = [name for name in zoo_names() if applicable(name)]
