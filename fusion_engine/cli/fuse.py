@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe: grouping.tries=5"
     )
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="draw N calibration samples, balanced over classes (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="where the fused weights go")
@@ -61,11 +64,12 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(arguments.out, arguments.report)
     started = time.perf_counter()
     from fusion_engine.data import load_data
+    from fusion_engine.jobs.inputs import draw_samples
     from fusion_engine.jobs.warm import warm_tracing
     from fusion_engine.parents import load_parents, write_state
     from fusion_engine.pipeline import fuse
 
-    calibration = load_data(arguments.calibration, y_required=False)
+    calibration = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
     parents = load_parents(arguments.parents, arguments.arch, input_shape=calibration.input_shape)
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()

@@ -67,6 +67,15 @@ def test_fuse_without_test_data_reports_no_accuracies(files: Path, tmp_path: Pat
     assert "fused" not in found
 
 
+def test_samples_draws_calibration_samples(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    assert main(fuse_arguments(files, "--recipe", "average", "--samples", "50", "--report", str(report))) == 0
+    assert json.loads(report.read_text())["calibration"]["samples"] == 50
+    capsys.readouterr()
+    assert main(fuse_arguments(files, "--recipe", "average", "--samples", "0")) == 2
+    assert "0 calibration samples are too few" in one_line(capsys)
+
+
 def test_fuse_with_a_recipe_file(files: Path, tmp_path: Path) -> None:
     recipe, report = tmp_path / "mine.yaml", tmp_path / "report.json"
     recipe.write_text("name: mine\ngrouping: hungarian\nsolver: average\n")
