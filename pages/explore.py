@@ -74,7 +74,9 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
 
     def label(name: str) -> str:
         space = by_name[name]
-        return f"{space['level']} · {levels.get(space['level'], '')} · {name} ({count(sum(space['sizes']), 'neuron')})"
+        level = levels.get(space["level"], "")
+        within = f" in {level}" if level not in ("", name) else ""
+        return f"Level {space['level']} · {name}{within} ({count(sum(space['sizes']), 'neuron')})"
 
     def change() -> None:
         state.forget("neuron", "group")

@@ -12,7 +12,7 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 
 from . import neuron_charts, progress, state
-from .text import percent, plain
+from .text import count, percent, plain
 from .theme import show
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def _passport(view: SpaceView, neuron: int) -> None:
     }
     if group >= 0:
         others = int(arrays["group_members"][group].sum()) - 1
-        facts["Group"] = (
-            f"{group}, " + (f"with {others} other{'s' if others != 1 else ''}" if others else "alone") +
-            f"; merging loses {percent(float(arrays['group_error'][group]))} of its variance"
+        facts["Group"] = f"{group}, alone" if not others else (
+            f"{group}, with {count(others, 'other')}; merging loses {percent(float(arrays['group_error'][group]))} "
+            "of the group's variance"
         )
     else:
         facts["Group"] = "none: this neuron is not used"

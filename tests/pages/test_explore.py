@@ -93,7 +93,7 @@ def test_a_fusion_shows_its_own_groups(open_page, filled, submitted) -> None:
     run = samples.add_fusion()
     app = open_page("explore", parents=samples.PARENTS, data="digits:train", run=run, view="pca")
     assert submitted == []
-    assert app.selectbox(key="explore-space").options[0].startswith("0 · level 0 · fc0 (12 neurons)")
+    assert app.selectbox(key="explore-space").options[0].startswith("Level 0 · fc0 in level 0 (12 neurons)")
 
 
 def test_a_failed_job_is_tried_once_and_offered_again(open_page, filled, monkeypatch) -> None:
