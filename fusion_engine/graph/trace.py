@@ -28,7 +28,8 @@ class Trace:
     stretches of the graph. inputs: node names of the model's inputs. output: node name of the model's output
     ('output' stands for all outputs of a model with several). frozen: (tensor, reason) of dimensions whose
     entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights); `Layer` and
-    `Member` use the first. shapes: of the tensors in the graph, at the width that was traced.
+    `Member` use the first. shapes: of the tensors in the graph, at the width that was traced. parameters: what
+    training may change (no buffers; tied weights once).
     """
 
     spaces: dict[str, Space]
@@ -40,6 +41,7 @@ class Trace:
     warnings: list[str]
     aliases: dict[str, tuple[str, ...]]
     shapes: dict[str, tuple[int, ...]]
+    parameters: tuple[str, ...]
     capture: Capture
 
     def channel_dim(self, node: str) -> int:
@@ -74,5 +76,6 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
         warnings=labeler.warnings + shared,
         aliases=graph.aliases,
         shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
+        parameters=tuple(name for name, _ in model.named_parameters()),
         capture=graph,
     )
