@@ -22,7 +22,7 @@ _EXPORTS = {
     "FusionError": "fusion_engine.core.errors",
     "Cancelled": "fusion_engine.core.errors",
 }
-__all__ = [*_EXPORTS, "__version__"]  # noqa: PLE0604
+__all__ = [*_EXPORTS, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -69,7 +69,7 @@ class FusionContext:
     importance: tuple[Mapping[str, Tensor], ...]
     grouping: Step
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: np.ndarray | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
     progress: Callable[[str, float, str], None] = lambda stage, fraction, message: None

@@ -173,7 +173,9 @@ def _check_parents(spec: registry.MethodSpec, parents: int | None) -> None:
             f"use {'grouping kmeans' if spec.kind == 'grouping' else 'another ' + spec.kind}"
         )
     if parents < spec.min_parents:
-        raise RecipeError(f"{spec.kind} {spec.name!r} takes at least {spec.min_parents} parents and there are {parents}")
+        raise RecipeError(
+            f"{spec.kind} {spec.name!r} takes at least {spec.min_parents} parents and there are {parents}"
+        )
 
 
 def _descend(target: Any, key: str, path: str) -> Any:

@@ -63,8 +63,8 @@ def require_equal_widths(space: str, method: str, sizes: Sequence[int], size: in
     """FusionError naming the space unless all parents and the target have the same width."""
     if any(s != size for s in sizes):
         raise FusionError(
-            f"space {space!r} has widths {', '.join(map(str, sizes))} and target {size}: grouping {method!r} needs equal "
-            "widths; use grouping 'kmeans'"
+            f"space {space!r} has widths {', '.join(map(str, sizes))} and target {size}: grouping {method!r} needs "
+            "equal widths; use grouping 'kmeans'"
         )
 
 

@@ -44,7 +44,8 @@ def kmeans(
     """
     if stats.size > sum(stats.sizes):
         raise FusionError(
-            f"space {stats.space!r}: {stats.size} groups out of {sum(stats.sizes)} neurons cannot be made; lower the width"
+            f"space {stats.space!r}: {stats.size} groups out of {sum(stats.sizes)} neurons cannot be made; "
+            "lower the width"
         )
     random = numpy_generator(stats.seed, "kmeans", stats.space)
     best: tuple[float, Labels] | None = None
@@ -80,7 +81,7 @@ def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: in
         share = weights / np.bincount(labels, weights, groups)[labels]
         mean = sparse.csr_array((share, (labels, everyone)), shape=(groups, count))
         cross = mean @ gram
-        norms = np.bincount(labels, share * cross[labels, everyone], groups)
+        norms = np.bincount(labels, share * cross[labels, everyone], groups).astype(np.float64, copy=False)
     residual = np.maximum(own - 2 * cross[labels, everyone] + norms[labels], 0.0)
     return float(weights @ residual), labels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..core import registry
@@ -31,7 +32,7 @@ def score(
     parameters: Mapping[str, Any] | None = None,
     *,
     on_progress: ProgressCallback = no_progress,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> dict[str, Tensor]:
     """Scores of one parent by the registered `method`: {space or 'output': (n,) float64 on the CPU, >= 1e-8}.
 

@@ -94,7 +94,7 @@ def distil(
         x, target = sample(generator)
         loss = _cross_entropy(student(current, x)[0], target)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         context.progress("post", step / settings.steps, f"{label}: step {step} of {settings.steps}")

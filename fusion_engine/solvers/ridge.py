@@ -238,7 +238,8 @@ def _solve(matrix: Tensor, right: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     keep = values > values.max() * len(values) * torch.finfo(matrix.dtype).eps
     vectors = vectors[:, keep]
-    return vectors @ ((vectors.T @ right) / values[keep, None])
+    found: Tensor = vectors @ ((vectors.T @ right) / values[keep, None])
+    return found
 
 
 class _HeldOut:

@@ -1,9 +1,10 @@
 """Moments of a stride-1 convolution's patches without unfolding them.
 
 Entry ((c, a), (c', b)) of X^T X, a and b kernel offsets, is sum_p x_c(p + a) x_c'(p + b) over output positions p. With
-q = p + a it depends on b - a alone, but for the few q near the border that no p reaches. So instead of k^2 (k^2 + 1) / 2
-products of channels (45 for a 3 x 3 kernel) the correlations at 13 displacements suffice, plus those of border rows,
-columns and corners, which are subtracted: about a third of the work of a symmetric product, and no copies of patches.
+q = p + a it depends on b - a alone, but for the few q near the border that no p reaches. So instead of
+k^2 (k^2 + 1) / 2 products of channels (45 for a 3 x 3 kernel) the correlations at 13 displacements suffice, plus those
+of border rows, columns and corners, which are subtracted: about a third of the work of a symmetric product, and no
+copies of patches.
 """
 
 from __future__ import annotations

@@ -5,12 +5,9 @@ Nothing is listed by hand: methods come from the registry, architectures from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
-from tests.zoo import build, zoo_names
 
 from fusion_engine.context import FusionContext
 from fusion_engine.core import registry
@@ -20,6 +17,7 @@ from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import Program, Trace, permute_state, trace
 from fusion_engine.importance import score
 from fusion_engine.solvers import solve
+from tests.zoo import build, zoo_names
 
 GROUPINGS = registry.names("grouping")
 SOLVERS = registry.names("solver")
@@ -46,7 +44,9 @@ class Case:
             state.update(permute_state(state, space, random.permutation(space.size), self.trace))
         return state
 
-    def context(self, states: list, grouping: str, data: Dataset | None = None, scale: float = 1.0, **more) -> FusionContext:
+    def context(
+        self, states: list, grouping: str, data: Dataset | None = None, scale: float = 1.0, **more
+    ) -> FusionContext:
         data = self.data if data is None else data
         scores = [
             {k: v * scale for k, v in score(self.trace, s, data, "activation", {}).items()} for s in states
@@ -84,8 +84,8 @@ ARCHITECTURES = [name for name in zoo_names() if applicable(name)]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    yield Case(request.param)
+def case(request: pytest.FixtureRequest) -> Case:
+    return Case(request.param)
 
 
 def test_chains_are_among_the_architectures() -> None:
@@ -176,7 +176,9 @@ def test_folding_norms_keeps_the_function(case: Case) -> None:
 
 
 @pytest.mark.parametrize("memory_mb", [1])
-def test_recomputed_activations_give_the_same_result(case: Case, memory_mb: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recomputed_activations_give_the_same_result(
+    case: Case, memory_mb: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kept or computed again: the same weights, up to rounding."""
     from fusion_engine.solvers import activations
 
