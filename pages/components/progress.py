@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 
@@ -58,7 +59,23 @@ def _live(run: str, title: str, cancel: bool) -> None:
         if status["state"] == "queued":
             st.caption("Waiting for a free worker.")
         else:
-            st.caption(_stages(client.events(run)) or "Starting.")
+            events = client.events(run)
+            st.caption(_stages(events) or "Starting.")
+            _each_parent(run, events)
+
+
+def _each_parent(run: str, events: list[dict[str, Any]]) -> None:
+    """While parents are trained one after the other: a bar for each."""
+    if not events or "parent" not in events[-1]["detail"]:
+        return
+    count = int(store.read_job(run)["arguments"].get("parents", 2))
+    losses = {e["detail"]["parent"]: e["detail"].get("loss") for e in events if "parent" in e["detail"]}
+    # Each parent has an equal share of the whole.
+    done = float(events[-1]["fraction"]) * count
+    for number, column in enumerate(st.columns(count)):
+        loss = losses.get(number)
+        note = "waiting" if loss is None else f"loss {loss:.3f}"
+        column.progress(min(1.0, max(0.0, done - number)), text=f"Parent {number} · {note}")
 
 
 def _stages(events: list[dict[str, Any]]) -> str:

@@ -108,3 +108,26 @@ def test_a_file_that_is_no_network_is_one_line(page, served) -> None:
     assert page.get_by_text("bad_1.pt").count() >= 1
     time.sleep(0.5)  # the panel must stay, not blink away with the next poll
     assert page.get_by_text("files could not be used").count() == 1
+
+
+def test_real_parents_go_from_files_to_a_result(page, served, shared_data: Path) -> None:
+    folder = shared_data / "mnist-mlp-noniid2"
+    page.goto(f"{served.address}/parents?load=upload")
+    parents = [folder / "parent_0.pt", folder / "parent_1.pt", folder / "parents.json"]
+    page.locator("input[type=file]").first.set_input_files(parents)
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.wait_for_url("**parents=**")
+    for purpose, file in (("Calibration data", "mnist-calibration-400.npz"), ("Test data", "mnist-test-9600.npz")):
+        page.get_by_text("Upload data").click()
+        page.locator("input[type=file]").last.set_input_files(shared_data / file)
+        page.get_by_role("radio", name=purpose).click()
+        settled(page)
+        page.get_by_role("button", name="Import data").click()
+        page.wait_for_url(f"**{'data' if purpose.startswith('Cal') else 'test'}=**")
+        page.get_by_text("can be fused").wait_for()
+        page.reload()
+    page.get_by_text("can be fused").wait_for()
+    page.get_by_role("link", name="Fuse them").click()
+    page.get_by_role("button", name="Fuse 2 parents").click()
+    page.get_by_role("heading", name="Result").wait_for()
+    assert page.get_by_text("best parent").count() >= 1
