@@ -101,7 +101,7 @@ demo = state.get("demo")
 draw_hero(bool(demo))
 if demo:
     kind = store.read_job(demo)["kind"]
-    title = "Fusing two digit classifiers" if kind == "fuse" else "Reading the demo's networks"
+    title = "Fusing the digit classifiers" if kind == "fuse" else "Reading the demo's networks"
     if progress.follow(demo, title, retry=begin):
         if kind == "fuse":
             draw_story(demo)

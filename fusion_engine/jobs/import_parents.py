@@ -1,4 +1,4 @@
-"""Job import_parents: uploaded files, the shipped demonstration or files of this machine become a parent set."""
+"""Job import_parents: uploaded files, a set of demo parents or files of this machine become a parent set."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +13,7 @@ from fusion_engine import store
 from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.registry import nearest
 from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.demo import demo_files
 from fusion_engine.parents import MAX_PARENTS, Parent, load_parent, save_parent
 from fusion_engine.store.files import write_json
 
@@ -21,7 +21,7 @@ from .inputs import displayed, one_of
 
 __all__ = ["keep_parents", "run"]
 
-_DEMOS = ("digits",)
+_DEMOS = {"digits": "mlp", "digits_vgg": "vgg"}
 _METADATA = "parents.json"
 _METADATA_LIMIT = 1024**2
 
@@ -101,9 +101,8 @@ def _files(source: str, value: Any) -> list[tuple[str, Path]]:
     """(name to show, path) of each parent's file."""
     if source == "demo":
         if value not in _DEMOS:
-            raise JobError(f"there is no demonstration {value!r}{nearest(str(value), _DEMOS)}")
-        shipped = Path(str(resources.files("fusion_engine.jobs"))) / "demo"
-        return [(path.name, path) for path in sorted(shipped.glob("*.safetensors"))]
+            raise JobError(f"there is no demo {value!r}{nearest(str(value), _DEMOS)}")
+        return [(path.name, path) for path in demo_files(_DEMOS[value])]
     if source == "paths":
         if not isinstance(value, list) or not all(isinstance(path, str) for path in value):
             raise JobError("paths must be a list of file names")

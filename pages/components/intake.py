@@ -37,7 +37,7 @@ def parents_intake() -> None:
 
 
 def _demo() -> None:
-    st.caption("Two small networks that know handwritten digits, trained on uneven shares of them.")
+    st.caption("Four small networks that know handwritten digits, trained on uneven shares of them.")
     st.button("Use the demo parents", on_click=_start, args=("import_parents", {"demo": "digits"}), type="primary")
 
 

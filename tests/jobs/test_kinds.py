@@ -12,6 +12,7 @@ import pytest
 
 from fusion_engine import store
 from fusion_engine.data import load_data
+from fusion_engine.demo import demo_files
 from fusion_engine.evaluation import evaluate
 from fusion_engine.jobs.kinds import KINDS
 from fusion_engine.jobs.tasks import run_job
@@ -34,23 +35,19 @@ def done(kind: str, **arguments: Any) -> str:
 
 @pytest.fixture
 def demo() -> str:
-    """Id of the demonstration's parent set."""
+    """Id of the demo's parent set."""
     return str(store.read_result(done("import_parents", demo="digits"))["parents"])
 
 
-def demo_files() -> list[Path]:
-    import fusion_engine.jobs
-
-    return sorted((Path(fusion_engine.jobs.__file__).parent / "demo").glob("*.safetensors"))
-
-
-def test_the_demonstration(demo: str) -> None:
+def test_the_demo(demo: str) -> None:
     summary = store.read_parents_summary(demo)
-    assert [p["name"] for p in summary["parents"]] == ["parent_0", "parent_1"]
+    assert [p["name"] for p in summary["parents"]] == ["parent_0", "parent_1", "parent_2", "parent_3"]
     assert all(sum(p["class_counts"]) > 100 for p in summary["parents"])
     assert summary["parents"][0]["layers"][0]["shape"][1] == 64
     assert store.list_parents() == [summary]
     assert store.read_result(done("import_parents", demo="digits"))["parents"] == demo
+    images = store.read_result(done("import_parents", demo="digits_vgg"))["summary"]
+    assert (len(images["parents"]), images["input_shape"]) == (2, [1, 8, 8])
 
 
 def test_uploaded_parents_and_their_class_counts() -> None:
@@ -154,9 +151,9 @@ def test_explore_and_embed(demo: str) -> None:
     assert found["samples"] == 100
     assert found["grouping"]["tries"] == 1
     picture = done("embed", run=run, space="fc2", neighbours=5)
-    assert store.read_result(picture)["total"] == 64
+    assert store.read_result(picture)["total"] == 128
     first = store.read_arrays(picture, "embed.npz")
-    assert first["coordinates"].shape == (64, 2)
+    assert first["coordinates"].shape == (128, 2)
     cached = list(store.folder("cache").glob("umap-*.npz"))
     second = store.read_arrays(done("embed", run=run, space="fc2", neighbours=5), "embed.npz")
     np.testing.assert_array_equal(first["coordinates"], second["coordinates"])
