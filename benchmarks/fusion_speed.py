@@ -24,7 +24,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 MNIST_RECIPES = ("average", "hf_linear", "kf_linear", "best_zero_shot")
 
 
@@ -49,7 +48,9 @@ def floor_seconds(parents: Sequence[Any], data: Any, repeats: int) -> float:
     return statistics.median(times[1:])
 
 
-def fusion_rows(parents: Sequence[Any], data: Any, test: Any, recipes: Sequence[Any], repeats: int) -> list[dict[str, Any]]:
+def fusion_rows(
+    parents: Sequence[Any], data: Any, test: Any, recipes: Sequence[Any], repeats: int
+) -> list[dict[str, Any]]:
     """One row a recipe: accuracy, the references, seconds by stage, ratio to the floor."""
     from fusion_engine import fuse
 
@@ -92,7 +93,6 @@ def mnist(folder: Path, repeats: int) -> list[dict[str, Any]]:
 def vgg_parents(folder: Path) -> list[Any]:
     """Two VGG11 of 9.2 M weights on non-IID shares of 10,000 CIFAR-10 images; trained once."""
     from fusion_engine import load_data, load_parents
-    from fusion_engine.architectures import VGGConfig
     from fusion_engine.parents import save_parent
     from fusion_engine.training import train_parents
 
@@ -100,9 +100,10 @@ def vgg_parents(folder: Path) -> list[Any]:
     if not all(p.exists() for p in paths):
         print("training two VGG11 (once; some minutes)", file=sys.stderr, flush=True)
         RESULTS.mkdir(parents=True, exist_ok=True)
-        config = VGGConfig(widths=VGG11, classes=10, input_shape=(3, 32, 32))
         data = load_data(folder / "cifar10-train-10000.npz")
-        trained = train_parents(config, data, parents=2, regime="non_iid", seed=0, epochs=8)
+        trained = train_parents(
+            "vgg", data, parents=2, regime="non_iid", seed=0, epochs=10, batch_size=64, learning_rate=5e-4
+        )
         for path, parent in zip(paths, trained, strict=True):
             save_parent(path, parent)
     return load_parents(paths)
@@ -145,7 +146,13 @@ def moments(folder: Path, samples: int) -> list[dict[str, Any]]:
     base, start = peak_mb(), time.perf_counter()
     found = parent_moments(graph, [p.state for p in parents], data, precision="mixed")
     return [
-        {"samples": samples, "spaces": len(found), "seconds": time.perf_counter() - start, "base_mb": base, "peak_mb": peak_mb()}
+        {
+            "samples": samples,
+            "spaces": len(found),
+            "seconds": time.perf_counter() - start,
+            "base_mb": base,
+            "peak_mb": peak_mb(),
+        }
     ]
 
 
@@ -160,7 +167,9 @@ PARTS = {
 def run_alone(part: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
     """One part in a process of its own."""
     command = [sys.executable, __file__, "--data", str(folder), "--repeats", str(repeats), "--alone", part]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
     if done.returncode:
         sys.exit(f"{part} failed:\n{done.stderr}")
     return list(json.loads(done.stdout.splitlines()[-1]))
@@ -169,11 +178,17 @@ def run_alone(part: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
 def show(results: dict[str, list[dict[str, Any]]]) -> None:
     """The table."""
     percent = "{:6.2f}".format
-    print("| parents | recipe | accuracy % | best parent | average | softmax ensemble | seconds | floor s | ratio | peak MB |")
+    print(
+        "| parents | recipe | accuracy % | best parent | average | softmax ensemble | seconds | floor s | ratio | peak MB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for part in ("mnist", "vgg"):
         for r in results.get(part, []):
-            shown = [100 * r[k] for k in ("accuracy",)] + [100 * max(r["parents"])] + [100 * r[k] for k in ("average", "softmax_ensemble")]
+            shown = (
+                [100 * r[k] for k in ("accuracy",)]
+                + [100 * max(r["parents"])]
+                + [100 * r[k] for k in ("average", "softmax_ensemble")]
+            )
             peak = f"{r['peak_mb']:.0f}" if "peak_mb" in r else ""
             print(
                 f"| {part} | {r['recipe']} | {' | '.join(map(percent, shown))} | {r['seconds']:.3f} | {r['floor']:.4f} "
@@ -181,12 +196,16 @@ def show(results: dict[str, list[dict[str, Any]]]) -> None:
             )
     for part in ("moments-400", "moments-10000"):
         for r in results.get(part, []):
-            print(f"moments over {r['samples']} samples: {r['seconds']:.2f} s, peak {r['peak_mb']:.0f} MB (before: {r['base_mb']:.0f})")
+            print(
+                f"moments over {r['samples']} samples: {r['seconds']:.2f} s, peak {r['peak_mb']:.0f} MB (before: {r['base_mb']:.0f})"
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("FUSION_TEST_DATA", ROOT.parent / "shared" / "data")))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("FUSION_TEST_DATA", ROOT.parent / "shared" / "data"))
+    )
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--alone", help=argparse.SUPPRESS)

@@ -22,7 +22,7 @@ from .core.recipe import Recipe
 from .core.types import Grouping, Progress, ProgressCallback, no_progress
 from .data import Dataset, canonical_order, check_calibration
 from .evaluation import compare
-from .graph import Trace, trace, verify
+from .graph import trace, verify
 from .importance import score
 from .parents import Parent, check_parents, write_state
 from .post import refine
@@ -32,7 +32,15 @@ from .solvers import solve
 __all__ = ["FusionResult", "fuse"]
 
 # Shares of the whole job's progress bar, by stage, in order.
-_SHARES = {"trace": 0.04, "verify": 0.04, "importance": 0.17, "grouping": 0.15, "solve": 0.3, "post": 0.2, "evaluate": 0.1}
+_SHARES = {
+    "trace": 0.04,
+    "verify": 0.04,
+    "importance": 0.17,
+    "grouping": 0.15,
+    "solve": 0.3,
+    "post": 0.2,
+    "evaluate": 0.1,
+}
 
 
 @dataclass(frozen=True)
@@ -142,9 +150,7 @@ def fuse(
     result_model = copy.deepcopy(model)
     result_model.load_state_dict(fused, strict=False)
     result_model.eval()
-    importance = {
-        name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]
-    }
+    importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
     references: dict[str, Any] = {}
     if test is not None:
         with watch.stage("evaluate"):

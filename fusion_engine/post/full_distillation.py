@@ -34,7 +34,9 @@ def full_distillation(
     batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
     rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 2e-3,
     temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 1.5,
-    head_weights: Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")] = "importance",
+    head_weights: Annotated[
+        HeadWeights, Param("how much the teacher trusts each parent for each class")
+    ] = "importance",
     mix: Annotated[bool, Param("train on mixtures of pairs of calibration samples (mixup)")] = True,
     shift: Annotated[
         float, Param("images: largest random shift as a part of the side; rotation and scale follow", ge=0.0, le=0.5)

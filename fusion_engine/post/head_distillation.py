@@ -33,7 +33,9 @@ def head_distillation(
     batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
     rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 1e-3,
     temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 2.0,
-    head_weights: Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")] = "importance",
+    head_weights: Annotated[
+        HeadWeights, Param("how much the teacher trusts each parent for each class")
+    ] = "importance",
     patience: Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)] = 6,
 ) -> dict[str, Tensor]:
     """Train the last layer to match the ensemble's softened probabilities, early-stopped on a held-out fifth.

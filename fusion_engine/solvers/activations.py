@@ -10,14 +10,16 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.types import Layer, Level, State
 from ..graph import Program
+from ..stats import Moments, feature_rows
+from ..stats.moments import GramAccumulator
 
 __all__ = ["FusedPrefix", "ParentFeatures", "batch_size"]
 
-_BATCH_BYTES = 192 * 2**20
+_BATCH_BYTES = 96 * 2**20
 
 
 def batch_size(context: FusionContext, layers: list[Layer]) -> int:
-    """Samples a batch so that one model's layer outputs take about 192 MiB, at least 16."""
+    """Samples a batch so that one model's layer outputs take about 96 MiB, at least 16."""
     probe = Program(context.trace, None, [layer.output for layer in layers])
     x = next(context.batches(2))
     with torch.inference_mode():
@@ -33,10 +35,8 @@ class ParentFeatures:
     """
 
     def __init__(self, context: FusionContext, layers: list[Layer], size: int, budget: int) -> None:
-        self._context, self._size, self._budget = context, size, budget
+        self._context, self._layers, self._size, self._budget = context, layers, size, budget
         self._kept: dict[str, list[list[Tensor]]] | None = None
-        if not layers:
-            return
         names = [layer.output for layer in layers]
         program = Program(context.trace, None, names)
         kept: dict[str, list[list[Tensor]]] = {name: [] for name in names}
@@ -50,11 +50,28 @@ class ParentFeatures:
                 used += sum(t.numel() * t.element_size() for t in tensors)
             if not self._fits(used * total / seen):
                 return
-            context.progress("solve", 0.1 * seen / total, "features of the parents")
+            context.progress("grouping", 0.5 * seen / total, "features of the parents")
         self._kept = kept
 
     def _fits(self, size: float) -> bool:
         return size <= self._budget
+
+    def moments(self) -> dict[str, Moments] | None:
+        """Joint moments of every space that one of the layers makes, from the kept outputs; None if not kept."""
+        if self._kept is None:
+            return None
+        found = {}
+        for layer in self._layers:
+            feature = self._context.trace.spaces[layer.space].feature if layer.space is not None else None
+            if layer.space is not None and feature is not None and feature.node == layer.output:
+                gram: GramAccumulator | None = None
+                for outputs in self._kept[layer.output]:
+                    rows = torch.cat([feature_rows(layer, output) for output in outputs], 1)
+                    gram = gram or GramAccumulator(rows.shape[1], precision="mixed")
+                    gram.update(rows)
+                assert gram is not None
+                found[layer.space] = Moments(gram.gram.cpu().numpy(), gram.mean.cpu().numpy(), gram.count)
+        return found
 
     def batches(self, layer: Layer) -> Iterator[list[Tensor]]:
         """Per batch the k parents' outputs of `layer`. Kept ones are released as they are read: one use only."""

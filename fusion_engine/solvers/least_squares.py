@@ -72,28 +72,28 @@ class _Solve:
 
     @torch.inference_mode()
     def run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
-        context = self.context
-        self.groupings, self.stats = group_spaces(context)
+        context, layers = self.context, list(self.trace.layers.values())
+        todo = [layer for layer in layers if self._solvable(layer)]
+        size = batch_size(context, layers)
         spec = registry.get("grouping", context.grouping.method)
+        with context.watch.stage("grouping"):
+            features = ParentFeatures(context, layers, size, self.budget)
+            wanted = context.parents > 1 and "moments" in spec.needs
+            moments = features.moments() if wanted else None
+        self.groupings, self.stats = group_spaces(context, moments)
         self.projects = spec.scope == "level" and context.parents > 1
         with context.watch.stage("solve"):
             context.progress("solve", 0.0, "merging weights")
             self.state = merge_states(self.parents, self.trace, self.groupings, self.weights)
-            todo = [layer for layer in self.trace.layers.values() if self._solvable(layer)]
-            if todo:
-                size = batch_size(context, todo)
-                features = ParentFeatures(context, todo, size, self.budget)
-                prefix = FusedPrefix(context, size, self.budget // 2)
-                done = 0
-                for level in self.trace.levels:
-                    for name in level.layers:
-                        layer = self.trace.layers[name]
-                        if layer in todo:
-                            context.progress("solve", 0.1 + 0.9 * done / len(todo), f"solving {name}")
-                            self._layer(layer, prefix, features)
-                            done += 1
-                    if done < len(todo):
-                        prefix.advance(self.state, level)
+            self.total, left = len(todo), [layer.name for layer in todo]
+            prefix = FusedPrefix(context, size, self.budget // 2)
+            for level in self.trace.levels:
+                for name in level.layers:
+                    if name in left:
+                        self._layer(self.trace.layers[name], prefix, features)
+                        left.remove(name)
+                if left:
+                    prefix.advance(self.state, level)
         context.decisions["least_squares"] = self.chosen
         return self.state, self.groupings
 
@@ -118,7 +118,7 @@ class _Solve:
             matrix = torch.from_numpy(np.concatenate(self.groupings[layer.space].merge, 1))
             problem.merge_targets(matrix)
             start = self._average(layer, bias is not None)
-        result = problem.solve(start, self.ridge, self.guess)
+        result = problem.solve(start, self.ridge, self.guess, lambda: self._progress(layer, 0.8))
         if self.ridge is None:
             self.guess = result.ridge
         self.chosen[layer.name] = {"ridge": result.ridge, "held_out_error": result.held_out_error}
@@ -135,6 +135,7 @@ class _Solve:
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out."""
         first = 0
+        self._progress(layer, 0.0)
         for x, parents in zip(prefix.batches(self.state, layer), features.batches(layer), strict=True):
             rows = [feature_rows(layer, f) for f in parents]
             if layer.output == self.trace.output:
@@ -148,6 +149,11 @@ class _Solve:
             held = self.held[first : first + len(x)].to(x.device)
             first += len(x)
             yield x, target, held
+            self._progress(layer, 0.7 * first / len(self.held))
+
+    def _progress(self, layer: Layer, part: float) -> None:
+        """Report within a layer too: a request to cancel should not have to wait for a large one."""
+        self.context.progress("solve", (len(self.chosen) + part) / self.total, f"solving {layer.name}")
 
     def _regroup(self, space: str, problem: Regression) -> None:
         total, projected = problem.target_moments()

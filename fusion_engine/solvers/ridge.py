@@ -9,7 +9,7 @@ the average and lambda -> 0 the smallest change that fits best.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -145,16 +145,20 @@ class Regression:
         fit = problem.correction(1e-9 * float(problem.xx.diagonal().mean()))
         return total, problem.residual.T @ fit
 
-    def solve(self, start: Tensor, ridge: float | None, guess: float = 3e-2) -> RidgeResult:
+    def solve(
+        self, start: Tensor, ridge: float | None, guess: float = 3e-2, tick: Callable[[], None] = lambda: None
+    ) -> RidgeResult:
         """Weights (n, d [+1]) near `start` (same shape, float64).
 
         ridge: lambda relative to the mean diagonal of X^T X; None chooses it by the error on the held-out rows:
-        a search along a grid from `guess`, after which all rows are used with the chosen lambda.
+        a search along a grid from `guess`, after which all rows are used with the chosen lambda. tick is called
+        before every larger step and may raise.
         """
         scale = self._scale()
         error = None
         if ridge is None:
-            ridge, error = self._choose(start, scale, guess)
+            ridge, error = self._choose(start, scale, guess, tick)
+        tick()
         problem = _problem([self._train, self._held], start)
         return RidgeResult(start + problem.correction(ridge * scale * problem.count).T, ridge, error)
 
@@ -164,7 +168,9 @@ class Regression:
         total = self._train.square() + self._held.square()
         return max(total / max(entries, 1), torch.finfo(torch.float64).tiny)
 
-    def _choose(self, start: Tensor, scale: float, guess: float) -> tuple[float, float | None]:
+    def _choose(
+        self, start: Tensor, scale: float, guess: float, tick: Callable[[], None]
+    ) -> tuple[float, float | None]:
         if not self._held.count or not self._train.count:
             return guess, None
         problem = _problem([self._train], start, single=True)
@@ -176,6 +182,7 @@ class Regression:
 
         def at(index: int) -> float:
             if index not in errors:
+                tick()
                 errors[index] = error(problem.correction(GRID[index] * scale * rows))
             return errors[index]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +16,13 @@ from ..stats import Moments, SpaceStats, parent_moments
 __all__ = ["group_spaces", "regroup"]
 
 
-def group_spaces(context: FusionContext) -> tuple[dict[str, Grouping], dict[str, SpaceStats]]:
+def group_spaces(
+    context: FusionContext, moments: Mapping[str, Moments] | None = None
+) -> tuple[dict[str, Grouping], dict[str, SpaceStats]]:
     """Grouping of every space, and the moments it was made from (empty where the grouping needs none).
 
-    One pass of the parents over the calibration samples serves all spaces. A space without a producing layer of
-    its own keeps the identity grouping, which the context's notes say by name.
+    moments: by space, if they are known; otherwise one pass of the parents over the calibration samples gets them.
+    A space without a producing layer of its own keeps the identity grouping, which the notes say by name.
     """
     trace, method = context.trace, context.grouping.method
     needs = registry.get("grouping", method).needs
@@ -27,7 +30,7 @@ def group_spaces(context: FusionContext) -> tuple[dict[str, Grouping], dict[str,
     stats: dict[str, SpaceStats] = {}
     if "moments" in needs and context.parents > 1:
         with context.watch.stage("grouping"):
-            moments = parent_moments(
+            moments = moments or parent_moments(
                 trace,
                 context.states,
                 context.data,
