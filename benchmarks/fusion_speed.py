@@ -102,7 +102,7 @@ def vgg_parents(folder: Path) -> list[Any]:
         RESULTS.mkdir(parents=True, exist_ok=True)
         data = load_data(folder / "cifar10-train-10000.npz")
         trained = train_parents(
-            "vgg", data, parents=2, regime="non_iid", seed=0, epochs=10, batch_size=64, learning_rate=5e-4
+            "vgg", data, parents=2, regime="non_iid", seed=0, epochs=5, batch_size=64, learning_rate=5e-4
         )
         for path, parent in zip(paths, trained, strict=True):
             save_parent(path, parent)
@@ -177,28 +177,19 @@ def run_alone(part: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
 
 def show(results: dict[str, list[dict[str, Any]]]) -> None:
     """The table."""
-    percent = "{:6.2f}".format
-    print(
-        "| parents | recipe | accuracy % | best parent | average | softmax ensemble | seconds | floor s | ratio | peak MB |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    columns = ("parents", "recipe", "accuracy %", "best parent", "average", "softmax ensemble", "seconds", "floor s")
+    print("| " + " | ".join([*columns, "ratio", "peak MB"]) + " |")
+    print("|---" * (len(columns) + 2) + "|")
     for part in ("mnist", "vgg"):
         for r in results.get(part, []):
-            shown = (
-                [100 * r[k] for k in ("accuracy",)]
-                + [100 * max(r["parents"])]
-                + [100 * r[k] for k in ("average", "softmax_ensemble")]
-            )
-            peak = f"{r['peak_mb']:.0f}" if "peak_mb" in r else ""
-            print(
-                f"| {part} | {r['recipe']} | {' | '.join(map(percent, shown))} | {r['seconds']:.3f} | {r['floor']:.4f} "
-                f"| {r['ratio']:.1f} | {peak} |"
-            )
+            shares = (r["accuracy"], max(r["parents"]), r["average"], r["softmax_ensemble"])
+            cells = [part, r["recipe"], *(f"{100 * share:.2f}" for share in shares)]
+            cells += [f"{r['seconds']:.3f}", f"{r['floor']:.4f}", f"{r['ratio']:.1f}"]
+            print("| " + " | ".join([*cells, f"{r['peak_mb']:.0f}" if "peak_mb" in r else ""]) + " |")
     for part in ("moments-400", "moments-10000"):
         for r in results.get(part, []):
-            print(
-                f"moments over {r['samples']} samples: {r['seconds']:.2f} s, peak {r['peak_mb']:.0f} MB (before: {r['base_mb']:.0f})"
-            )
+            memory = f"peak {r['peak_mb']:.0f} MB (before: {r['base_mb']:.0f})"
+            print(f"moments over {r['samples']} samples: {r['seconds']:.2f} s, {memory}")
 
 
 def main() -> None:
