@@ -54,7 +54,7 @@ def _average(report: dict[str, Any]) -> str:
         return ""
     best = best_parent(report) or 0.0
     verdict = (
-        "neuron 5 of one network has nothing to do with neuron 5 of the other"
+        "neuron 5 of one network has nothing to do with neuron 5 of another"
         if average < best else "they are close enough for that"
     )
     return f"Averaging their weights position by position gives <b>{percent(average)}</b>: {verdict}."
