@@ -6,7 +6,7 @@ import copy
 import platform
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ from .core.recipe import Recipe
 from .core.types import Grouping, Progress, ProgressCallback, no_progress
 from .data import Dataset, canonical_order, check_calibration
 from .evaluation import compare
-from .graph import trace, verify
+from .graph import Trace, trace, verify
 from .importance import score
 from .parents import Parent, check_parents, write_state
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
+from .solvers.head import head
 
 __all__ = ["FusionResult", "fuse"]
+
+Report = Callable[[str, float, str], None]
 
 # Shares of the whole job's progress bar, by stage, in order.
 _SHARES = {
@@ -96,39 +99,28 @@ def fuse(
     on the order of the samples. Parents and data are never modified. Raises FusionError subclasses with one line
     that says what to do; `Cancelled` if `on_progress` raises it.
     """
-    watch = Stopwatch()
-    progress = _overall(on_progress)
-    chosen = _recipe(recipe)
-    notes = list(check_parents(parents, minimum=1))
-    model = parents[0].model
-    counts = [p.metadata.class_counts for p in parents]
-    known = all(c is not None for c in counts)
-    chosen = chosen.checked(
-        len(parents), [*(["labels"] if data.y is not None else []), *(["class_counts"] if known else [])]
-    )
-    data = canonical_order(data)
+    progress, watch = _overall(on_progress), Stopwatch()
+    chosen, notes = _recipe(recipe), list(check_parents(parents, minimum=1))
     where = _device(device)
     check_calibration(data, parents[0].classes, parents[0].input_shape)
+    counts = [p.metadata.class_counts for p in parents]
+    known = all(c is not None for c in counts)
+    available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}
+    chosen = chosen.checked(len(parents), available)
+    if data.y is None and chosen.importance.method not in ("uniform", "activation"):
+        notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
+    data = canonical_order(data)
     states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
-    example = data.normalised(slice(0, 2))
 
     with watch.stage("total"):
-        with watch.stage("trace"):
-            progress("trace", 0.0, "tracing the architecture")
-            graph = trace(model, (example,))
-            notes += graph.warnings
-        with watch.stage("verify"):
-            progress("verify", 0.0, "checking that neurons can be exchanged")
-            for p, parent in enumerate(parents):
-                verify(graph, parent.state, (example,), seed=seed)
-                progress("verify", (p + 1) / len(parents), f"checked {parent.name}")
+        graph = _traced(parents, data, seed, watch, progress)
+        notes += graph.warnings
         with watch.stage("importance"):
             scores = []
             for p, state in enumerate(states):
                 progress("importance", p / len(states), f"scoring the neurons of {parents[p].name}")
-                scores.append(
-                    score(graph, state, data, chosen.importance.method, chosen.importance.parameters, device=where)
-                )
+                step = chosen.importance
+                scores.append(score(graph, state, data, step.method, step.parameters, device=where))
         context = FusionContext(
             trace=graph,
             states=states,
@@ -147,20 +139,45 @@ def fuse(
             part = replace(context, progress=_part(progress, i, len(chosen.post)))
             fused = refine(part, fused, step.method, step.parameters)
     fused = {name: fused[name].detach().cpu() for name in parents[0].state}
-    result_model = copy.deepcopy(model)
-    result_model.load_state_dict(fused, strict=False)
-    result_model.eval()
-    importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
     references: dict[str, Any] = {}
     if test is not None:
         with watch.stage("evaluate"):
             progress("evaluate", 0.0, "comparing with the references on the test data")
-            references = compare(parents, fused, test, _head_weights(context), device=where)
-    report = {
-        **references,
-        "seconds": _seconds(watch),
+            references = compare(parents, fused, test, head(context, "importance").weights, device=where)
+    progress("evaluate", 1.0, "done")
+    model = copy.deepcopy(parents[0].model)
+    model.load_state_dict(fused)
+    return FusionResult(
+        state=fused,
+        model=model.eval(),
+        groupings=groupings,
+        importance={name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]},
+        report={**references, **_facts(context, groupings, chosen)},
+        recipe=chosen,
+        parents=tuple(parents),
+    )
+
+
+def _traced(parents: Sequence[Parent], data: Dataset, seed: int, watch: Stopwatch, progress: Report) -> Trace:
+    """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
+    example = (data.normalised(slice(0, 2)),)
+    with watch.stage("trace"):
+        progress("trace", 0.0, "tracing the architecture")
+        graph = trace(parents[0].model, example)
+    with watch.stage("verify"):
+        for p, parent in enumerate(parents):
+            progress("verify", p / len(parents), f"checking that neurons of {parent.name} can be exchanged")
+            verify(graph, parent.state, example, seed=seed)
+    return graph
+
+
+def _facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Recipe) -> dict[str, Any]:
+    """The report but for the accuracies."""
+    graph, data = context.trace, context.data
+    return {
+        "seconds": _seconds(context.watch),
         "peak_memory_mb": round(_peak_memory_mb(), 1),
-        "recipe": chosen.to_mapping(),
+        "recipe": recipe.to_mapping(),
         "spaces": [
             {"name": s.name, "size": s.size, "freedom": s.freedom, "grouping": groupings[s.name].method}
             for s in graph.spaces.values()
@@ -169,13 +186,11 @@ def fuse(
             {"name": level.name, "layers": list(level.layers), "tensors": list(level.tensors)} for level in graph.levels
         ],
         "decisions": context.decisions,
-        "warnings": notes,
+        "warnings": context.notes,
         "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
         "versions": _versions(),
-        "seed": seed,
+        "seed": context.seed,
     }
-    progress("evaluate", 1.0, "done")
-    return FusionResult(fused, result_model, groupings, importance, report, chosen, tuple(parents))
 
 
 def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
@@ -190,26 +205,20 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _head_weights(context: FusionContext) -> Tensor:
-    from .solvers.head import head
-
-    return head(context, "importance").weights
-
-
-def _overall(on_progress: ProgressCallback) -> Any:
+def _overall(on_progress: ProgressCallback) -> Report:
     """Stage fractions to one fraction of the whole job that never falls."""
     starts = dict(zip(_SHARES, np.cumsum([0.0, *_SHARES.values()]), strict=False))
     reached = 0.0
 
     def report(stage: str, fraction: float, message: str) -> None:
         nonlocal reached
-        reached = max(reached, float(starts[stage] + _SHARES[stage] * min(max(fraction, 0.0), 1.0)))
-        on_progress(Progress(stage, min(reached, 1.0), message))
+        reached = max(reached, round(float(starts[stage] + _SHARES[stage] * min(max(fraction, 0.0), 1.0)), 6))
+        on_progress(Progress(stage, reached, message))
 
     return report
 
 
-def _part(progress: Any, index: int, count: int) -> Any:
+def _part(progress: Report, index: int, count: int) -> Report:
     """The share of one of several steps within a stage."""
     return lambda stage, fraction, message: progress(stage, (index + fraction) / count, message)
 

@@ -1,0 +1,71 @@
+"""Distillation: what may change, what must not get worse, and how training inputs are drawn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fusion_engine import fuse, load_data
+from fusion_engine.core import registry
+from fusion_engine.data import balanced_sample
+from fusion_engine.demo import load_demo
+from fusion_engine.post.sampling import mixup, shifted
+
+BASE = {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}
+STEPS = {"steps": 40}
+
+
+@pytest.fixture(scope="module")
+def setting():
+    data = load_data("digits:train")
+    return load_demo("mlp")[:2], data.subset(balanced_sample(data, 15).tolist())
+
+
+@pytest.mark.parametrize("name", registry.names("post"))
+def test_held_out_cross_entropy_never_rises(name: str, setting) -> None:
+    parents, data = setting
+    report = fuse(parents, data, {**BASE, "post": [{"method": name, **STEPS}]}).report
+    decision = report["decisions"][name]
+    assert decision["held_out_after"] <= decision["held_out_before"]
+    assert decision["steps"] > 0  # it did improve
+
+
+@pytest.mark.parametrize("name", registry.names("post"))
+def test_same_seed_same_bits(name: str, setting) -> None:
+    parents, data = setting
+    recipe = {**BASE, "post": [{"method": name, **STEPS}]}
+    one, other = (fuse(parents, data, recipe, seed=3) for _ in range(2))
+    assert all(torch.equal(one.state[k], other.state[k]) for k in one.state)
+
+
+def test_head_distillation_changes_the_last_layer_alone(setting) -> None:
+    parents, data = setting
+    before = fuse(parents, data, BASE).state
+    after = fuse(parents, data, {**BASE, "post": [{"method": "head_distillation", **STEPS}]}).state
+    last = list(before)[-1].rpartition(".")[0]
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed == {f"{last}.weight", f"{last}.bias"}
+
+
+def test_hopeless_training_returns_the_solved_weights(setting) -> None:
+    """With a destructive rate every check is worse, so the step hands back what it was given."""
+    parents, data = setting
+    before = fuse(parents, data, BASE).state
+    wild = {"method": "full_distillation", "steps": 100, "rate": 1.0, "patience": 1}
+    after = fuse(parents, data, {**BASE, "post": [wild]}).state
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_mixup_stays_between_its_two_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(50, 3, generator=generator)
+    mixed = mixup(x, generator)
+    assert mixed.shape == x.shape
+    assert (mixed.amax(0) <= x.amax(0)).all()
+    assert (mixed.amin(0) >= x.amin(0)).all()
+
+
+def test_shift_by_nothing_is_the_image_and_by_something_is_not() -> None:
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(shifted(x, 0.0, torch.Generator().manual_seed(1)), x, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(shifted(x, 0.2, torch.Generator().manual_seed(1)), x, atol=1e-2)
