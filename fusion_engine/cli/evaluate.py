@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate each model by itself and print a table."""
     check_writable(arguments.report)
-    from fusion_engine.data import load_data
+    from fusion_engine.data import check_samples, load_data
     from fusion_engine.evaluation import evaluate
     from fusion_engine.parents import load_parent
 
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     models = []
     for path in arguments.models:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
+        check_samples(data, model.classes, model.input_shape)
         found = evaluate(model.model, None, data, device=arguments.device)
         models.append({"file": Path(path).name, **found.as_json()})
     if arguments.report is not None:

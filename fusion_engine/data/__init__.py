@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .calibration import balanced_sample, canonical_order, check_calibration, held_out
+from .calibration import balanced_sample, canonical_order, check_calibration, check_samples, held_out
 from .dataset import Dataset
 from .load import load_data
 from .npz import make_dataset, save_npz
@@ -14,6 +14,7 @@ __all__ = [
     "balanced_sample",
     "canonical_order",
     "check_calibration",
+    "check_samples",
     "held_out",
     "load_data",
     "make_dataset",

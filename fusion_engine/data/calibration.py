@@ -13,7 +13,7 @@ from ..core.errors import DataError
 from ..core.seeds import numpy_generator
 from .dataset import Dataset
 
-__all__ = ["balanced_sample", "canonical_order", "check_calibration", "held_out"]
+__all__ = ["balanced_sample", "canonical_order", "check_calibration", "check_samples", "held_out"]
 
 
 def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
@@ -65,22 +65,29 @@ def canonical_order(data: Dataset) -> Dataset:
     return data.subset(sorted(range(len(data)), key=keys.__getitem__))
 
 
-def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...], *, labels: bool = False) -> None:
-    """Raise DataError unless the samples fit the parents' input and, where there are labels, every class is present.
+def check_samples(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> None:
+    """Raise DataError unless the samples fit the parents' input and their labels, if any, the parents' classes.
 
-    A one-dimensional `input_shape` (a flattened input) accepts any sample with that many values. `labels`: refuse data
-    without labels.
+    A one-dimensional `input_shape` (a flattened input) accepts any sample with that many values.
     """
     given = data.input_shape
     fits = math.prod(given) == input_shape[0] if len(input_shape) == 1 else given == input_shape
     if not fits:
         raise DataError(f"{data.name}: the parents take samples of shape {input_shape}, and these have {given}")
+    if data.y is not None and data.classes > classes:
+        raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the parents know {classes} classes")
+
+
+def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...], *, labels: bool = False) -> None:
+    """`check_samples`, and DataError unless every class has samples, where there are labels.
+
+    `labels`: refuse data without labels.
+    """
+    check_samples(data, classes, input_shape)
     if data.y is None:
         if labels:
             raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
         return
-    if data.classes > classes:
-        raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the parents know {classes} classes")
     counts = np.pad(data.counts, (0, classes - data.classes))
     missing = np.flatnonzero(counts == 0)
     if missing.size:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data import Dataset
+from ..data import Dataset, check_samples
 from ..parents import Parent
 from .measures import Evaluation, collect_logits, measure
 
@@ -54,8 +54,9 @@ def compare(
     head_weights (k, classes) adds the head-weighted ensemble. Returns the report's plain values: 'parents' (a list;
     'file' is the parent's name), 'best_parent', 'mean_parent', 'average', 'ensemble', 'softmax_ensemble',
     'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class, confusion ('mean_parent': accuracy and
-    loss). Raises DataError without labels.
+    loss). Raises DataError without labels, and for samples that do not fit the parents.
     """
+    check_samples(data, parents[0].classes, parents[0].input_shape)
     states = [parent.state for parent in parents]
     extra = [average_state(states), *([] if fused is None else [fused])]
     logits = collect_logits(parents[0].model, [*states, *extra], data, batch_size=batch_size, device=device)

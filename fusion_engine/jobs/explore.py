@@ -9,10 +9,11 @@ from typing import Any
 
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Progress, ProgressCallback
-from fusion_engine.data import canonical_order
+from fusion_engine.data import canonical_order, check_samples
 from fusion_engine.graph import trace
 from fusion_engine.grouping import group
 from fusion_engine.importance import score
+from fusion_engine.parents import check_parents
 
 from .exploration import joint_stats, scaled, write_exploration
 from .inputs import read_data, read_parents, whole_number
@@ -26,7 +27,9 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     parents = read_parents(arguments["parents"])
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
     samples = whole_number(arguments, "samples", 400, 1, 10**9)
+    check_parents(parents, minimum=1)
     data = canonical_order(read_data(arguments["data"], samples, seed))
+    check_samples(data, parents[0].classes, parents[0].input_shape)
     recipe = Recipe.from_mapping(
         {
             "importance": arguments.get("importance") or "activation",

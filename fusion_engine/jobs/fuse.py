@@ -9,6 +9,7 @@ from typing import Any
 
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.graph import trace
+from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
 from .exploration import joint_stats, scaled, write_exploration
@@ -24,6 +25,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
     on_progress(Progress("load", 0.0, "Reading parents and data"))
     parents = read_parents(arguments["parents"])
+    check_parents(parents)
     data = read_data(arguments["data"], samples, seed)
     test = read_data(arguments["test"], y_required=True) if arguments.get("test") else None
     loaded = time.perf_counter() - started
