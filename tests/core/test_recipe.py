@@ -1,0 +1,102 @@
+"""Recipes: strict, round-tripping, and refusing what cannot work before anything is computed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion_engine.core import registry
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.recipe import Recipe, parse_settings
+from fusion_engine.presets import recipes
+
+
+def values(spec: registry.ParameterSpec) -> st.SearchStrategy:
+    """Any value the parameter allows."""
+    options = [st.sampled_from(spec.words)] if spec.words else []
+    if spec.choices is not None:
+        options.append(st.sampled_from(spec.choices))
+    elif spec.type == "bool":
+        options.append(st.booleans())
+    elif spec.type == "int":
+        options.append(st.integers(int(spec.ge or 0), int(spec.le if spec.le is not None else 10**6)))
+    elif spec.type == "float":
+        options.append(st.floats(spec.ge, spec.le if spec.le is not None else 1e6, allow_nan=False))
+    return st.one_of(options)
+
+
+@st.composite
+def steps(draw: st.DrawFn, kind: str) -> dict:
+    spec = registry.get(kind, draw(st.sampled_from(registry.names(kind))))
+    chosen = draw(st.lists(st.sampled_from(spec.parameters), unique_by=lambda p: p.name)) if spec.parameters else []
+    return {"method": spec.name, **{p.name: draw(values(p)) for p in chosen}}
+
+
+@st.composite
+def any_recipe(draw: st.DrawFn) -> Recipe:
+    parts = {kind: draw(steps(kind)) for kind in ("importance", "grouping", "solver")}
+    return Recipe.from_mapping({"name": "x", **parts, "post": draw(st.lists(steps("post"), max_size=2))})
+
+
+@settings(max_examples=60, deadline=None)
+@given(any_recipe())
+def test_yaml_round_trips_and_filling_in_defaults_is_stable(recipe: Recipe) -> None:
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    filled = recipe.checked()
+    assert filled.checked() == filled
+    assert Recipe.from_yaml(filled.to_yaml()) == filled
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_presets_are_valid(name: str) -> None:
+    recipes()[name].recipe.checked(2, ["labels", "class_counts"])
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("grouping: {method: kmeens}", "did you mean 'kmeans'"),
+        ("groping: kmeans", "did you mean 'grouping'"),
+        ("grouping: {method: kmeans, trys: 3}", "did you mean 'tries'"),
+        ("grouping: {method: kmeans, tries: 0}", "smallest allowed value is 1"),
+        ("grouping: {method: kmeans, tries: 2.5}", "not of type int"),
+        ("grouping: {method: kmeans, tries: true}", "not of type int"),
+        ("grouping: {method: kmeans, start: best}", "not one of farthest_first"),
+        ("solver: {method: least_squares, ridge: .nan}", "not of type float"),
+        ("solver: {method: least_squares, ridge: much}", "one of auto"),
+        ("grouping: kmeans\ngrouping: hungarian", "given twice"),
+        ("grouping: [kmeans]", "give a method's name"),
+        ("- kmeans", "a recipe is a mapping"),
+        ("grouping: {method: kmeans", "not valid YAML"),
+        ("grouping: !!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("post: {method: ''}", "unknown post"),
+    ],
+)
+def test_mistakes_are_named(text: str, line: str) -> None:
+    with pytest.raises(RecipeError, match=line) as caught:
+        Recipe.from_yaml(text).checked()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_input_lacks_is_named_with_a_way_out() -> None:
+    shares = Recipe(solver={"method": "average", "head_weights": "class_share"})
+    with pytest.raises(RecipeError, match="use head_weights 'importance'"):
+        shares.checked(2, ["labels"])
+    shares.checked(2, ["labels", "class_counts"])
+    with pytest.raises(RecipeError, match="at most 2 parents and there are 3; use grouping kmeans"):
+        Recipe(grouping="hungarian").checked(3)
+
+
+def test_settings_change_a_copy() -> None:
+    recipe = Recipe(grouping="kmeans", post=["head_distillation"])
+    changed = recipe.set(parse_settings(["grouping.tries=7", "importance=uniform", "post.0.steps=9"]))
+    assert changed.grouping.parameters == {"tries": 7}
+    assert changed.post[0].parameters == {"steps": 9}
+    assert recipe.grouping.parameters == {}
+
+
+@pytest.mark.parametrize("pair", ["tries", "=3", "groping.tries=3", "post.0.steps=3", "solvr=average"])
+def test_wrong_settings_are_named(pair: str) -> None:
+    with pytest.raises(RecipeError, match="--set"):
+        Recipe().set(parse_settings([pair]))
