@@ -31,9 +31,9 @@ def average(
         "importance"
     ),
 ) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
-    """W = sum_p M_p W_p U_p for every weight, biases and norm parameters likewise, after all spaces are grouped.
+    """Averages the aligned weights: every fused neuron takes the weighted mean of its group.
 
-    Returns the fused state (names, shapes and types of the parents') and the groupings.
+    W = sum_p M_p W_p U_p for every weight, biases and norm parameters likewise, after all spaces are grouped. Returns the fused state (names, shapes and types of the parents') and the groupings.
     """
     groupings, _ = group_spaces(context)
     with context.watch.stage("solve"):

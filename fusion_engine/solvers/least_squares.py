@@ -43,12 +43,12 @@ def least_squares(
         "importance"
     ),
     memory_mb: Annotated[
-        int, Param("activations kept at most, in MB; beyond it they are computed again", ge=1, expert=True)
+        int, Param("kept activations; beyond it they are computed again", ge=1, label="Memory (MB)", expert=True)
     ] = 1024,
 ) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
-    """W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2 for one layer after the other (METHODS, solvers).
+    """Layer after layer, the weights that best reproduce the parents' merged features inside the fused model.
 
-    X are the layer's inputs inside the fused model so far, T = sum_p F_p M_p^T the parents' own pre-activations,
+    W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2. X are the layer's inputs inside the fused model so far, T = sum_p F_p M_p^T the parents' own pre-activations,
     merged, W0 the average weights. BatchNorms are folded first and written back, so the fused model has the
     parents' architecture. Layers that read the model's input itself are exact as averages and need no solve.
     Returns the fused state and the groupings. The notes name every layer that keeps its average weights.
