@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.errors import ParentError, UnsafeFileError
 from .inert import Allowed, Blank, Dictionary, StandIn, StorageRecord, TensorRecord, refuse, stand_in
+from .opcodes import check_opcodes
 
 __all__ = ["read_pickle"]
 
-# What torch writes for modules, state dicts and checkpoints, and nothing else. Left out among others: INST and OBJ
-# (call a class), EXT* (names from a global table), and opcodes that reserve as much memory as they claim.
-_OPCODES: Final = frozenset({
-    "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP", "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT",
-    "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
-    "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "EMPTY_TUPLE", "TUPLE", "TUPLE1",
-    "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
-    "EMPTY_SET", "ADDITEMS", "FROZENSET", "GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT", "LONG_BINPUT",
-    "MEMOIZE", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "NEWOBJ", "BINPERSID",
-})
 _TORCH_VALUES: Final = frozenset({
     "float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16", "int32", "int64", "bool", "strided",
     "contiguous_format", "channels_last",
@@ -38,7 +28,7 @@ def read_pickle(raw: bytes) -> Any:
     where it is damaged; the messages lack the file's name.
     """
     try:
-        _check_opcodes(raw)
+        check_opcodes(raw)
         unpickler = _InertUnpickler(raw)
         value = unpickler.load()
     except (UnsafeFileError, ParentError):
@@ -50,15 +40,6 @@ def read_pickle(raw: bytes) -> Any:
         raise ParentError("the file is damaged or was not written by torch.save") from problem
     unpickler.check_unused()
     return value
-
-
-def _check_opcodes(raw: bytes) -> None:
-    for opcode, argument, _ in pickletools.genops(raw):
-        if opcode.name not in _OPCODES:
-            refuse(f"pickle operation {opcode.name}")
-        # The memo is an array as long as its largest index.
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(raw):
-            raise UnsafeFileError("needs more memory to read than is reasonable")
 
 
 class _InertUnpickler(pickle.Unpickler):
@@ -124,6 +105,11 @@ def _plain_object(cls: Any, *_: Any) -> StandIn:
     return cls.__new__(cls)
 
 
+def _dictionary() -> Dictionary:
+    """An empty OrderedDict: its items follow one by one, where `check_opcodes` sees the keys."""
+    return Dictionary()
+
+
 def _set(items: Any = ()) -> frozenset[Any]:
     return frozenset(item for item in items if isinstance(item, str | int))
 
@@ -134,7 +120,7 @@ def _blank(*_: Any) -> Blank:
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
-    ("collections", "OrderedDict"): Dictionary,
+    ("collections", "OrderedDict"): _dictionary,
     ("__builtin__", "set"): _set,
     ("builtins", "set"): _set,
     ("__builtin__", "object"): _blank,

@@ -158,6 +158,39 @@ def test_pickles_that_reserve_memory_are_refused(tmp_path: Path, raw: bytes) -> 
         read(write_archive(tmp_path / "a.pt", raw))
 
 
+def doubled(times: int) -> bytes:
+    """A pickle's tuple that holds one tuple twice, which holds one tuple twice, and so on."""
+    return b")q\x00" + b"0h\x00h\x00\x86q\x00" * times
+
+
+NESTED = {
+    "key": b"}" + doubled(60) + b"K\x01s.",
+    "one of several keys": b"}(K\x01K\x01" + doubled(60) + b"K\x01u.",
+    "dictionary from a mark": b"(" + doubled(60) + b"K\x01d.",
+    "key of an OrderedDict": b"ccollections\nOrderedDict\n)R" + doubled(60) + b"K\x01s.",
+    "OrderedDict from a list": b"ccollections\nOrderedDict\n]" + doubled(60) + b"K\x01\x86a\x85R.",
+    "member of a set": b"\x8f(" + doubled(60) + b"\x90.",
+    "frozen set": b"(" + doubled(60) + b"\x91.",
+    "through torch.Size": b"}" + b"ctorch\nSize\n" + doubled(60) + b"\x85RK\x01s.",
+    "after an empty BUILD": b"}" + doubled(60) + b"NbK\x01s.",
+    "after empty SETITEMS": b"}" + doubled(60) + b"(uK\x01s.",
+    "deep, not wide": b"})" + b"\x85" * 200_000 + b"K\x01s.",
+}
+
+
+@pytest.mark.parametrize("case", NESTED)
+def test_tuples_that_take_forever_to_hash_are_refused(tmp_path: Path, case: str) -> None:
+    with pytest.raises(ParentError) as caught:
+        read(write_archive(tmp_path / "a.pt", b"\x80\x04" + NESTED[case]))
+    assert "\n" not in str(caught.value)
+
+
+def test_tuples_as_keys_are_no_offence(tmp_path: Path) -> None:
+    state = {"weight": torch.ones(2), ("a", (1, 2)): torch.zeros(1)}
+    torch.save(state, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt")["weight"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
