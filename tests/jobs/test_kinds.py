@@ -14,23 +14,8 @@ from fusion_engine import store
 from fusion_engine.data import load_data
 from fusion_engine.demo import demo_files
 from fusion_engine.evaluation import evaluate
-from fusion_engine.jobs.kinds import KINDS
-from fusion_engine.jobs.tasks import run_job
 from fusion_engine.parents import load_parent
-
-
-def ended(kind: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
-    """Run a job; its id and status."""
-    assert set(arguments) <= set(KINDS[kind].arguments)
-    run = store.create_run(kind, arguments)
-    run_job(run)
-    return run, store.read_status(run)
-
-
-def done(kind: str, **arguments: Any) -> str:
-    run, status = ended(kind, **arguments)
-    assert (status["state"], status["error"]) == ("done", None)
-    return run
+from tests.jobs.job_runs import done, ended
 
 
 @pytest.fixture
