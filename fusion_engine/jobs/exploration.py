@@ -19,7 +19,7 @@ from fusion_engine.store.files import write_json
 
 from .tables import SpaceTables, space_tables
 
-__all__ = ["joint_stats", "level_of", "levels_json", "scaled", "write_exploration"]
+__all__ = ["described_inputs", "joint_stats", "level_of", "levels_json", "scaled", "write_exploration"]
 
 Importance = Mapping[str, Sequence[np.ndarray]]
 
@@ -56,6 +56,17 @@ def joint_stats(
             freedom=graph.spaces[name].freedom,
         )
     return stats
+
+
+def described_inputs(parents: Sequence[Parent], data: Dataset, seed: int) -> dict[str, Any]:
+    """The entries of explore.json about what was read."""
+    return {
+        "parents": [p.name for p in parents],
+        "classes": parents[0].classes,
+        "samples": len(data),
+        "seed": seed,
+        "labelled": data.y is not None,
+    }
 
 
 def write_exploration(

@@ -15,7 +15,7 @@ from fusion_engine.grouping import group
 from fusion_engine.importance import score
 from fusion_engine.parents import check_parents
 
-from .exploration import joint_stats, scaled, write_exploration
+from .exploration import described_inputs, joint_stats, scaled, write_exploration
 from .inputs import read_data, read_parents, whole_number
 
 __all__ = ["run"]
@@ -48,11 +48,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     )
     grouping = recipe.grouping
     about = {
-        "parents": [p.name for p in parents],
-        "classes": parents[0].classes,
-        "samples": len(data),
-        "seed": seed,
-        "labelled": data.y is not None,
+        **described_inputs(parents, data, seed),
         "importance": recipe.importance.written(),
         "grouping": grouping.written(),
         "warnings": list(graph.warnings),

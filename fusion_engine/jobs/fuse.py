@@ -12,7 +12,7 @@ from fusion_engine.graph import trace
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
-from .exploration import joint_stats, scaled, write_exploration
+from .exploration import described_inputs, joint_stats, scaled, write_exploration
 from .inputs import read_data, read_parents, whole_number
 
 __all__ = ["run"]
@@ -47,11 +47,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     )
     recipe = result.recipe.to_mapping()
     about = {
-        "parents": [p.name for p in parents],
-        "classes": parents[0].classes,
-        "samples": len(data),
-        "seed": seed,
-        "labelled": data.y is not None,
+        **described_inputs(parents, data, seed),
         "importance": recipe["importance"],
         "grouping": recipe["grouping"],
         "warnings": result.report["warnings"],
