@@ -30,7 +30,9 @@ def conductance(
     data: Dataset,
     on_progress: ProgressCallback = no_progress,
     *,
-    n_steps: Annotated[int, Param("points on the path from the zero input; more are more exact", ge=1, le=500, label="Path steps")] = 10,
+    n_steps: Annotated[
+        int, Param("points on the path from the zero input; more are more exact", ge=1, le=500, label="Path steps")
+    ] = 10,
 ) -> dict[str, Tensor]:
     """How much of the target logit flows through a neuron as the input grows from 0 to the sample.
 

@@ -16,7 +16,7 @@ from ..core.types import State
 from ..graph import Program
 from ..solvers.head import Head
 
-__all__ = ["Settings", "Teacher", "distil", "split_inputs"]
+__all__ = ["Samples", "Settings", "Teacher", "distil", "split_samples"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,24 @@ class Teacher:
         return mixed / mixed.sum(-1, keepdim=True)
 
 
-def split_inputs(context: FusionContext) -> tuple[Tensor, Tensor]:
-    """Calibration inputs to train on and to judge by: a held-out fifth (all of them where there are too few)."""
-    inputs = torch.cat(list(context.batches(1024)))
-    mask = context.held_out.to(inputs.device)
-    if bool(mask.all()) or not bool(mask.any()):
-        return inputs, inputs
-    return inputs[~mask], inputs[mask]
+@dataclass(frozen=True)
+class Samples:
+    """Inputs x (n, ...) float32 and label shares y (n, classes); zeros where there are no labels."""
+
+    x: Tensor
+    y: Tensor
+
+
+def split_samples(context: FusionContext, classes: int) -> tuple[Samples, Samples]:
+    """Calibration samples to train on and to judge by: a held-out fifth (all of them where there are too few)."""
+    x = torch.cat(list(context.batches(1024)))
+    y = x.new_zeros(len(x), classes)
+    if context.data.y is not None:
+        y[torch.arange(len(x)), context.data.y.to(x.device)] = 1.0
+    mask = context.held_out.to(x.device)
+    if not bool(mask.any()):
+        return Samples(x, y), Samples(x, y)
+    return Samples(x[~mask], y[~mask]), Samples(x[mask], y[mask])
 
 
 def distil(

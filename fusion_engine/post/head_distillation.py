@@ -12,7 +12,8 @@ from ..core.registry import Param, register
 from ..core.types import State
 from ..graph import Program
 from ..solvers.head import HeadWeights, head
-from .distillation import Settings, Teacher, distil, split_inputs
+from .distillation import Settings, Teacher, distil, split_samples
+from .sampling import draw
 
 __all__ = ["head_distillation"]
 
@@ -43,16 +44,17 @@ def head_distillation(
     Only the last layer's weight and bias change. Returns a new state; labels are not used.
     """
     last = list(context.trace.layers.values())[-1]
-    teacher = Teacher(context, head(context, head_weights), temperature)
+    weights = head(context, head_weights)
+    teacher = Teacher(context, weights, temperature)
     before = Program(context.trace, None, [last.input])
-    pool, judge = split_inputs(context)
+    pool, judge = split_samples(context, weights.weights.shape[1])
     with torch.no_grad():
         # Nothing before the last layer changes, so its inputs and the targets are computed once.
-        features, wanted = before(state, pool)[0], teacher(pool)
-        held_out_pair = before(state, judge)[0], teacher(judge)
+        features, wanted = before(state, pool.x)[0], teacher(pool.x)
+        held_out_pair = before(state, judge.x)[0], teacher(judge.x)
 
     def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows = torch.randint(len(features), (batch,), generator=generator, device=features.device)
+        rows = draw(len(features), batch, generator)
         return features[rows], wanted[rows]
 
     return distil(

@@ -9,19 +9,17 @@ from torch import Tensor
 __all__ = ["draw", "mixup", "shifted"]
 
 
-def draw(pool: Tensor, batch: int, generator: torch.Generator) -> Tensor:
-    """`batch` rows of `pool` (n, ...), with replacement."""
-    return pool[torch.randint(len(pool), (batch,), generator=generator, device=pool.device)]
+def draw(samples: int, batch: int, generator: torch.Generator) -> Tensor:
+    """(batch,) positions among `samples`, with replacement, on the generator's device."""
+    return torch.randint(samples, (batch,), generator=generator, device=generator.device)
 
 
-def mixup(x: Tensor, generator: torch.Generator) -> Tensor:
-    """lambda x_i + (1 - lambda) x_j for random partners j, lambda uniform in [0, 1] (Zhang et al. 2018, alpha = 1).
-
-    x: (batch, ...). The teacher labels the mixture itself, so only inputs are mixed.
-    """
-    partner = x[torch.randperm(len(x), generator=generator, device=x.device)]
-    share = torch.rand(len(x), *[1] * (x.dim() - 1), generator=generator, device=x.device)
-    return partner.lerp(x, share)
+def mixup(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs x (n, ...) and label shares y (n, classes), each lambda a + (1 - lambda) b with a random partner b and
+    lambda uniform in [0, 1] (Zhang et al. 2018, alpha = 1)."""
+    partner = torch.randperm(len(x), generator=generator, device=x.device)
+    share = torch.rand(len(x), 1, generator=generator, device=x.device)
+    return x[partner].lerp(x, share.reshape(-1, *[1] * (x.dim() - 1))), y[partner].lerp(y, share)
 
 
 def shifted(x: Tensor, amount: float, generator: torch.Generator) -> Tensor:
@@ -35,10 +33,17 @@ def shifted(x: Tensor, amount: float, generator: torch.Generator) -> Tensor:
         return torch.rand(*size, generator=generator, device=x.device) * 2 - 1
 
     angle, scale = 2.5 * amount * uniform(n), 1 + 1.5 * amount * uniform(n)
-    matrix = torch.empty(n, 2, 3, device=x.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = angle.cos() * scale
-    matrix[:, 1, 0] = angle.sin() * scale
-    matrix[:, 0, 1] = -matrix[:, 1, 0]
-    matrix[:, :, 2] = 2 * amount * uniform(n, 2)
-    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    a, b = angle.cos() * scale, angle.sin() * scale
+    # The coordinates of every pixel's source, in [-1, 1]; by hand, as affine_grid takes several times as long.
+    ys = (torch.arange(x.shape[2], device=x.device) * 2 + 1) / x.shape[2] - 1
+    xs = (torch.arange(x.shape[3], device=x.device) * 2 + 1) / x.shape[3] - 1
+    move = 2 * amount * uniform(n, 2)
+    columns = a[:, None] * xs + move[:, :1], b[:, None] * xs + move[:, 1:]
+    grid = torch.stack(
+        [
+            columns[0][:, None, :] - (b[:, None] * ys)[:, :, None],
+            columns[1][:, None, :] + (a[:, None] * ys)[:, :, None],
+        ],
+        -1,
+    )
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)

@@ -33,7 +33,8 @@ def average(
 ) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
     """Averages the aligned weights: every fused neuron takes the weighted mean of its group.
 
-    W = sum_p M_p W_p U_p for every weight, biases and norm parameters likewise, after all spaces are grouped. Returns the fused state (names, shapes and types of the parents') and the groupings.
+    W = sum_p M_p W_p U_p for every weight, biases and norm parameters likewise, after all spaces are grouped.
+    Returns the fused state (names, shapes and types of the parents') and the groupings.
     """
     groupings, _ = group_spaces(context)
     with context.watch.stage("solve"):

@@ -48,9 +48,10 @@ def least_squares(
 ) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
     """Layer after layer, the weights that best reproduce the parents' merged features inside the fused model.
 
-    W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2. X are the layer's inputs inside the fused model so far, T = sum_p F_p M_p^T the parents' own pre-activations,
-    merged, W0 the average weights. BatchNorms are folded first and written back, so the fused model has the
-    parents' architecture. Layers that read the model's input itself are exact as averages and need no solve.
+    W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2, with X the layer's inputs inside the fused model so far,
+    T = sum_p F_p M_p^T the parents' own pre-activations, merged, and W0 the average weights. BatchNorms are folded
+    first and written back, so the fused model has the parents' architecture. Layers that read the model's input
+    itself are exact as averages and need no solve.
     Returns the fused state and the groupings. The notes name every layer that keeps its average weights.
     """
     return _Solve(context, None if ridge == "auto" else float(ridge), head(context, head_weights), memory_mb).run()

@@ -58,11 +58,22 @@ def test_hopeless_training_returns_the_solved_weights(setting) -> None:
 
 def test_mixup_stays_between_its_two_samples() -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(50, 3, generator=generator)
-    mixed = mixup(x, generator)
-    assert mixed.shape == x.shape
-    assert (mixed.amax(0) <= x.amax(0)).all()
-    assert (mixed.amin(0) >= x.amin(0)).all()
+    x, y = torch.randn(50, 3, generator=generator), torch.eye(50)
+    mixed, shares = mixup(x, y, generator)
+    torch.testing.assert_close(shares.sum(1), torch.ones(50))
+    torch.testing.assert_close(shares @ x, mixed)  # inputs and labels are mixed alike
+    assert ((shares > 0).sum(1) <= 2).all()
+
+
+def test_labels_in_the_target_lower_the_loss_against_them(setting) -> None:
+    parents, data = setting
+    losses = [
+        fuse(
+            parents, data, {**BASE, "post": [{"method": "full_distillation", "labels": share, "steps": 150}]}, test=data
+        ).report["fused"]["loss"]
+        for share in (0.0, 0.8)
+    ]
+    assert losses[1] < losses[0]
 
 
 def test_shift_by_nothing_is_the_image_and_by_something_is_not() -> None:
