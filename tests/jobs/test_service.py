@@ -149,7 +149,7 @@ def test_the_job_of_a_killed_worker_is_done_again() -> None:
     client_ = service._connect()
     workers = client_.scheduler_info()["workers"]
     heavy = [address for address, worker in workers.items() if worker["name"].startswith("heavy")]
-    busy = [address for address, tasks in client_.processing(heavy).items() if tasks]
+    busy = [address for address, tasks in client_.processing(heavy).items() if f"job-{run}" in tasks]
     os.kill(client_.run(os.getpid, workers=busy)[busy[0]], signal.SIGKILL)
     assert final(run)["state"] == "done"
     assert [e["stage"] for e in client.events(run)].count("starting") == 2
