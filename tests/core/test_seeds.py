@@ -11,4 +11,5 @@ def test_streams() -> None:
     assert stream_seed(0, "a", 1) == stream_seed(0, "a", 1)
     assert len({stream_seed(s, *p) for s in range(3) for p in (("a",), ("b",), ("a", 1), ("a", "1", "x"))}) == 12
     assert numpy_generator(1, "x").random() == numpy_generator(1, "x").random()
-    assert torch.equal(torch.rand(3, generator=torch_generator(1, "x")), torch.rand(3, generator=torch_generator(1, "x")))
+    first, again = (torch.rand(3, generator=torch_generator(1, "x")) for _ in range(2))
+    assert torch.equal(first, again)
