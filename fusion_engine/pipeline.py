@@ -20,7 +20,7 @@ from .context import FusionContext, Stopwatch
 from .core.errors import DataError
 from .core.recipe import Recipe
 from .core.types import Grouping, Progress, ProgressCallback, no_progress
-from .data import Dataset, canonical_order, check_calibration
+from .data import Dataset, canonical_order, check_calibration, check_samples
 from .evaluation import compare
 from .graph import Trace, trace, verify
 from .importance import score
@@ -103,6 +103,8 @@ def fuse(
     chosen, notes = _recipe(recipe), list(check_parents(parents, minimum=1))
     where = _device(device)
     check_calibration(data, parents[0].classes, parents[0].input_shape)
+    if test is not None:
+        check_samples(test, parents[0].classes, parents[0].input_shape)
     counts = [p.metadata.class_counts for p in parents]
     known = all(c is not None for c in counts)
     available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}

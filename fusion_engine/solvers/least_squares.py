@@ -110,7 +110,7 @@ class _Solve:
         for x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
                 rows = len(t) // len(x) * len(self.context.data)
-                problem = Regression(layer, weight.shape, outputs, bias is not None, rows)
+                problem = Regression(layer, weight.shape, outputs, bias is not None, rows, merge_later=late)
             problem.add(x, t, held)
         assert problem is not None
         if late:

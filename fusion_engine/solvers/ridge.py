@@ -11,95 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..core.types import Layer
-from ..stats import layer_rows
-from ..stats.conv_moments import ConvMoments
-from ..stats.moments import CrossAccumulator
+from .layer_moments import LayerMoments
 
 __all__ = ["GRID", "Regression", "RidgeResult"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
-_SINGLE = 2048  # above this many unknowns the candidates for lambda are compared in float32
+_JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
+_SINGLE = 2048  # above this many unknowns candidates are compared in float32
+_TINY = torch.finfo(torch.float64).tiny
 
 
 @dataclass(frozen=True)
 class RidgeResult:
-    """weights (n, d [+1 with bias last]) float64; ridge: lambda over the mean diagonal of X^T X, as used;
-    held_out_error: relative to T^2, on held-out rows, None where lambda was given."""
+    """weights (n, d [+1 with bias last]) float64; ridge: lambda over the mean square of an entry of X times rows;
+    held_out_error: relative to T^2, on held-out rows and up to 64 outputs, None where lambda was given."""
 
     weights: Tensor
     ridge: float
     held_out_error: float | None = None
-
-
-class _Part:
-    """The rows of one layer, in training or held out: kept as they are, or their moments."""
-
-    def __init__(self, layer: Layer, shape: Sequence[int], outputs: int, bias: bool, keep_rows: bool) -> None:
-        self.layer, self.shape, self.outputs, self.bias, self.keep_rows = layer, tuple(shape), outputs, bias, keep_rows
-        self.columns = math.prod(self.shape[1:])
-        self.count = 0
-        self.rows: list[tuple[Tensor, Tensor]] = []
-        self.moments: ConvMoments | CrossAccumulator | None = None
-        if not keep_rows and ConvMoments.applies(layer, self.shape):
-            self.moments = ConvMoments(self.shape[1], (self.shape[2], self.shape[3]), outputs)
-        elif not keep_rows:
-            self.moments = CrossAccumulator(self.columns, outputs, precision="mixed")
-        self.targets: Tensor | None = None
-        self.merged: Tensor | None = None
-
-    def add(self, x: Tensor, t: Tensor) -> None:
-        """Add the layer's input x (samples, ...) and target rows t."""
-        self.count += len(t)
-        square = t.double().T @ t.double()
-        self.targets = square if self.targets is None else self.targets + square
-        if isinstance(self.moments, ConvMoments):
-            self.moments.update(x, t)
-            return
-        first = 0
-        for chunk in layer_rows(self.layer, x, self.shape):
-            targets = t[first : first + len(chunk)]
-            first += len(chunk)
-            if self.moments is None:
-                self.rows.append((chunk, targets))
-            else:
-                self.moments.update(chunk, targets)
-
-    @cached_property
-    def dense(self) -> tuple[Tensor, Tensor]:
-        """[X 1] and unmerged T in float64; for use once all rows are in."""
-        x = torch.cat([x for x, _ in self.rows]).double()
-        t = torch.cat([t for _, t in self.rows]).double()
-        return (torch.cat([x, x.new_ones(len(x), 1)], 1) if self.bias else x), t
-
-    @cached_property
-    def products(self) -> tuple[Tensor, Tensor]:
-        """[X 1]^T [X 1] and unmerged [X 1]^T T; for use once all rows are in."""
-        if self.moments is None:
-            x, t = self.dense
-            return x.T @ x, x.T @ t
-        return self.moments.with_bias() if self.bias else (self.moments.xx, self.moments.xf)
-
-    def square(self) -> float:
-        """Sum of squares of X, without the column of ones."""
-        if self.moments is None:
-            return sum(float(x.double().square().sum()) for x, _ in self.rows)
-        return float(self.products[0].diagonal()[: self.columns].sum())
-
-    def target_square(self) -> float:
-        """||T||^2, T merged."""
-        if self.targets is None:
-            return 0.0
-        return float(self.targets.trace() if self.merged is None else (self.merged @ self.targets * self.merged).sum())
-
-    def merge(self, t: Tensor) -> Tensor:
-        """Merged targets, or X^T T for them."""
-        return t if self.merged is None else t @ self.merged.T
 
 
 class Regression:
@@ -108,19 +42,20 @@ class Regression:
     layer, shape: the layer and its weight's shape. outputs: columns of the targets. bias: whether the layer has one.
     rows: how many will come in all. With no more rows than columns the rows are kept and the dual problem is
     solved, which has as many unknowns as rows; otherwise only moments are kept. So memory is bounded by that of
-    X^T X, whatever the number of rows.
+    X^T X, whatever the number of rows. merge_later: `merge_targets` or `target_moments` will be called.
     """
 
-    def __init__(self, layer: Layer, shape: Sequence[int], outputs: int, bias: bool, rows: int) -> None:
-        self.bias = bias
+    def __init__(
+        self, layer: Layer, shape: Sequence[int], outputs: int, bias: bool, rows: int, merge_later: bool = False
+    ) -> None:
         keep = rows <= math.prod(shape[1:])
-        self._train, self._held = (_Part(layer, shape, outputs, bias, keep) for _ in range(2))
+        self._train, self._held = (LayerMoments(layer, shape, outputs, bias, keep, merge_later) for _ in range(2))
+        self._solver: _Primal | _Dual | None = None
 
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, ...), target rows t (samples * positions, outputs), and a mask
         (samples,) of those that judge lambda."""
-        positions = len(t) // len(held_out)
-        rows = held_out.repeat_interleave(positions)
+        rows = held_out.repeat_interleave(len(t) // len(held_out))
         for part, mask, row_mask in ((self._train, ~held_out, ~rows), (self._held, held_out, rows)):
             if bool(mask.all()):
                 part.add(x, t)
@@ -131,142 +66,140 @@ class Regression:
         """Let `matrix` (n, outputs) merge every target row, t -> matrix t: for a grouping that is decided only
         once the moments of the parents' own features are known."""
         for part in (self._train, self._held):
-            part.merged = matrix.double()
+            part.merge = matrix.double()
 
     def target_moments(self) -> tuple[Tensor, Tensor]:
         """T^T T and (P T)^T P T, (outputs, outputs) float64, of the unmerged targets over all rows; P projects on
-        the span of [X 1]. With no more rows than columns, in general position, P is the identity."""
-        parts = [p for p in (self._train, self._held) if p.count]
-        total = torch.stack([p.targets for p in parts if p.targets is not None]).sum(0)
-        if parts[0].keep_rows:
+        the span of X. With no more rows than columns, in general position, P is the identity."""
+        total = torch.stack([p.targets() for p in self._parts()]).sum(0)
+        solver = self._problem()
+        if isinstance(solver, _Dual):
             return total, total
-        problem = _Primal(parts, torch.zeros(parts[0].outputs, parts[0].columns + self.bias, dtype=torch.float64))
+        cross = torch.stack([p.xt() for p in self._parts()]).sum(0)
         # A whisper of ridge keeps the factorisation alive where columns of X never vary.
-        fit = problem.correction(1e-9 * float(problem.xx.diagonal().mean()))
-        return total, problem.residual.T @ fit
+        fit = _solve(solver.xx, 1e-9 * float(solver.xx.diagonal().mean()), cross)
+        return total, cross.T @ fit
 
     def solve(
         self, start: Tensor, ridge: float | None, guess: float = 3e-2, tick: Callable[[], None] = lambda: None
     ) -> RidgeResult:
         """Weights (n, d [+1]) near `start` (same shape, float64).
 
-        ridge: lambda relative to the mean diagonal of X^T X; None chooses it by the error on the held-out rows:
-        a search along a grid from `guess`, after which all rows are used with the chosen lambda. tick is called
-        before every larger step and may raise.
+        ridge: relative to the mean square of X; None chooses it by the error on the held-out rows: a search along
+        a grid from `guess`, after which all rows are used. tick is called before larger steps and may raise.
         """
-        scale = self._scale()
+        solver = self._problem()
+        count = self._train.count + self._held.count
+        entries = count * self._train.columns
+        scale = max(sum(p.square() for p in self._parts()) / max(entries, 1), _TINY) * count
         error = None
         if ridge is None:
-            ridge, error = self._choose(start, scale, guess, tick)
+            ridge = guess
+            if self._train.count and self._held.count:
+                # Lambda carries over from the training rows to all: it is a ratio of noise to prior, not of rows.
+                picked = _even(len(start), _JUDGED).to(start.device)
+                ridge, error = _search(solver.judge(start[picked], picked), scale, guess, tick)
+                error /= max(self._held.target_square(picked), _TINY)
         tick()
-        problem = _problem([self._train, self._held], start)
-        return RidgeResult(start + problem.correction(ridge * scale * problem.count).T, ridge, error)
+        return RidgeResult(start + solver.correction(start, ridge * scale).T, ridge, error)
 
-    def _scale(self) -> float:
-        """Mean square of an entry of X: lambda = ridge * scale * rows."""
-        entries = (self._train.count + self._held.count) * self._train.columns
-        total = self._train.square() + self._held.square()
-        return max(total / max(entries, 1), torch.finfo(torch.float64).tiny)
+    def _parts(self) -> list[LayerMoments]:
+        return [p for p in (self._train, self._held) if p.count]
 
-    def _choose(
-        self, start: Tensor, scale: float, guess: float, tick: Callable[[], None]
-    ) -> tuple[float, float | None]:
-        if not self._held.count or not self._train.count:
-            return guess, None
-        problem = _problem([self._train], start, single=True)
-        error = _HeldOut(self._held, start)
-        # Lambda itself is what carries over to more rows (it is a noise-to-prior ratio), so candidates are
-        # expressed for the final number of rows.
-        rows = self._train.count + self._held.count
-        errors: dict[int, float] = {}
-
-        def at(index: int) -> float:
-            if index not in errors:
-                tick()
-                errors[index] = error(problem.correction(GRID[index] * scale * rows))
-            return errors[index]
-
-        best = min(range(len(GRID)), key=lambda i: abs(GRID[i] - guess))
-        while True:
-            around = [i for i in (best - 1, best, best + 1) if 0 <= i < len(GRID)]
-            winner = min(around, key=at)
-            if winner == best:
-                return GRID[best], errors[best] / max(self._held.target_square(), torch.finfo(torch.float64).tiny)
-            best = winner
+    def _problem(self) -> _Primal | _Dual:
+        if self._solver is None:
+            self._solver = (_Dual if self._train.keep_rows else _Primal)(self._parts())
+        return self._solver
 
 
-def _problem(parts: list[_Part], start: Tensor, *, single: bool = False) -> _Primal | _Dual:
-    parts = [p for p in parts if p.count]
-    return _Dual(parts, start) if parts[0].keep_rows else _Primal(parts, start, single)
+def _search(
+    error: Callable[[float], float], scale: float, guess: float, tick: Callable[[], None]
+) -> tuple[float, float]:
+    """The ridge on the grid with the smallest error, downhill from `guess`, and that error."""
+    errors: dict[int, float] = {}
+
+    def at(index: int) -> float:
+        if index not in errors:
+            tick()
+            errors[index] = error(GRID[index] * scale)
+        return errors[index]
+
+    best = min(range(len(GRID)), key=lambda i: abs(GRID[i] - guess))
+    while True:
+        winner = min((i for i in (best - 1, best, best + 1) if 0 <= i < len(GRID)), key=at)
+        if winner == best:
+            return GRID[best], errors[best]
+        best = winner
 
 
 class _Primal:
-    """(X^T X + lambda I) D = X^T R, with d unknowns."""
+    """(X^T X + lambda I) D^T = X^T R, with d unknowns; the first part trains, the second is held out."""
 
-    def __init__(self, parts: list[_Part], start: Tensor, single: bool = False) -> None:
-        self.count = sum(p.count for p in parts)
-        xx, xt = parts[0].products
-        for part in parts[1:]:
-            xx, xt = xx + part.products[0], xt + part.products[1]
-        self.xx = xx
-        self.residual = parts[0].merge(xt) - xx @ start.T
-        if single and len(xx) > _SINGLE:
-            self.xx, self.residual = xx.float(), self.residual.float()
+    def __init__(self, parts: list[LayerMoments]) -> None:
+        self.parts = parts
+        self.xx = parts[0].xx if len(parts) == 1 else parts[0].xx + parts[1].xx
 
-    def correction(self, lam: float) -> Tensor:
-        """D^T (d, n), float64."""
-        matrix = self.xx.clone()
-        matrix.diagonal().add_(lam)
-        return _solve(matrix, self.residual).double()
+    def correction(self, start: Tensor, lam: float) -> Tensor:
+        """D^T (d, n), float64, from all rows."""
+        cross = self.parts[0].xt() if len(self.parts) == 1 else self.parts[0].xt() + self.parts[1].xt()
+        return _solve(self.xx, lam, cross - self.xx @ start.T)
+
+    def judge(self, start: Tensor, outputs: Tensor) -> Callable[[float], float]:
+        """lambda -> ||X (start + D)^T - T||^2 on the held-out rows, D from the training rows."""
+        train, held = self.parts
+        right = train.xt(outputs) - train.xx @ start.T
+        product, cross = held.xx @ start.T, held.xt(outputs)
+        base = held.target_square(outputs) + float((start.T * (product - 2 * cross)).sum())
+        wanted = cross - product
+        kind = torch.float32 if len(self.xx) > _SINGLE else torch.float64
+        train_xx, held_xx, right = train.xx.to(kind), held.xx.to(kind), right.to(kind)
+
+        def error(lam: float) -> float:
+            change = _solve(train_xx, lam, right)
+            moved = (held_xx @ change).double()
+            return max(base + float((change.double() * (moved - 2 * wanted)).sum()), 0.0)
+
+        return error
 
 
 class _Dual:
-    """D = X^T (X X^T + lambda I)^-1 R, with as many unknowns as rows."""
+    """D^T = X^T (X X^T + lambda I)^-1 R, with as many unknowns as rows; the first part trains, the second is held
+    out."""
 
-    def __init__(self, parts: list[_Part], start: Tensor) -> None:
-        self.x = torch.cat([p.dense[0] for p in parts])
-        t = parts[0].merge(torch.cat([p.dense[1] for p in parts]))
-        self.count = len(t)
-        self.residual = t - self.x @ start.T
+    def __init__(self, parts: list[LayerMoments]) -> None:
+        self.parts = parts
+        self.x = torch.cat([p.rows[0] for p in parts])
         self.kernel = self.x @ self.x.T
 
-    def correction(self, lam: float) -> Tensor:
-        """D^T (d, n), float64."""
-        matrix = self.kernel.clone()
-        matrix.diagonal().add_(lam)
-        return self.x.T @ _solve(matrix, self.residual)
+    def correction(self, start: Tensor, lam: float) -> Tensor:
+        """D^T (d, n), float64, from all rows."""
+        return self.x.T @ _solve(self.kernel, lam, self._residual(start, slice(None)))
+
+    def judge(self, start: Tensor, outputs: Tensor) -> Callable[[float], float]:
+        """lambda -> ||X (start + D)^T - T||^2 on the held-out rows, D from the training rows."""
+        n = self.parts[0].count
+        residual = self._residual(start, outputs)
+        own, across = self.kernel[:n, :n], self.kernel[n:, :n]
+        return lambda lam: float((across @ _solve(own, lam, residual[:n]) - residual[n:]).square().sum())
+
+    def _residual(self, start: Tensor, outputs: slice | Tensor) -> Tensor:
+        return torch.cat([p.t(outputs) for p in self.parts]) - self.x @ start.T
 
 
-def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solution of a positive semi-definite system; the smallest one where it is rank-deficient."""
-    factor, failed = torch.linalg.cholesky_ex(matrix)
+def _solve(matrix: Tensor, lam: float, right: Tensor) -> Tensor:
+    """(matrix + lam I)^-1 right for a positive semi-definite matrix; the smallest solution where it is singular."""
+    shifted = matrix.clone()
+    shifted.diagonal().add_(lam)
+    factor, failed = torch.linalg.cholesky_ex(shifted)
     if not bool(failed):
         return torch.cholesky_solve(right, factor)
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = torch.linalg.eigh(shifted)
     keep = values > values.max() * len(values) * torch.finfo(matrix.dtype).eps
     vectors = vectors[:, keep]
-    found: Tensor = vectors @ ((vectors.T @ right) / values[keep, None])
-    return found
+    smallest: Tensor = vectors @ ((vectors.T @ right) / values[keep, None])
+    return smallest
 
 
-class _HeldOut:
-    """||X (start + D)^T - T||^2 on held-out rows, for many D."""
-
-    def __init__(self, part: _Part, start: Tensor) -> None:
-        self.rows: tuple[Tensor, Tensor] | None = None
-        if part.keep_rows:
-            x, t = part.dense
-            self.rows = x, part.merge(t) - x @ start.T
-            return
-        xx, xt = part.products
-        xt, product = part.merge(xt), xx @ start.T
-        self.xx = xx.float() if len(xx) > _SINGLE else xx
-        self.residual = xt - product
-        self.base = part.target_square() + float((start.T * (product - 2 * xt)).sum())
-
-    def __call__(self, correction: Tensor) -> float:
-        if self.rows is not None:
-            x, residual = self.rows
-            return float((x @ correction - residual).square().sum())
-        moved = (self.xx @ correction.to(self.xx.dtype)).double()
-        return max(self.base + float((correction * (moved - 2 * self.residual)).sum()), 0.0)
+def _even(total: int, most: int) -> Tensor:
+    """Up to `most` positions spread evenly over `total`."""
+    return torch.linspace(0, total - 1, min(total, most)).round().long()

@@ -69,7 +69,7 @@ def test_labels_in_the_target_lower_the_loss_against_them(setting) -> None:
     parents, data = setting
     losses = [
         fuse(
-            parents, data, {**BASE, "post": [{"method": "full_distillation", "labels": share, "steps": 150}]}, test=data
+            parents, data, {**BASE, "post": [{"method": "full_distillation", "labels": share, "steps": 60}]}, test=data
         ).report["fused"]["loss"]
         for share in (0.0, 0.8)
     ]

@@ -19,7 +19,7 @@ def problem(rows: int, columns: int = 6, outputs: int = 3, seed: int = 0):
 
 def regression_of(x, t) -> Regression:
     layer = Layer("l", "linear", "w", "b", None, "in", "out", None)
-    return Regression(layer, (t.shape[1], x.shape[1]), t.shape[1], bias=True, rows=len(x))
+    return Regression(layer, (t.shape[1], x.shape[1]), t.shape[1], bias=True, rows=len(x), merge_later=True)
 
 
 def solved(x, t, start, ridge, cut: int | None = None, held=None):
