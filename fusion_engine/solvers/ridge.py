@@ -22,7 +22,7 @@ __all__ = ["GRID", "Regression", "RidgeResult"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 _JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
-_SINGLE = 2048  # above this many unknowns candidates are compared in float32
+_SINGLE = 2048  # above this many columns, products that need not be exact are taken in float32
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -169,7 +169,8 @@ class _Dual:
     def __init__(self, parts: list[LayerMoments]) -> None:
         self.parts = parts
         self.x = torch.cat([p.rows[0] for p in parts])
-        self.kernel = self.x @ self.x.T
+        large = self.x.float() if self.x.shape[1] > _SINGLE else self.x
+        self.kernel = (large @ large.T).double()
 
     def correction(self, start: Tensor, lam: float) -> Tensor:
         """D^T (d, n), float64, from all rows."""

@@ -21,7 +21,7 @@ Precision = Literal["double", "mixed"]
 
 _CHUNK_BYTES = 32 * 2**20  # working copy of the rows in float64
 _SHIFT_ROWS = 1024  # any rough mean serves as the shift
-_MIXED_ROWS = 4096  # float32 products are summed over at most this many rows before they go to float64
+_MIXED_ROWS = 4096  # rows whose float32 products are summed before they go to float64; more if they are narrow
 _MIXED_WORK = 2**26  # rows * width^2 below which 'mixed' stays in float64: nothing to gain there
 
 
@@ -44,14 +44,14 @@ class GramAccumulator:
         rows = _checked(rows, self.width)
         if not len(rows):
             return
+        single = _is_single(self.precision, rows, self.width**2)
         if self._shift is None:
-            self._shift = _provisional_shift(rows)
+            self._shift = _provisional_shift(rows, single)
             self._sum = self._sum.to(rows.device)
             self._products.to(rows.device)
-        single = self.precision == "mixed" and len(rows) * self.width**2 > _MIXED_WORK
         for chunk in rows.split(_chunk_rows(self.width, single)):
             shifted = _shifted(chunk, self._shift, single)
-            self._sum += shifted.sum(0, dtype=torch.float64)
+            self._sum += shifted.sum(0).double()
             self._products.add(shifted)
         self.count += len(rows)
 
@@ -130,16 +130,16 @@ class CrossAccumulator:
             raise ValueError(f"{len(x)} input rows do not go with {len(f)} feature rows")
         if not len(x):
             return
+        single = _is_single(self._x.precision, x, self.d * self.m)
         if self._f_shift is None:
-            self._f_shift = _provisional_shift(f)
+            self._f_shift = _provisional_shift(f, single)
             self._f_sum, self._cross = self._f_sum.to(f.device), self._cross.to(f.device)
         self._x.update(x)
         assert self._x._shift is not None
-        single = self._x.precision == "mixed" and len(x) * self.d * self.m > _MIXED_WORK
         rows = _chunk_rows(max(self.d, self.m), single)
         for x_chunk, f_chunk in zip(x.split(rows), f.split(rows), strict=True):
             x_shifted, f_shifted = _shifted(x_chunk, self._x._shift, single), _shifted(f_chunk, self._f_shift, single)
-            self._f_sum += f_shifted.sum(0, dtype=torch.float64)
+            self._f_sum += f_shifted.sum(0).double()
             if single:
                 self._cross += x_shifted.T @ f_shifted
             else:
@@ -251,14 +251,24 @@ def _checked(rows: Tensor, width: int) -> Tensor:
     return rows if rows.device.type in ("cpu", "cuda") else rows.cpu()  # e.g. mps has no float64
 
 
-def _provisional_shift(rows: Tensor) -> Tensor:
-    """A rough mean, rounded to float32 so that float32 rows can be shifted by exactly it."""
+def _is_single(precision: Precision, rows: Tensor, work: int) -> bool:
+    """Whether these rows are multiplied in float32; work: multiplications a row."""
+    return precision == "mixed" and len(rows) * work > _MIXED_WORK
+
+
+def _provisional_shift(rows: Tensor, single: bool) -> Tensor:
+    """A rough mean, exact in float32. Zero in float32, whose rounding it would not help: that saves a copy."""
+    if single:
+        return torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
     return rows[:_SHIFT_ROWS].mean(0, dtype=torch.float64).float().double()
 
 
 def _shifted(rows: Tensor, shift: Tensor, single: bool) -> Tensor:
-    return rows.float() - shift.float() if single else rows.double() - shift
+    if not single:
+        return rows.double() - shift
+    return rows.float() - shift.float() if bool(shift.any()) else rows.float()
 
 
 def _chunk_rows(width: int, single: bool) -> int:
-    return _MIXED_ROWS if single else max(1, _CHUNK_BYTES // (8 * width))
+    # Float32 sums stay short enough for about 1e-6, and long enough for the product to run at full speed.
+    return max(_MIXED_ROWS, 2**22 // width) if single else max(1, _CHUNK_BYTES // (8 * width))
