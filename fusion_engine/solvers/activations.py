@@ -66,9 +66,11 @@ class ParentFeatures:
             if layer.space is not None and feature is not None and feature.node == layer.output:
                 gram: GramAccumulator | None = None
                 for outputs in self._kept[layer.output]:
-                    rows = torch.cat([feature_rows(layer, output) for output in outputs], 1)
-                    gram = gram or GramAccumulator(rows.shape[1], precision="mixed")
-                    gram.update(rows)
+                    gram = gram or GramAccumulator(_channels(layer, outputs), precision="mixed")
+                    if layer.kind == "conv":
+                        gram.update_maps(torch.cat(outputs, 1).flatten(2))
+                    else:
+                        gram.update(torch.cat([feature_rows(layer, output) for output in outputs], 1))
                 assert gram is not None
                 found[layer.space] = Moments(gram.gram.cpu().numpy(), gram.mean.cpu().numpy(), gram.count)
         return found
@@ -83,6 +85,10 @@ class ParentFeatures:
         program = Program(self._context.trace, None, [layer.output])
         for x in self._context.batches(self._size):
             yield [program(state, x)[0] for state in self._context.states]
+
+
+def _channels(layer: Layer, outputs: list[Tensor]) -> int:
+    return sum(output.shape[1 if layer.kind == "conv" else -1] for output in outputs)
 
 
 class FusedPrefix:

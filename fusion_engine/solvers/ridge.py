@@ -22,7 +22,7 @@ __all__ = ["GRID", "Regression", "RidgeResult"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 _JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
-_SINGLE = 2048  # above this many columns, products that need not be exact are taken in float32
+_LARGE = 2048  # above this many columns lambda is chosen on at most this many rows, an even sample
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -48,24 +48,28 @@ class Regression:
     def __init__(
         self, layer: Layer, shape: Sequence[int], outputs: int, bias: bool, rows: int, merge_later: bool = False
     ) -> None:
-        keep = rows <= math.prod(shape[1:])
+        columns = math.prod(shape[1:])
+        keep = rows <= columns
         self._train, self._held = (LayerMoments(layer, shape, outputs, bias, keep, merge_later) for _ in range(2))
+        self._sample: tuple[LayerMoments, LayerMoments] | None = None
+        if not keep and columns > _LARGE:
+            part = LayerMoments(layer, shape, outputs, bias, True, merge_later)
+            self._sample = part, LayerMoments(layer, shape, outputs, bias, True, merge_later)
+            self._every = math.ceil(rows / _LARGE)
         self._solver: _Primal | _Dual | None = None
 
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, ...), target rows t (samples * positions, outputs), and a mask
         (samples,) of those that judge lambda."""
-        rows = held_out.repeat_interleave(len(t) // len(held_out))
-        for part, mask, row_mask in ((self._train, ~held_out, ~rows), (self._held, held_out, rows)):
-            if bool(mask.all()):
-                part.add(x, t)
-            elif bool(mask.any()):
-                part.add(x[mask], t[row_mask])
+        _share_out(self._train, self._held, x, t, held_out)
+        if self._sample is not None:
+            few = t.reshape(len(x), -1, t.shape[1])[:: self._every].reshape(-1, t.shape[1])
+            _share_out(*self._sample, x[:: self._every], few, held_out[:: self._every])
 
     def merge_targets(self, matrix: Tensor) -> None:
         """Let `matrix` (n, outputs) merge every target row, t -> matrix t: for a grouping that is decided only
         once the moments of the parents' own features are known."""
-        for part in (self._train, self._held):
+        for part in (self._train, self._held, *(self._sample or ())):
             part.merge = matrix.double()
 
     def target_moments(self) -> tuple[Tensor, Tensor]:
@@ -96,10 +100,13 @@ class Regression:
         if ridge is None:
             ridge = guess
             if self._train.count and self._held.count:
-                # Lambda carries over from the training rows to all: it is a ratio of noise to prior, not of rows.
+                # Lambda carries over from fewer rows to all: it is a ratio of noise to prior, whatever the rows.
                 picked = _even(len(start), _JUDGED).to(start.device)
-                ridge, error = _search(solver.judge(start[picked], picked), scale, guess, tick)
-                error /= max(self._held.target_square(picked), _TINY)
+                judge, held = solver, self._held
+                if self._sample is not None and all(p.count for p in self._sample):
+                    judge, held = _Dual(list(self._sample)), self._sample[1]
+                ridge, error = _search(judge.judge(start[picked], picked), scale, guess, tick)
+                error /= max(held.target_square(picked), _TINY)
         tick()
         return RidgeResult(start + solver.correction(start, ridge * scale).T, ridge, error)
 
@@ -110,6 +117,15 @@ class Regression:
         if self._solver is None:
             self._solver = (_Dual if self._train.keep_rows else _Primal)(self._parts())
         return self._solver
+
+
+def _share_out(train: LayerMoments, held: LayerMoments, x: Tensor, t: Tensor, held_out: Tensor) -> None:
+    rows = held_out.repeat_interleave(len(t) // len(held_out))
+    for part, mask, row_mask in ((train, ~held_out, ~rows), (held, held_out, rows)):
+        if bool(mask.all()):
+            part.add(x, t)
+        elif bool(mask.any()):
+            part.add(x[mask], t[row_mask])
 
 
 def _search(
@@ -151,13 +167,10 @@ class _Primal:
         product, cross = held.xx @ start.T, held.xt(outputs)
         base = held.target_square(outputs) + float((start.T * (product - 2 * cross)).sum())
         wanted = cross - product
-        kind = torch.float32 if len(self.xx) > _SINGLE else torch.float64
-        train_xx, held_xx, right = train.xx.to(kind), held.xx.to(kind), right.to(kind)
 
         def error(lam: float) -> float:
-            change = _solve(train_xx, lam, right)
-            moved = (held_xx @ change).double()
-            return max(base + float((change.double() * (moved - 2 * wanted)).sum()), 0.0)
+            change = _solve(train.xx, lam, right)
+            return max(base + float((change * (held.xx @ change - 2 * wanted)).sum()), 0.0)
 
         return error
 
@@ -169,7 +182,8 @@ class _Dual:
     def __init__(self, parts: list[LayerMoments]) -> None:
         self.parts = parts
         self.x = torch.cat([p.rows[0] for p in parts])
-        large = self.x.float() if self.x.shape[1] > _SINGLE else self.x
+        # Float32 is exact enough for a kernel that lambda is about to be added to, and twice as fast.
+        large = self.x.float() if self.x.shape[1] > _LARGE else self.x
         self.kernel = (large @ large.T).double()
 
     def correction(self, start: Tensor, lam: float) -> Tensor:

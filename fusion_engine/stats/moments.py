@@ -22,6 +22,7 @@ Precision = Literal["double", "mixed"]
 _CHUNK_BYTES = 32 * 2**20  # working copy of the rows in float64
 _SHIFT_ROWS = 1024  # any rough mean serves as the shift
 _MIXED_ROWS = 4096  # rows whose float32 products are summed before they go to float64; more if they are narrow
+_MAP_POSITIONS = 64  # positions from which one product a sample runs at full speed
 _MIXED_WORK = 2**26  # rows * width^2 below which 'mixed' stays in float64: nothing to gain there
 
 
@@ -54,6 +55,23 @@ class GramAccumulator:
             self._sum += shifted.sum(0).double()
             self._products.add(shifted)
         self.count += len(rows)
+
+    def update_maps(self, maps: Tensor) -> None:
+        """Add rows given as maps (samples, width, positions): one row a sample and position.
+
+        Where float32 products are allowed, large maps are multiplied as they lie, without a copy into rows.
+        """
+        samples, width, positions = maps.shape
+        whole = positions >= _MAP_POSITIONS and (self._shift is None or not bool(self._shift.any()))
+        if self.precision != "mixed" or not whole or maps.device.type != "cpu":
+            self.update(maps.movedim(1, -1).reshape(-1, width))
+            return
+        if self._shift is None:
+            self._shift = torch.zeros(width, dtype=torch.float64)
+        for part in maps.float().split(max(1, 2**22 // width**2)):
+            self._products.add_full(torch.bmm(part, part.transpose(1, 2)).sum(0).double())
+            self._sum += part.sum((0, 2)).double()
+        self.count += samples * positions
 
     def merge(self, other: GramAccumulator) -> None:
         """Add everything `other` has seen (on another batch, device or machine)."""

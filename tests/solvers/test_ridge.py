@@ -119,3 +119,21 @@ def test_projected_targets() -> None:
     fit = a @ torch.linalg.lstsq(a, t.double()).solution
     torch.testing.assert_close(total, t.double().T @ t.double())
     torch.testing.assert_close(projected, fit.T @ fit, rtol=1e-5, atol=1e-5)
+
+
+def test_lambda_of_a_large_layer_is_chosen_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample's lambda is all but as good as the one chosen on all rows, judged by the true weights."""
+    from fusion_engine.solvers import ridge
+
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(2000, 40, generator=generator)
+    true = torch.randn(4, 41, generator=generator, dtype=torch.float64)
+    start = true + torch.randn(true.shape, generator=generator, dtype=torch.float64) * 0.3
+    t = (x.double() @ true[:, :-1].T + true[:, -1]).float() + 2 * torch.randn(2000, 4, generator=generator)
+    held = torch.arange(2000) % 5 == 0
+    full = solved(x, t, start, None, held=held)
+    monkeypatch.setattr(ridge, "_LARGE", 39)
+    sampled = solved(x, t, start, None, held=held)
+    errors = [float((found.weights - true).square().sum()) for found in (full, sampled)]
+    assert errors[1] < 1.5 * errors[0]
+    torch.testing.assert_close(sampled.weights, solved(x, t, start, sampled.ridge, held=held).weights)

@@ -138,3 +138,16 @@ def test_moments_on_a_cuda_device_equal_the_cpu_s() -> None:
     merged = accumulated([x])
     merged.merge(moments)
     assert relative(merged.gram, 2 * x.T @ x) < 1e-12
+
+
+@pytest.mark.parametrize("positions", [3, 100])
+def test_maps_are_rows(positions: int) -> None:
+    maps = torch.randn(7, 5, positions, generator=torch.Generator().manual_seed(0)) + 2
+    rows = maps.movedim(1, -1).reshape(-1, 5)
+    for precision in ("double", "mixed"):
+        accumulator = GramAccumulator(5, precision=precision)
+        accumulator.update_maps(maps[:3])
+        accumulator.update_maps(maps[3:])
+        torch.testing.assert_close(accumulator.gram, rows.double().T @ rows.double(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(accumulator.mean, rows.double().mean(0), rtol=1e-6, atol=1e-6)
+        assert accumulator.count == len(rows)
