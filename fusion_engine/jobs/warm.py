@@ -12,6 +12,8 @@ from typing import Any
 from fusion_engine import __version__, store
 from fusion_engine.store.files import write_json
 
+_UMAP_DELAY = 8.0  # seconds
+
 __all__ = ["dask_setup", "make_catalogue", "versions", "warm_tracing"]
 
 
@@ -24,16 +26,18 @@ async def dask_setup(worker: Any) -> None:
 def _warm(light: bool) -> None:
     import torch
 
+    from fusion_engine.data import load_data
+
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    from torch import nn
-
-    from fusion_engine.graph import trace
-
-    trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval(), (torch.zeros(2, 4),))
     if light:
         write_json(store.home() / "catalogue.json", make_catalogue())
-        # UMAP compiles for seconds: meanwhile the worker already takes other jobs.
-        threading.Thread(target=_warm_umap, daemon=True).start()
+    warm_tracing()
+    load_data("digits:train")  # loads scikit-learn's part of it
+    if light:
+        # UMAP compiles for seconds. Nobody asks for it first, so the first jobs go ahead of it.
+        timer = threading.Timer(_UMAP_DELAY, _warm_umap)
+        timer.daemon = True
+        timer.start()
 
 
 def warm_tracing() -> None:
