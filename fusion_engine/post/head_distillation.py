@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..context import FusionContext
+from ..core.errors import FusionError
 from ..core.registry import Param, register
 from ..core.types import State
 from ..graph import Program
-from ..solvers.head import HeadWeights, head
+from ..solvers.head import HeadWeights, head, output_layer
 from .distillation import Settings, Teacher, distil, split_samples
 from .sampling import draw
 
@@ -41,9 +42,12 @@ def head_distillation(
 ) -> dict[str, Tensor]:
     """Train the last layer to match the ensemble's softened probabilities, early-stopped on a held-out fifth.
 
-    Only the last layer's weight and bias change. Returns a new state; labels are not used.
+    Only the last layer's weight and bias change. Returns a new state; labels are not used. Raises FusionError for a
+    model that does not end in a layer.
     """
-    last = list(context.trace.layers.values())[-1]
+    last = output_layer(context.trace)
+    if last is None:
+        raise FusionError("head_distillation: the model does not end in a linear layer; use full_distillation")
     weights = head(context, head_weights)
     teacher = Teacher(context, weights, temperature)
     before = Program(context.trace, None, [last.input])

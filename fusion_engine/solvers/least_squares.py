@@ -71,7 +71,7 @@ class _Solve:
         self.guess = 3e-2
         self.chosen: dict[str, dict[str, float | None]] = {}
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: what comes out may be trained further
     def run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
         context, layers = self.context, list(self.trace.layers.values())
         todo = [layer for layer in layers if self._solvable(layer)]

@@ -16,7 +16,9 @@ from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import Program, Trace, permute_state, trace
 from fusion_engine.importance import score
+from fusion_engine.post import refine
 from fusion_engine.solvers import solve
+from fusion_engine.solvers.head import output_layer
 from tests.zoo import build, zoo_names
 
 GROUPINGS = registry.names("grouping")
@@ -129,7 +131,24 @@ def test_same_seed_same_bits_and_inputs_untouched(case: Case, grouping: str, sol
     assert all((a == b).all() for k in groups for a, b in zip(groups[k].merge, again[k].merge, strict=True))
     assert all(torch.equal(a[k], b[k]) for a, b in zip(before, states, strict=True) for k in a)
     assert not any(m._forward_hooks or m._backward_hooks for m in case.model.modules())
+    assert not any(tensor.is_inference() or tensor.requires_grad for tensor in one.values())
     assert {k: (v.shape, v.dtype) for k, v in one.items()} == {k: (v.shape, v.dtype) for k, v in case.state.items()}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("step", registry.names("post"))
+def test_every_step_follows_every_solver(case: Case, step: str, solver: str) -> None:
+    """Shapes and types stay, the given state is untouched, and buffers do not move (norms are in eval mode)."""
+    context = case.context([case.state, other_parent(case)], "kmeans")
+    if output_layer(case.trace) is None:
+        pytest.skip("the model does not end in a layer")
+    fused, _ = solve(context, solver)
+    before = {k: v.clone() for k, v in fused.items()}
+    refined = refine(context, fused, step, {"steps": 3})
+    assert all(torch.equal(before[k], fused[k]) for k in before)
+    assert {k: (v.shape, v.dtype) for k, v in refined.items()} == {k: (v.shape, v.dtype) for k, v in fused.items()}
+    buffers = set(fused) - set(case.trace.parameters)
+    assert all(torch.equal(refined[k], fused[k]) for k in buffers)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
