@@ -53,10 +53,12 @@ def fusion_rows(
 ) -> list[dict[str, Any]]:
     """One row a recipe: accuracy, the references, seconds by stage, ratio to the floor."""
     from fusion_engine import fuse
+    from fusion_engine.jobs.warm import warm_tracing
 
     rows = []
     floor = floor_seconds(parents, data, repeats)
-    fuse(parents, data, recipes[0], seed=0)  # warms up imports and memory pools
+    warm_tracing()  # as the command line does
+    fuse(parents, data, recipes[0], seed=0)
     for recipe in recipes:
         seconds = [fuse(parents, data, recipe, seed=0).report["seconds"] for _ in range(repeats)]
         report = fuse(parents, data, recipe, seed=0, test=test).report

@@ -44,7 +44,7 @@ class LayerMoments:
     def add(self, x: Tensor, t: Tensor) -> None:
         """Add the layer's input x (samples, ...) and target rows t (samples * positions, outputs)."""
         self.count += len(t)
-        square = t.double().T @ t.double() if self.joint else t.square().sum(0, dtype=torch.float64)
+        square = t.double().T @ t.double() if self.joint else t.square().sum(0).double()
         self._targets = square if self._targets is None else self._targets + square
         if isinstance(self._moments, ConvMoments):
             self._moments.update(x, t)

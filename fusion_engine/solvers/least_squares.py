@@ -73,6 +73,10 @@ class _Solve:
 
     @torch.no_grad()  # not inference mode: what comes out may be trained further
     def run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+        with self.context.watch.stage("solve"):
+            return self._run()
+
+    def _run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
         context, layers = self.context, list(self.trace.layers.values())
         todo = [layer for layer in layers if self._solvable(layer)]
         size = batch_size(context, layers)
@@ -83,18 +87,17 @@ class _Solve:
             moments = features.moments() if wanted else None
         self.groupings, self.stats = group_spaces(context, moments)
         self.projects = spec.scope == "level" and context.parents > 1
-        with context.watch.stage("solve"):
-            context.progress("solve", 0.0, "merging weights")
-            self.state = merge_states(self.parents, self.trace, self.groupings, self.weights)
-            self.total, left = len(todo), [layer.name for layer in todo]
-            prefix = FusedPrefix(context, size, self.budget // 2)
-            for level in self.trace.levels:
-                for name in level.layers:
-                    if name in left:
-                        self._layer(self.trace.layers[name], prefix, features)
-                        left.remove(name)
-                if left:
-                    prefix.advance(self.state, level)
+        context.progress("solve", 0.0, "merging weights")
+        self.state = merge_states(self.parents, self.trace, self.groupings, self.weights)
+        self.total, left = len(todo), [layer.name for layer in todo]
+        prefix = FusedPrefix(context, size, self.budget // 2)
+        for level in self.trace.levels:
+            for name in level.layers:
+                if name in left:
+                    self._layer(self.trace.layers[name], prefix, features)
+                    left.remove(name)
+            if left:
+                prefix.advance(self.state, level)
         context.decisions["least_squares"] = self.chosen
         return self.state, self.groupings
 

@@ -61,8 +61,10 @@ class Regression:
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, ...), target rows t (samples * positions, outputs), and a mask
         (samples,) of those that judge lambda."""
-        _share_out(self._train, self._held, x, t, held_out)
-        if self._sample is not None:
+        if self._sample is None:
+            _share_out(self._train, self._held, x, t, held_out)
+        else:
+            self._train.add(x, t)  # the sample judges, so all rows may train
             few = t.reshape(len(x), -1, t.shape[1])[:: self._every].reshape(-1, t.shape[1])
             _share_out(*self._sample, x[:: self._every], few, held_out[:: self._every])
 
@@ -99,12 +101,11 @@ class Regression:
         error = None
         if ridge is None:
             ridge = guess
-            if self._train.count and self._held.count:
+            train, held = self._sample or (self._train, self._held)
+            if train.count and held.count:
                 # Lambda carries over from fewer rows to all: it is a ratio of noise to prior, whatever the rows.
                 picked = _even(len(start), _JUDGED).to(start.device)
-                judge, held = solver, self._held
-                if self._sample is not None and all(p.count for p in self._sample):
-                    judge, held = _Dual(list(self._sample)), self._sample[1]
+                judge = solver if self._sample is None else _Dual([train, held])
                 ridge, error = _search(judge.judge(start[picked], picked), scale, guess, tick)
                 error /= max(held.target_square(picked), _TINY)
         tick()

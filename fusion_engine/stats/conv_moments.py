@@ -70,7 +70,7 @@ class ConvMoments:
                     self._terms.setdefault(key, torch.zeros((), dtype=torch.float64))
         for key, term in self._terms.items():
             self._terms[key] = term.to(x.device) + _correlate(x, x, *key)
-        pixel_sums = x.sum(0, dtype=torch.float64)
+        pixel_sums = x.sum(0).double()
         for a in self.offsets:
             # sum_p x(p + a) f(p)^T = sum_q x(q) f(q - a)^T
             added = _correlate(x, f, *everywhere, -a[0], -a[1])
@@ -78,7 +78,7 @@ class ConvMoments:
             rows, columns = _inside(everywhere[0], self._size[0], -a[0]), _inside(everywhere[1], self._size[1], -a[1])
             total = pixel_sums[slice(*rows), slice(*columns)].sum((0, 1))
             self._sums[a] = self._sums[a] + total if a in self._sums else total
-        self._f_sum = self._f_sum + f.sum((0, 1, 2), dtype=torch.float64)
+        self._f_sum = self._f_sum + f.sum((0, 1, 2)).double()
 
     def _pieces(self, a: tuple[int, int], b: tuple[int, int]) -> list[tuple[int, tuple[Span, Span, int, int]]]:
         """Block (a, b) as signed correlations: everything, minus border rows, minus columns, plus corners."""
