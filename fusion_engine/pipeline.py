@@ -118,11 +118,18 @@ def fuse(
         graph = _traced(parents, data, seed, watch, progress)
         notes += graph.warnings
         with watch.stage("importance"):
-            scores = []
-            for p, state in enumerate(states):
-                progress("importance", p / len(states), f"scoring the neurons of {parents[p].name}")
-                step = chosen.importance
-                scores.append(score(graph, state, data, step.method, step.parameters, device=where))
+            scores = [
+                score(
+                    graph,
+                    state,
+                    data,
+                    chosen.importance.method,
+                    chosen.importance.parameters,
+                    on_progress=_scoring(progress, p, parents),
+                    device=where,
+                )
+                for p, state in enumerate(states)
+            ]
         context = FusionContext(
             trace=graph,
             states=states,
@@ -223,6 +230,12 @@ def _overall(on_progress: ProgressCallback) -> Report:
 def _part(progress: Report, index: int, count: int) -> Report:
     """The share of one of several steps within a stage."""
     return lambda stage, fraction, message: progress(stage, (index + fraction) / count, message)
+
+
+def _scoring(progress: Report, parent: int, parents: Sequence[Parent]) -> ProgressCallback:
+    """A parent's share of the importance stage."""
+    message = f"scoring the neurons of {parents[parent].name}"
+    return lambda event: progress("importance", (parent + event.fraction) / len(parents), message)
 
 
 def _seconds(watch: Stopwatch) -> dict[str, float]:

@@ -61,7 +61,8 @@ class ParentFeatures:
         if self._kept is None:
             return None
         found = {}
-        for layer in self._layers:
+        for done, layer in enumerate(self._layers):
+            self._context.progress("grouping", 0.5 + 0.4 * done / len(self._layers), "moments of the features")
             feature = self._context.trace.spaces[layer.space].feature if layer.space is not None else None
             if layer.space is not None and feature is not None and feature.node == layer.output:
                 gram: GramAccumulator | None = None
