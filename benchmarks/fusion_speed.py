@@ -1,11 +1,12 @@
 """How fast and how accurate is a fusion, against the floor: the forward passes nobody can do without.
 
-    python benchmarks/fusion_speed.py [--data ../shared/data] [--parts mnist,vgg,moments-400,moments-10000] [--repeats 5]
+    python benchmarks/fusion_speed.py [--data ../shared/data] [--parts mnist,vgg,moments-400,moments-10000]
+                                      [--repeats 5]
 
 The floor is one forward pass of every parent and of the fused model over the calibration data. Every measurement
 runs in a process of its own (so that peak memory is its own), the floor beside it in the same process; medians of
---repeats runs are shown (half as many for the VGGs). Prints a table and writes benchmarks/results/fusion_speed.json. The two VGG11 parents are
-trained by the project's own trainer on first use and kept in benchmarks/results.
+--repeats runs are shown (half as many for the VGGs). Prints a table and writes benchmarks/results/fusion_speed.json.
+The two VGG11 parents are trained by the project's own trainer on first use and kept in benchmarks/results.
 """
 
 from __future__ import annotations
