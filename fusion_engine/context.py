@@ -60,7 +60,8 @@ class FusionContext:
     grouping      the recipe's grouping step, defaults filled in
     class_counts  (k, classes) training samples by class, or None
     progress      called as progress(stage, fraction of the stage, message); may raise Cancelled
-    notes         facts for the report, appended by the steps (fallbacks, chosen values)
+    notes         facts for the report, appended by the steps (fallbacks)
+    decisions     what the steps chose automatically and by what measure, for the report
     """
 
     trace: Trace

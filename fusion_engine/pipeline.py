@@ -51,8 +51,8 @@ class FusionResult:
     """A fused network and everything known about how it came to be.
 
     state: the parents' canonical tensor names -> tensors. model: a copy of the parents' module with those weights,
-    in eval mode. groupings: space -> Grouping. importance: space (and 'output') -> k arrays. report: see the
-    command line's report.json.
+    in eval mode. trace: the parents' common graph. groupings: space -> Grouping. importance: space (and 'output')
+    -> k arrays. report: see the command line's report.json.
     """
 
     state: dict[str, Tensor]
@@ -61,6 +61,7 @@ class FusionResult:
     importance: dict[str, list[np.ndarray]]
     report: dict[str, Any]
     recipe: Recipe
+    trace: Trace = field(repr=False)
     parents: tuple[Parent, ...] = field(repr=False, default=())
 
     def save(self, folder: str | Path) -> None:
@@ -163,6 +164,7 @@ def fuse(
         importance={name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]},
         report={**references, **_facts(context, groupings, chosen)},
         recipe=chosen,
+        trace=graph,
         parents=tuple(parents),
     )
 

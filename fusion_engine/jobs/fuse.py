@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.types import Progress, ProgressCallback
-from fusion_engine.graph import trace
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
@@ -41,9 +40,8 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     result.report["seconds"]["load"] = round(loaded, 4)
     result.save(folder)
     on_progress(Progress("explain", 0.8, "Reading the neurons for the pages"))
-    graph = trace(parents[0].model, (data.normalised(slice(0, 2)),))
     stats = joint_stats(
-        graph, parents, data, result.importance, seed=seed, on_progress=scaled(on_progress, 0.8, 0.9)
+        result.trace, parents, data, result.importance, seed=seed, on_progress=scaled(on_progress, 0.8, 0.9)
     )
     recipe = result.recipe.to_mapping()
     about = {
@@ -54,7 +52,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     }
     write_exploration(
         folder,
-        graph,
+        result.trace,
         stats,
         lambda of_space: result.groupings[of_space.space],
         {name: tuple(t.shape) for name, t in parents[0].state.items()},

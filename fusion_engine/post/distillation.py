@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from ..context import FusionContext
 from ..core.errors import FusionError
+from ..core.registry import Param
 from ..core.seeds import torch_generator
 from ..core.types import State
 from ..graph import Program
-from ..solvers.head import Head
+from ..solvers.head import Head, HeadWeights
 
 __all__ = ["Samples", "Settings", "Teacher", "distil", "split_samples"]
+
+
+# The parameters every distilling step has.
+Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
+Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
+Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)]
+Temperature = Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)]
+TeacherWeights = Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")]
+Patience = Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)]
 
 
 @dataclass(frozen=True)

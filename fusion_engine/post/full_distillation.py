@@ -11,8 +11,19 @@ from ..context import FusionContext
 from ..core.registry import Param, register
 from ..core.types import State
 from ..graph import Program
-from ..solvers.head import HeadWeights, head
-from .distillation import Settings, Teacher, distil, split_samples
+from ..solvers.head import head
+from .distillation import (
+    Batch,
+    Patience,
+    Rate,
+    Settings,
+    Steps,
+    Teacher,
+    TeacherWeights,
+    Temperature,
+    distil,
+    split_samples,
+)
 from .sampling import draw, mixup, shifted
 
 __all__ = ["full_distillation"]
@@ -30,19 +41,17 @@ def full_distillation(
     context: FusionContext,
     state: State,
     *,
-    steps: Annotated[int, Param("most training steps", ge=1, le=100_000)] = 300,
-    batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
-    rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 2e-3,
-    temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 1.5,
-    head_weights: Annotated[
-        HeadWeights, Param("how much the teacher trusts each parent for each class")
-    ] = "importance",
+    steps: Steps = 300,
+    batch: Batch = 256,
+    rate: Rate = 2e-3,
+    temperature: Temperature = 1.5,
+    head_weights: TeacherWeights = "importance",
     labels: Annotated[float, Param("share of the true labels in the target, where there are labels", ge=0, le=1)] = 0.0,
     mix: Annotated[bool, Param("train on mixtures of pairs of calibration samples (mixup)")] = True,
     shift: Annotated[
         float, Param("images: largest random shift as a part of the side; rotation and scale follow", ge=0.0, le=0.5)
     ] = 0.0,
-    patience: Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)] = 6,
+    patience: Patience = 6,
 ) -> dict[str, Tensor]:
     """Train all weights to predict what the parents' softmax ensemble predicts, early-stopped on held-out samples.
 

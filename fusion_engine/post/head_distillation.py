@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor
 
 from ..context import FusionContext
 from ..core.errors import FusionError
-from ..core.registry import Param, register
+from ..core.registry import register
 from ..core.types import State
 from ..graph import Program
-from ..solvers.head import HeadWeights, head, output_layer
-from .distillation import Settings, Teacher, distil, split_samples
+from ..solvers.head import head, output_layer
+from .distillation import (
+    Batch,
+    Patience,
+    Rate,
+    Settings,
+    Steps,
+    Teacher,
+    TeacherWeights,
+    Temperature,
+    distil,
+    split_samples,
+)
 from .sampling import draw
 
 __all__ = ["head_distillation"]
@@ -31,14 +40,12 @@ def head_distillation(
     context: FusionContext,
     state: State,
     *,
-    steps: Annotated[int, Param("most training steps", ge=1, le=100_000)] = 300,
-    batch: Annotated[int, Param("samples a step", ge=1, le=4096)] = 256,
-    rate: Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)] = 1e-3,
-    temperature: Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)] = 2.0,
-    head_weights: Annotated[
-        HeadWeights, Param("how much the teacher trusts each parent for each class")
-    ] = "importance",
-    patience: Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)] = 6,
+    steps: Steps = 300,
+    batch: Batch = 256,
+    rate: Rate = 1e-3,
+    temperature: Temperature = 2.0,
+    head_weights: TeacherWeights = "importance",
+    patience: Patience = 6,
 ) -> dict[str, Tensor]:
     """Train the last layer to match the ensemble's softened probabilities, early-stopped on a held-out fifth.
 

@@ -76,6 +76,12 @@ class ParentFeatures:
                 found[layer.space] = Moments(gram.gram.cpu().numpy(), gram.mean.cpu().numpy(), gram.count)
         return found
 
+    def release(self, layers: list[Layer]) -> None:
+        """Let go of the kept outputs of layers that will not be read."""
+        if self._kept is not None:
+            for layer in layers:
+                self._kept.pop(layer.output)
+
     def batches(self, layer: Layer) -> Iterator[list[Tensor]]:
         """Per batch the k parents' outputs of `layer`. Kept ones are released as they are read: one use only."""
         if self._kept is not None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from torch import Tensor
 
 from ..context import FusionContext
-from ..core.registry import Param, register
+from ..core.registry import register
 from ..core.types import Grouping
 from ..graph import merge_states
-from .head import HeadWeights, head
+from .head import HeadParameter, head
 from .spaces import group_spaces
 
 __all__ = ["average"]
@@ -27,9 +25,7 @@ __all__ = ["average"]
 def average(
     context: FusionContext,
     *,
-    head_weights: Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")] = (
-        "importance"
-    ),
+    head_weights: HeadParameter = "importance",
 ) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
     """Averages the aligned weights: every fused neuron takes the weighted mean of its group.
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from ..context import FusionContext
 from ..core.errors import RecipeError
+from ..core.registry import Param
 from ..core.types import Layer
 from ..graph import Trace
 
-__all__ = ["Head", "HeadWeights", "head", "output_layer"]
+__all__ = ["Head", "HeadParameter", "HeadWeights", "head", "output_layer"]
 
 HeadWeights = Literal["uniform", "importance", "class_share", "confidence"]
+HeadParameter = Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from ..core import registry
 from ..core.registry import Param, register
 from ..core.types import Grouping, Layer
 from ..graph import Program, Trace, merge_states
-from ..stats import SpaceStats, feature_rows
+from ..stats import feature_rows
 from .activations import FusedPrefix, ParentFeatures, batch_size
 from .fold import fold_norms, read_layer, write_layer
-from .head import Head, HeadWeights, head
+from .head import Head, HeadParameter, head
 from .ridge import Regression
 from .spaces import group_spaces, regroup
 
@@ -39,9 +39,7 @@ def least_squares(
         float | Literal["auto"],
         Param("pull towards the average, relative to the inputs' mean square; auto: by held-out error", ge=0),
     ] = "auto",
-    head_weights: Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")] = (
-        "importance"
-    ),
+    head_weights: HeadParameter = "importance",
     memory_mb: Annotated[
         int, Param("kept activations; beyond it they are computed again", ge=1, label="Memory (MB)", expert=True)
     ] = 1024,
@@ -85,6 +83,7 @@ class _Solve:
             features = ParentFeatures(context, layers, size, self.budget)
             wanted = context.parents > 1 and "moments" in spec.needs
             moments = features.moments() if wanted else None
+            features.release([layer for layer in layers if layer not in todo])
         self.groupings, self.stats = group_spaces(context, moments)
         self.projects = spec.scope == "level" and context.parents > 1
         context.progress("solve", 0.0, "merging weights")
@@ -103,17 +102,14 @@ class _Solve:
 
     def _layer(self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures) -> None:
         late = self.projects and layer.space is not None and layer.space in self.stats
-        weight, bias = read_layer(self.state, layer)
-        start = weight.reshape(len(weight), -1)
-        if bias is not None:
-            start = torch.cat([start, bias[:, None]], 1)
+        start, shape, bias = self._weights(layer)
         merge = None if late else self._merger(layer)
-        outputs = sum(self._widths(layer)) if late else len(weight)
+        outputs = sum(self._widths(layer)) if late else len(start)
         problem: Regression | None = None
         for x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
                 rows = len(t) // len(x) * len(self.context.data)
-                problem = Regression(layer, weight.shape, outputs, bias is not None, rows, merge_later=late)
+                problem = Regression(layer, shape, outputs, bias, rows, merge_later=late)
             problem.add(x, t, held)
         assert problem is not None
         if late:
@@ -121,18 +117,21 @@ class _Solve:
             self._regroup(layer.space, problem)
             matrix = torch.from_numpy(np.concatenate(self.groupings[layer.space].merge, 1))
             problem.merge_targets(matrix)
-            start = self._average(layer, bias is not None)
+            self._merge_again(layer.space)
+            start, _, _ = self._weights(layer)
         result = problem.solve(start, self.ridge, self.guess, lambda: self._progress(layer, 0.8))
         if self.ridge is None:
             self.guess = result.ridge
         self.chosen[layer.name] = {"ridge": result.ridge, "held_out_error": result.held_out_error}
         solved = result.weights
-        write_layer(
-            self.state,
-            layer,
-            (solved if bias is None else solved[:, :-1]).reshape(weight.shape),
-            None if bias is None else solved[:, -1],
-        )
+        weight = (solved[:, :-1] if bias else solved).reshape(shape)
+        write_layer(self.state, layer, weight, solved[:, -1] if bias else None)
+
+    def _weights(self, layer: Layer) -> tuple[Tensor, torch.Size, bool]:
+        """The layer's present weights as (n, d [+1 with bias last]), its weight's shape, and whether it has a bias."""
+        weight, bias = read_layer(self.state, layer)
+        flat = weight.reshape(len(weight), -1)
+        return flat if bias is None else torch.cat([flat, bias[:, None]], 1), weight.shape, bias is not None
 
     def _rows(
         self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
@@ -162,18 +161,12 @@ class _Solve:
     def _regroup(self, space: str, problem: Regression) -> None:
         total, projected = problem.target_moments()
         with self.context.watch.stage("grouping"):
-            self.stats[space] = _with_gram(self.stats[space], total)
-            self.groupings[space] = regroup(self.context, self.stats[space], projected.cpu().numpy())
+            self.groupings[space] = regroup(self.context, self.stats[space], total, projected)
 
-    def _average(self, layer: Layer, has_bias: bool) -> Tensor:
-        """The layer's average weights under the present groupings; other tensors of its space follow suit."""
-        assert layer.space is not None
-        names = {m.tensor for m in self.trace.spaces[layer.space].members}
-        fresh = merge_states(self.parents, self.trace, self.groupings, self.weights, names=names)
-        self.state.update(fresh)
-        weight, bias = read_layer(self.state, layer)
-        flat = weight.reshape(len(weight), -1)
-        return torch.cat([flat, bias[:, None]], 1) if has_bias and bias is not None else flat
+    def _merge_again(self, space: str) -> None:
+        """Average the tensors of a space again under its new grouping."""
+        names = {m.tensor for m in self.trace.spaces[space].members}
+        self.state.update(merge_states(self.parents, self.trace, self.groupings, self.weights, names=names))
 
     def _merger(self, layer: Layer) -> list[Tensor] | None:
         """The merge matrices of the layer's outputs in float32; None where positions are fixed."""
@@ -206,10 +199,3 @@ class _Solve:
     def _writes_a_space(self, layer: Layer) -> bool:
         members = (m for space in self.trace.spaces.values() for m in space.members)
         return any(m.tensor == layer.weight and 0 in m.dims for m in members)
-
-
-def _with_gram(stats: SpaceStats, gram: Tensor) -> SpaceStats:
-    """`stats` with the gram of folded features over the rows the projection was taken on."""
-    from dataclasses import replace
-
-    return replace(stats, gram=gram.cpu().numpy())

@@ -50,12 +50,14 @@ class Regression:
     ) -> None:
         columns = math.prod(shape[1:])
         keep = rows <= columns
-        self._train, self._held = (LayerMoments(layer, shape, outputs, bias, keep, merge_later) for _ in range(2))
-        self._sample: tuple[LayerMoments, LayerMoments] | None = None
-        if not keep and columns > _LARGE:
-            part = LayerMoments(layer, shape, outputs, bias, True, merge_later)
-            self._sample = part, LayerMoments(layer, shape, outputs, bias, True, merge_later)
-            self._every = math.ceil(rows / _LARGE)
+
+        def pair(keep_rows: bool) -> tuple[LayerMoments, LayerMoments]:
+            train = LayerMoments(layer, shape, outputs, bias, keep_rows, merge_later)
+            return train, LayerMoments(layer, shape, outputs, bias, keep_rows, merge_later)
+
+        self._train, self._held = pair(keep)
+        self._sample = pair(True) if columns > _LARGE and not keep else None
+        self._every = math.ceil(rows / _LARGE)
         self._solver: _Primal | _Dual | None = None
 
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:

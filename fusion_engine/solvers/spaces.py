@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
+from torch import Tensor
 
 from ..context import FusionContext
 from ..core import registry
@@ -51,9 +51,11 @@ def group_spaces(
     return groupings, stats
 
 
-def regroup(context: FusionContext, stats: SpaceStats, projected: np.ndarray) -> Grouping:
-    """Group a space again, now that the projection on what its layer can represent is known."""
-    return group(replace(stats, projected=projected), context.grouping.method, context.grouping.parameters)
+def regroup(context: FusionContext, stats: SpaceStats, gram: Tensor, projected: Tensor) -> Grouping:
+    """Group a space again, now that the gram (N, N) of its features projected on what its layer can represent is
+    known; gram: of the same rows without the projection."""
+    known = replace(stats, gram=gram.cpu().numpy(), projected=projected.cpu().numpy())
+    return group(known, context.grouping.method, context.grouping.parameters)
 
 
 def _stats(context: FusionContext, space: Space, moments: Moments) -> SpaceStats:
