@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fusion_engine.core.errors import FusionError, JobError
-from fusion_engine.core.types import Progress, ProgressCallback, Space
-from fusion_engine.graph import Trace, trace, verify_all
+from fusion_engine.core.types import Progress, ProgressCallback, State
+from fusion_engine.graph import Trace, VerifyReport, trace, verify_all
 from fusion_engine.parents import Parent, check_parents
 from fusion_engine.store.files import write_json
 
-from .exploration import level_of, levels_json
 from .inputs import read_parents, whole_number
+from .structure import described
 
 __all__ = ["inspect", "run"]
 
@@ -48,23 +50,104 @@ def inspect(
     result |= {"spaces": [], "levels": [], "layers": [], "verify": {}, "sensitivity": None, "warnings": []}
     try:
         result["warnings"] += check_parents(parents, minimum=1)
-        shape = tuple(input_shape or parents[0].input_shape)
-        example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
-        on_progress(Progress("trace", 0.1, "Tracing the architecture"))
-        graph = trace(parents[0].model, (example,))
-        result |= _described(graph, parents)
+    except FusionError as error:
+        result["error"] = str(error)
+    looks = _looks(parents, input_shape, seed, on_progress)
+    result["parents"] = _verdicts(parents, looks, matrix)
+    failed = next((look.error for look in looks if look.error is not None), None)
+    if result["error"] is None and failed is not None:
+        result["error"] = str(failed)
+    described_parent = next((i for i, look in enumerate(looks) if look.graph is not None), None)
+    if described_parent is not None:
+        graph = looks[described_parent].graph
+        assert graph is not None
+        result |= described(graph, parents[described_parent].state, len(parents))
         result["warnings"] += graph.warnings
-        on_progress(Progress("verify", 0.3, "Permuting the parents' neurons"))
-        reports = verify_all(graph, [p.state for p in parents], (example,), seed=seed)
+    reports = [look.report for look in looks if look.report is not None]
+    if reports:
         # All spaces are permuted at once, so each is known to be at most as far off as all together.
         result["verify"] = dict.fromkeys(reports[0].spaces, max(r.difference for r in reports))
         result["sensitivity"] = min(r.sensitivity for r in reports)
         result["warnings"] += sorted({line for r in reports for line in r.warnings})
-        result["ok"] = True
-    except FusionError as error:
-        result["error"] = str(error)
+    result["ok"] = result["error"] is None
     result["seconds"] = round(time.perf_counter() - started, 3)
     return result
+
+
+@dataclass
+class _Look:
+    """What tracing and verifying one parent gave."""
+
+    graph: Trace | None = None
+    report: VerifyReport | None = None
+    error: FusionError | None = None
+
+
+def _looks(
+    parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, on_progress: ProgressCallback
+) -> list[_Look]:
+    """Trace and verify every parent; those of one architecture and width share the trace."""
+    kinds: dict[Any, list[int]] = {}
+    for number, parent in enumerate(parents):
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in parent.state.items())
+        kinds.setdefault((str(parent.architecture), shapes), []).append(number)
+    looks = [_Look() for _ in parents]
+    for done, members in enumerate(kinds.values()):
+        first = parents[members[0]]
+        start, share = 0.1 + 0.9 * done / len(kinds), 0.9 / len(kinds)
+        shape = tuple(input_shape or first.input_shape)
+        example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
+        try:
+            on_progress(Progress("trace", start, "Tracing the architecture"))
+            graph = trace(first.model, (example,))
+        except FusionError as error:
+            for number in members:
+                looks[number].error = error
+            continue
+        on_progress(Progress("verify", start + 0.3 * share, "Permuting the parents' neurons"))
+        states = [parents[number].state for number in members]
+        for number, (report, failure) in zip(members, _verified(graph, states, example, seed), strict=True):
+            looks[number] = _Look(graph, report, failure)
+    return looks
+
+
+def _verified(
+    graph: Trace, states: Sequence[State], example: torch.Tensor, seed: int
+) -> list[tuple[VerifyReport | None, FusionError | None]]:
+    """The permutation test of every state: all at once, one by one only where that fails, to see which it is."""
+    try:
+        return [(report, None) for report in verify_all(graph, states, (example,), seed=seed)]
+    except FusionError as error:
+        if len(states) == 1:
+            return [(None, error)]
+        return [_verified(graph, [state], example, seed)[0] for state in states]
+
+
+def _verdicts(
+    parents: Sequence[Parent], looks: Sequence[_Look], matrix: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """One line a parent: whether it can be traced and permuted, and fits the parent that most others fit."""
+    usual = max(range(len(parents)), key=lambda i: sum(cell["ok"] for cell in matrix[i]), default=0)
+    verdicts = []
+    for number, (parent, look) in enumerate(zip(parents, looks, strict=True)):
+        reason = str(look.error) if look.error is not None else str(matrix[usual][number]["reason"])
+        ok = look.error is None and bool(matrix[usual][number]["ok"])
+        named = _BLAME.search(reason) if look.error is not None else None
+        verdicts.append({
+            "name": parent.name,
+            "ok": ok,
+            "reason": "" if ok else reason,
+            "operation": (named["operation"] or "") if named else "",
+            "module": (named["module"] or named["several"] or "") if named else "",
+        })  # fmt: skip
+    return verdicts
+
+
+# Errors of the tracer and of the permutation test name what they fail at in these words.
+_BLAME = re.compile(
+    r"operator '(?P<operation>[^']+)' in (?:module '(?P<module>[^']+)'|the model itself)"
+    r"|an operator in (?P<several>.+) has a wrong label rule"
+)
 
 
 def _pair(a: Parent, b: Parent) -> dict[str, Any]:
@@ -76,37 +159,3 @@ def _pair(a: Parent, b: Parent) -> dict[str, Any]:
     except FusionError as error:
         return {"ok": False, "reason": str(error)}
     return {"ok": True, "reason": "same architecture"}
-
-
-def _described(graph: Trace, parents: Sequence[Parent]) -> dict[str, Any]:
-    state = parents[0].state
-    return {
-        "spaces": [_space(graph, space, len(parents)) for space in graph.spaces.values()],
-        "levels": levels_json(graph),
-        "layers": [
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "space": layer.space,
-                "weight": layer.weight,
-                "shape": list(state[layer.weight].shape),
-                "parameters": sum(
-                    state[name].numel() for name in (layer.weight, layer.bias) if name is not None
-                ),
-                "level": next((level.index for level in graph.levels if layer.name in level.layers), None),
-            }
-            for layer in graph.layers.values()
-        ],
-    }
-
-
-def _space(graph: Trace, space: Space, parents: int) -> dict[str, Any]:
-    return {
-        "name": space.name,
-        "size": space.size,
-        "sizes": [space.size] * parents,
-        "freedom": space.freedom,
-        "block": space.block,
-        "level": level_of(graph, space),
-        "members": [{"tensor": m.tensor, "dims": list(m.dims), "role": m.role} for m in space.members],
-    }

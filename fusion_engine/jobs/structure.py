@@ -1,0 +1,81 @@
+"""What a traced model is made of, as JSON: levels, spaces and layers with what a picture of them needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fusion_engine.core.types import Level, Space, State
+from fusion_engine.graph import Trace
+
+from .exploration import level_of, levels_json
+
+__all__ = ["described"]
+
+
+def described(graph: Trace, state: State, parents: int) -> dict[str, Any]:
+    """The entries "levels", "spaces" and "layers" of a preflight's result; see docs/architecture.md.
+
+    state: of the parent that was traced. parents: how many there are; they have one architecture.
+    """
+    spaces = {space.name: _levels_of(graph, space) for space in graph.spaces.values()}
+    counted: set[str] = set()
+    levels = levels_json(graph)
+    for level in levels:
+        mine = {graph.aliases.get(name, (name,))[0] for name in level["tensors"]} & set(graph.parameters)
+        level["parameters"] = sum(state[name].numel() for name in mine - counted)
+        level["spaces"] = [name for name, touched in spaces.items() if level["index"] in touched]
+        counted |= mine
+    return {
+        "levels": levels,
+        "spaces": [_space(graph, space, parents, spaces[space.name]) for space in graph.spaces.values()],
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "space": layer.space,
+                "weight": layer.weight,
+                "shape": list(state[layer.weight].shape),
+                "parameters": sum(
+                    state[name].numel() for name in (layer.weight, layer.bias) if name is not None
+                ),
+                "level": next((level.index for level in graph.levels if layer.name in level.layers), None),
+            }
+            for layer in graph.layers.values()
+        ],
+    }
+
+
+def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> dict[str, Any]:
+    return {
+        "name": space.name,
+        "size": space.size,
+        "sizes": [space.size] * parents,
+        "freedom": space.freedom,
+        "block": space.block,
+        "inside": next((b.name for b in graph.spaces.values() if b.block and _holds(b, space)), None),
+        "level": level_of(graph, space),
+        "levels": levels,
+        "members": [{"tensor": m.tensor, "dims": list(m.dims), "role": m.role} for m in space.members],
+    }
+
+
+def _levels_of(graph: Trace, space: Space) -> list[int]:
+    """Indices of the levels that use one of the space's tensors."""
+    tensors = {name for m in space.members for name in graph.aliases.get(m.tensor, (m.tensor,))}
+    return [level.index for level in graph.levels if _shares(level, tensors)]
+
+
+def _shares(level: Level, tensors: set[str]) -> bool:
+    return not tensors.isdisjoint(level.tensors)
+
+
+def _holds(block: Space, space: Space) -> bool:
+    """Whether the space lies inside the neurons of `block`: wherever it is a member, the block is, and covers it."""
+    if space is block or space.block:
+        return False
+    return all(
+        any(m.tensor == own.tensor and m.dims == own.dims and np.isin(own.index, m.index).all() for m in block.members)
+        for own in space.members
+    )
