@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from ..core.errors import UnsupportedModelError
 from ..core.seeds import torch_generator
-from . import mlp, vgg  # noqa: F401 - importing registers them
+from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
 from .mlp import MLP, MLPConfig
-from .registry import Architecture, Config, Match, get, names
+from .registry import Architecture, Config, Match, get, names, scaled
+from .resnet import ResNet, ResNetConfig
 from .vgg import VGG, VGGConfig
+from .vit import ViT, ViTConfig
 
 __all__ = [
     "MLP",
@@ -24,7 +26,11 @@ __all__ = [
     "CustomConfig",
     "MLPConfig",
     "Match",
+    "ResNet",
+    "ResNetConfig",
     "VGGConfig",
+    "ViT",
+    "ViTConfig",
     "build",
     "example_input",
     "get",
@@ -32,6 +38,7 @@ __all__ = [
     "names",
     "read_config",
     "recognise",
+    "scaled",
 ]
 
 

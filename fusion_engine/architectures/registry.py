@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 
-__all__ = ["Architecture", "Config", "Match", "Shapes", "get", "names", "natural", "register"]
+__all__ = ["Architecture", "Config", "Match", "Shapes", "get", "names", "natural", "register", "scaled"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Tensor name -> shape, in the file's order: all that recognition looks at."""
@@ -39,17 +40,37 @@ class Config(Protocol):
 
 @dataclass(frozen=True)
 class Match:
-    """A recognised state dict: its config, and canonical tensor name -> name in the file."""
+    """A recognised state dict: its config, and canonical tensor name -> name in the file.
+
+    notes: lines that say what the weights do not tell and was therefore assumed.
+    """
 
     config: Config
     key_map: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(
+        cls, config: Config, module: Callable[[Any], nn.Module], key_map: Mapping[str, str], shapes: Shapes,
+        notes: tuple[str, ...] = (),
+    ) -> Match | None:
+        """A match, or None unless it covers all of the file and every tensor has the shape that `module` needs.
+
+        Files written by old versions of torch lack BatchNorm's counter, so that one may be missing.
+        """
+        with torch.device("meta"):
+            wanted = {name: tuple(tensor.shape) for name, tensor in module(config).state_dict().items()}
+        needed = {name for name in wanted if name in key_map or not name.endswith("num_batches_tracked")}
+        fits = needed == set(key_map) and all(shapes[key] == wanted[name] for name, key in key_map.items())
+        return cls(config, key_map, notes) if fits and set(key_map.values()) == set(shapes) else None
 
 
 @dataclass(frozen=True)
 class Architecture:
     """One family of networks.
 
-    recognise(shapes, input_shape) gives a Match or None; input_shape, where known, settles what shapes cannot.
+    recognise(shapes, input_shape) gives a Match or None; input_shape, where known, settles what shapes cannot. It
+    raises UnsupportedModelError where it knows the kind of network and that it is not built in.
     build(config) gives a freshly initialised module; read(values) gives a config from `as_json`'s values.
     """
 
@@ -83,3 +104,8 @@ def get(name: str) -> Architecture:
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key that puts fc2 before fc10."""
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def scaled(width: int, factor: float, multiple: int = 1) -> int:
+    """`width` times `factor`, rounded to a multiple of `multiple` that is not zero."""
+    return max(1, round(width * factor / multiple)) * multiple

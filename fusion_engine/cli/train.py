@@ -12,17 +12,21 @@ from .output import ProgressLine, check_writable, table, write_report
 __all__ = ["add_arguments", "run"]
 
 _EPOCHS = 20
+_NETWORKS = ("mlp", "vgg", "vgg_bn", "resnet20", "resnet20_gn", "vit")  # training.NETWORKS, without importing torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--arch", required=True, metavar="NAME", help="mlp, vgg or vgg_bn, sized to the data")
+    parser.add_argument("--arch", required=True, metavar="NAME", help=f"{', '.join(_NETWORKS)}; sized to the data")
     parser.add_argument("--data", required=True, metavar="NAME|FILE.npz", help="digits, digits:train or a file")
     parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (2 to 8, default 2)")
     parser.add_argument(
         "--regime", default="non_iid", choices=("full", "non_iid", "sharded"), help="how the data is shared out"
     )
     parser.add_argument("--epochs", type=int, default=_EPOCHS, help=f"passes over the data (default {_EPOCHS})")
+    parser.add_argument(
+        "--width", type=float, default=1.0, metavar="X", help="multiply the network's hidden widths (default 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the parents")
@@ -49,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
             regime=arguments.regime,
             seed=arguments.seed,
             epochs=arguments.epochs,
+            width=arguments.width,
             on_progress=progress,
             device=arguments.device,
         )

@@ -46,13 +46,15 @@ def train_parents(
     learning_rate: float = 3e-3,
     optimiser: Literal["adamw", "sgd"] = "adamw",
     same_init: bool = False,
+    width: float = 1.0,
     on_progress: ProgressCallback = no_progress,
     device: torch.device | str = "cpu",
 ) -> list[Parent]:
     """Train 2 to 8 networks of one architecture on their shares of labelled `data`.
 
-    architecture: a config, or a name of `networks.NETWORKS`, sized to the data. regime: see `data.partition`. Each
-    parent starts from its own weights unless `same_init`. The learning rate follows one cycle with the given peak.
+    architecture: a config, or a name of `networks.NETWORKS`, sized to the data, whose hidden widths are multiplied by
+    `width`. regime: see `data.partition`. Each parent starts from its own weights unless `same_init`. The learning
+    rate follows one cycle with the given peak.
     Progress comes with every batch and may raise Cancelled; nothing is kept then. The same seed gives the same
     parents. Raises ParentError for wrong settings or diverging training, DataError for data that does not fit.
     """
@@ -60,7 +62,9 @@ def train_parents(
     settings.check()
     if not 2 <= parents <= MAX_PARENTS:
         raise ParentError(f"2 to {MAX_PARENTS} parents can be trained, not {parents}")
-    config = network(architecture, data) if isinstance(architecture, str) else architecture
+    if width != 1.0 and not isinstance(architecture, str):
+        raise ParentError("a config has its widths already; `width` is for networks given by name")
+    config = network(architecture, data, width) if isinstance(architecture, str) else architecture
     check_calibration(data, config.classes, config.input_shape, labels=True)
     shares = [data.subset(torch.from_numpy(share)) for share in partition(data, parents, regime, seed)]
     for p, share in enumerate(shares):
@@ -95,6 +99,13 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.MultiheadAttention):
+            nn.init.xavier_uniform_(module.in_proj_weight, generator=generator)
+            if module.in_proj_bias is not None:
+                nn.init.zeros_(module.in_proj_bias)
+    for name, parameter in model.named_parameters():
+        if name in ("cls_token", "pos_embed"):
+            nn.init.normal_(parameter, std=0.02, generator=generator)
 
 
 def _fit(

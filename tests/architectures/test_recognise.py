@@ -143,7 +143,7 @@ def test_the_input_shape_settles_the_last_pooling() -> None:
 
 def test_unrecognised_state_names_what_was_tried() -> None:
     resnet = {"conv1.weight": torch.zeros(8, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(8, 8, 3, 3)}
-    with pytest.raises(UnsupportedModelError, match=r"tried mlp, vgg.*conv1.weight.*--arch") as caught:
+    with pytest.raises(UnsupportedModelError, match=r"tried mlp, .*vit.*conv1.weight.*--arch") as caught:
         recognise(resnet)
     assert "\n" not in str(caught.value)
     with pytest.raises(UnsupportedModelError):
@@ -159,7 +159,7 @@ def test_unrecognised_state_names_what_was_tried() -> None:
     del vgg["classifier.0.bias"]
     with pytest.raises(UnsupportedModelError):
         recognise(vgg)
-    assert names() == ["mlp", "vgg"]
+    assert names() == ["mlp", "resnet", "vgg", "vit"]
 
 
 MODULE = """

@@ -1,0 +1,256 @@
+"""Vision transformers (Dosovitskiy et al. 2021): patches, attention and MLP blocks, one linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import vit_names
+from .registry import Architecture, Match, Shapes, register
+
+__all__ = ["ViT", "ViTConfig", "usual_heads"]
+
+Attention = Literal["module", "qkv"]
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Sizes of a vision transformer.
+
+    input_shape: (channels, height, width), cut into square patches with sides of `patch` pixels. width: of the
+    residual stream. hidden: the MLP's hidden width in every block. inner: width of the queries, of the keys and of
+    the values in every block, over all heads. attention: 'module' (nn.MultiheadAttention, whose inner width is the
+    stream's) or 'qkv' (one linear layer for queries, keys and values). pool: what the head reads, the class token or
+    the mean over all tokens. class_position: whether the class token has a positional embedding. epsilon: of the
+    norms. A linear patch embedding reads a patch channel by channel, as a convolution does.
+    """
+
+    name: ClassVar[str] = "vit"
+    input_shape: tuple[int, int, int]
+    patch: int
+    width: int
+    heads: int
+    hidden: tuple[int, ...]
+    inner: tuple[int, ...]
+    classes: int
+    attention: Attention = "module"
+    qkv_bias: bool = True
+    embedding: Literal["conv", "linear"] = "conv"
+    class_token: bool = True
+    class_position: bool = True
+    pool: Literal["token", "mean"] = "token"
+    norm_first: bool = True
+    final_norm: bool = True
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        sizes = [*self.input_shape, self.patch, self.width, self.heads, *self.hidden, *self.inner, self.classes]
+        if min(sizes) < 1 or not self.hidden or len(self.hidden) != len(self.inner) or not 0 < self.epsilon < 1:
+            raise ValueError(f"not a ViT: {self.as_json()}")
+        if any(side % self.patch for side in self.input_shape[1:]) or any(i % self.heads for i in self.inner):
+            raise ValueError(f"patches of {self.patch} and {self.heads} heads do not fit {self.as_json()}")
+        if self.attention == "module" and set(self.inner) != {self.width}:
+            raise ValueError(f"nn.MultiheadAttention's inner widths are the stream's {self.width}, not {self.inner}")
+        if self.attention not in ("module", "qkv") or self.embedding not in ("conv", "linear"):
+            raise ValueError(f"not a ViT: attention {self.attention!r}, embedding {self.embedding!r}")
+        if self.pool not in ("token", "mean") or (self.pool == "token" and not self.class_token):
+            raise ValueError(f"not a ViT: pooling {self.pool!r}, class token: {self.class_token}")
+
+    @property
+    def patches(self) -> int:
+        """Number of patches."""
+        return (self.input_shape[1] // self.patch) * (self.input_shape[2] // self.patch)
+
+    @property
+    def positions(self) -> int:
+        """Number of positional embeddings."""
+        return self.patches + (self.class_token and self.class_position)
+
+    def __str__(self) -> str:
+        order = "pre" if self.norm_first else "post"
+        return f"vit {len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}, {order}-norm"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `read` gives an equal config."""
+        return {
+            "input_shape": list(self.input_shape), "patch": self.patch, "width": self.width, "heads": self.heads,
+            "hidden": list(self.hidden), "inner": list(self.inner), "classes": self.classes,
+            "attention": self.attention, "qkv_bias": self.qkv_bias, "embedding": self.embedding,
+            "class_token": self.class_token, "class_position": self.class_position, "pool": self.pool,
+            "norm_first": self.norm_first, "final_norm": self.final_norm, "epsilon": self.epsilon,
+        }
+
+
+def usual_heads(width: int) -> int:
+    """Heads of the usual size: 64, as in the published networks, or 32, 16 or 8 where that does not divide `width`."""
+    return next((width // size for size in (64, 32, 16, 8) if width % size == 0), 1)
+
+
+class PatchEmbedding(nn.Module):
+    """Patches to tokens."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        channels, self.patch = config.input_shape[0], config.patch
+        self.linear = config.embedding == "linear"
+        if self.linear:
+            self.proj: nn.Module = nn.Linear(channels * self.patch**2, config.width)
+        else:
+            self.proj = nn.Conv2d(channels, config.width, self.patch, self.patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, height, width) -> (N, patches, config.width), row after row."""
+        if not self.linear:
+            embedded: Tensor = self.proj(x)
+            return embedded.flatten(2).transpose(1, 2)
+        batch, channels, height, width = x.shape
+        p = self.patch
+        x = x.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
+        tokens: Tensor = self.proj(x.reshape(batch, (height // p) * (width // p), channels * p * p))
+        return tokens
+
+
+class ModuleAttention(nn.MultiheadAttention):
+    """torch's own module, called on one input."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, tokens, width) -> the same shape."""
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+class QKVAttention(nn.Module):
+    """One linear layer makes queries, keys and values, each head after head."""
+
+    def __init__(self, width: int, inner: int, heads: int, bias: bool) -> None:
+        super().__init__()
+        self.heads, self.size = heads, inner // heads
+        self.qkv = nn.Linear(width, 3 * inner, bias=bias)
+        self.proj = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) -> the same shape."""
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        y = functional.scaled_dot_product_attention(query, key, value)
+        mixed: Tensor = self.proj(y.transpose(1, 2).reshape(batch, tokens, self.heads * self.size))
+        return mixed
+
+
+class Feedforward(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> the same shape."""
+        y: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return y
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each added to its input; norms before them, or after the sums."""
+
+    def __init__(self, config: ViTConfig, inner: int, hidden: int) -> None:
+        super().__init__()
+        self.norm_first = config.norm_first
+        self.norm1 = nn.LayerNorm(config.width, config.epsilon)
+        if config.attention == "module":
+            self.attn: nn.Module = ModuleAttention(
+                config.width, config.heads, bias=config.qkv_bias, batch_first=True
+            )
+        else:
+            self.attn = QKVAttention(config.width, inner, config.heads, config.qkv_bias)
+        self.norm2 = nn.LayerNorm(config.width, config.epsilon)
+        self.mlp = Feedforward(config.width, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, tokens, width) -> the same shape."""
+        if self.norm_first:
+            x = x + self.attn(self.norm1(x))
+            return x + cast(Tensor, self.mlp(self.norm2(x)))
+        x = self.norm1(x + self.attn(x))
+        return cast(Tensor, self.norm2(x + self.mlp(x)))
+
+
+class ViT(nn.Module):
+    """timm's names: patch_embed.proj, cls_token, pos_embed, blocks.0.norm1, blocks.0.attn.qkv, ..., norm, head."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbedding(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width)) if config.class_token else None
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.positions, config.width))
+        self.blocks = nn.Sequential(
+            *(Block(config, i, h) for i, h in zip(config.inner, config.hidden, strict=True))
+        )
+        self.norm = nn.LayerNorm(config.width, config.epsilon) if config.final_norm else nn.Identity()
+        self.head = nn.Linear(config.width, config.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, height, width) -> logits (N, classes)."""
+        x = self.patch_embed(x)
+        if not self.config.class_position:
+            x = x + self.pos_embed
+        if self.cls_token is not None:
+            x = torch.cat([self.cls_token.expand(x.size(0), -1, -1), x], 1)
+        if self.config.class_position:
+            x = x + self.pos_embed
+        x = self.norm(self.blocks(x))
+        logits: Tensor = self.head(x[:, 0] if self.config.pool == "token" else x.mean(1))
+        return logits
+
+
+def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
+    """A patch embedding, positions, blocks of attention and MLP, and a head; see `vit_names`.
+
+    What the weights do not tell is assumed: heads of 64 channels (or 32, 16, 8 where the width asks for it), which
+    a note says; norms before attention and MLP if there is a final norm and after them otherwise; the class token is
+    what the head reads if there is one. Another number of heads gives another function of the same weights, so a
+    file that does not say it should be checked for its accuracy. `input_shape` settles images that are not square.
+    """
+    found = vit_names.read(shapes)
+    if found is None:
+        return None
+    width = shapes[found.position][2]
+    layout = vit_names.layout(found, shapes, input_shape)
+    if layout is None:
+        return None
+    inner = tuple(shapes[block.qkv][0] // 3 for block in found.blocks)
+    heads = usual_heads(width)
+    if any(i % heads for i in inner):
+        return None
+    token = found.token is not None
+    config = ViTConfig(
+        layout.input_shape, layout.patch, width, heads,
+        tuple(shapes[f"{block.fc1}.weight"][0] for block in found.blocks), inner,
+        shapes[f"{found.head}.weight"][0], found.attention, found.blocks[0].qkv_bias in shapes,
+        "conv" if len(shapes[f"{found.patch}.weight"]) == 4 else "linear", token, layout.class_position,
+        "token" if token else "mean", found.norm is not None, found.norm is not None,
+    )
+    note = f"the weights do not tell the number of attention heads; {heads} of {width // heads} channels are assumed"
+    return Match.checked(config, ViT, found.key_map(shapes), shapes, (note,))
+
+
+def read(values: Mapping[str, Any]) -> ViTConfig:
+    """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
+    channels, height, width = (int(n) for n in values["input_shape"])
+    return ViTConfig(
+        (channels, height, width), int(values["patch"]), int(values["width"]), int(values["heads"]),
+        tuple(int(w) for w in values["hidden"]), tuple(int(w) for w in values["inner"]), int(values["classes"]),
+        cast(Attention, str(values["attention"])), bool(values["qkv_bias"]),
+        cast(Literal["conv", "linear"], str(values["embedding"])), bool(values["class_token"]),
+        bool(values["class_position"]), cast(Literal["token", "mean"], str(values["pool"])),
+        bool(values["norm_first"]), bool(values["final_norm"]), float(values["epsilon"]),
+    )
+
+
+register(Architecture("vit", "vision transformer, pre- or post-norm", ViT, recognise, read))
