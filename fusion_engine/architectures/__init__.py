@@ -63,7 +63,10 @@ def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[in
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     tried = names() if arch == "auto" else [get(arch).name]
     for name in tried:
-        found = get(name).recognise(shapes, input_shape)
+        try:
+            found = get(name).recognise(shapes, input_shape)
+        except ValueError:  # shapes that no config allows, such as empty ones
+            continue
         if found is not None:
             return found
     raise UnsupportedModelError(

@@ -67,9 +67,10 @@ def _unit(unit: Unit, conv: str, norm: str) -> dict[str, str]:
 def read(shapes: Shapes) -> ResNetNames | None:
     """Parts of a residual network, or None if the names and shapes are not one's.
 
-    The convolution with the fewest inputs is the stem. The others larger than 1 x 1, in the order of their names,
-    are pairs, and what a pair's names have in common is the name of their block. A block whose name covers a
-    1 x 1 convolution begins a stage with this projection. Norms belong to convolutions in the order of their names.
+    The least nested convolution larger than 1 x 1 is the stem, or of several the one with the fewest inputs. The
+    others, in the order of their names, are pairs, and what a pair's names have in common is the name of their block.
+    A block whose name covers a 1 x 1 convolution begins a stage with this projection. Norms belong to convolutions
+    in the order of their names.
     UnsupportedModelError: bottleneck blocks, or a change of width without a projection.
     """
     modules = {key.removesuffix(".weight"): shape for key, shape in shapes.items() if key.endswith(".weight")}
@@ -79,11 +80,11 @@ def read(shapes: Shapes) -> ResNetNames | None:
     if len(large) < 3 or len(heads) != 1:
         return None
     _refuse_bottlenecks(modules)
-    stem = min(large, key=lambda name: (modules[name][1], name.count(".")))
+    stem = min(large, key=lambda name: (name.count("."), modules[name][1]))
     large.remove(stem)
     pairs = list(zip(large[::2], large[1::2], strict=False))
     paths = [_common_path(*pair) for pair in pairs]
-    if len(large) % 2 or "" in paths or any(a.startswith(b) for a, b in itertools.permutations(paths, 2)):
+    if len(large) % 2 or "" in paths or any(b.startswith(a) for a, b in itertools.pairwise(sorted(paths))):
         return None
 
     norms = sorted((name for name, shape in modules.items() if len(shape) == 1), key=natural)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
@@ -213,9 +214,10 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     """A patch embedding, positions, blocks of attention and MLP, and a head; see `vit_names`.
 
     What the weights do not tell is assumed: heads of 64 channels (or 32, 16, 8 where the width asks for it), which
-    a note says; norms before attention and MLP if there is a final norm and after them otherwise; the class token is
-    what the head reads if there is one. Another number of heads gives another function of the same weights, so a
-    file that does not say it should be checked for its accuracy. `input_shape` settles images that are not square.
+    a note says; norms before attention and MLP if there is a final norm and after them otherwise; GELU; the head
+    reads the class token if there is one. Is that so? Another number of heads, order of norms or activation is
+    another function of the same weights, and no check of shapes can notice: where a file does not say it, only the
+    accuracy tells. `input_shape` settles images that are not square and the channels of linear embeddings.
     """
     found = vit_names.read(shapes)
     if found is None:
@@ -225,9 +227,8 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     if layout is None:
         return None
     inner = tuple(shapes[block.qkv][0] // 3 for block in found.blocks)
-    heads = usual_heads(width)
-    if any(i % heads for i in inner):
-        return None
+    channels = math.gcd(*inner)
+    heads = usual_heads(channels)
     token = found.token is not None
     config = ViTConfig(
         layout.input_shape, layout.patch, width, heads,
@@ -236,7 +237,8 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
         "conv" if len(shapes[f"{found.patch}.weight"]) == 4 else "linear", token, layout.class_position,
         "token" if token else "mean", found.norm is not None, found.norm is not None,
     )
-    note = f"the weights do not tell the number of attention heads; {heads} of {width // heads} channels are assumed"
+    heads_text = "1 head is" if heads == 1 else f"{heads} heads are"
+    note = f"the weights do not tell the number of attention heads; {heads_text} assumed"
     return Match.checked(config, ViT, found.key_map(shapes), shapes, (note,))
 
 

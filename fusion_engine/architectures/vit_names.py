@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..core.errors import UnsupportedModelError
 from .registry import Shapes, natural
 
 __all__ = ["BlockNames", "Layout", "ViTNames", "layout", "read"]
@@ -74,7 +75,7 @@ def read(shapes: Shapes) -> ViTNames | None:
     A block is the numbered module around attention weights named `in_proj_weight` or `qkv.weight`. Inside it the
     norms, and the MLP's layers, come in the order of their names; the attention's output layer lies beside its
     input layer. Outside, the class token is (1, 1, width), the positions (1, n, width), and of two matrices the one
-    with `width` rows is the patches'.
+    with `width` rows is the patches'. UnsupportedModelError: a norm after the pooling, timm's `fc_norm`.
     """
     found = [match for match in map(_ATTENTION.fullmatch, sorted(shapes, key=natural)) if match is not None]
     paths = [match["path"] for match in found]
@@ -99,6 +100,11 @@ def read(shapes: Shapes) -> ViTNames | None:
             inputs = [name for name in matrices if outside[f"{name}.weight"][1] != width]
         convs, matrices = inputs, [name for name in matrices if name not in inputs]
     norms = [key.removesuffix(".weight") for key, s in outside.items() if len(s) == 1 and key.endswith(".weight")]
+    if norms and norms[0].endswith("fc_norm"):
+        raise UnsupportedModelError(
+            f"a vision transformer whose norm {norms[0]!r} follows the pooling, which is not built in; name the "
+            "architecture with --arch package.module:callable"
+        )
     if len(positions) != 1 or len(tokens) > 1 or len(convs) != 1 or len(matrices) != 1 or len(norms) > 1:
         return None
     return ViTNames(

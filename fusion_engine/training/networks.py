@@ -51,7 +51,7 @@ def _vit(data: Dataset, width: float) -> ViTConfig:
     large = min(shape[1:]) >= 28
     side = math.gcd(*shape[1:])
     wanted = min(shape[1:]) / (8 if large else 4)
-    patch = min((p for p in range(1, side + 1) if side % p == 0), key=lambda p: abs(p - wanted))
+    patch = min((p for p in range(1, side + 1) if side % p == 0), key=lambda p: (abs(p - wanted), -p))
     heads, depth = 4, 4
     stream = scaled(96 if large else 48, width, heads)
     hidden = scaled(192 if large else 96, width)

@@ -93,10 +93,18 @@ def train_parents(
 
 
 def _initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """He et al. (2015) with our own generator, so that the global random state plays no part."""
+    """Random weights from our own generator, so that the global random state plays no part.
+
+    He et al. (2015) for layers that ReLU follows; Glorot & Bengio (2010) in transformers, whose patch convolution
+    counts as the linear layer that it is, and N(0, 0.02) for their class token and positions.
+    """
+    transformer = any(isinstance(module, nn.LayerNorm) for module in model.modules())
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if transformer:
+                nn.init.xavier_uniform_(module.weight.flatten(1), generator=generator)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.MultiheadAttention):

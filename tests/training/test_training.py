@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_engine.architectures import MLPConfig, VGGConfig
+from fusion_engine.architectures import MLPConfig
 from fusion_engine.core.errors import Cancelled, DataError, ParentError
 from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset, load_data, partition
 from fusion_engine.evaluation import evaluate
 from fusion_engine.parents import check_parents
-from fusion_engine.training import network, train_parents
+from fusion_engine.training import train_parents
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,11 @@ def digits() -> Dataset:
     return load_data("digits:train")
 
 
-@pytest.mark.parametrize("name", ["mlp", "vgg", "vgg_bn"])
-def test_parents_learn(name: str, digits: Dataset) -> None:
-    parents = train_parents(name, digits, regime="full", epochs=2, batch_size=64, learning_rate=1e-2)
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("mlp", 2), ("vgg", 2), ("vgg_bn", 2), ("resnet20", 2), ("resnet20_gn", 2), ("vit", 4)]
+)
+def test_parents_learn(name: str, epochs: int, digits: Dataset) -> None:
+    parents = train_parents(name, digits, regime="full", epochs=epochs, batch_size=32, learning_rate=1e-2)
     check_parents(parents)
     test = load_data("digits:test")
     assert all(evaluate(p.model, None, test).accuracy > 0.8 for p in parents)
@@ -43,9 +45,12 @@ def test_metadata_says_how_it_was_trained(digits: Dataset) -> None:
     assert (counts.sum(0) == digits.counts).all()
 
 
-def test_one_seed_one_result_whatever_the_global_random_state(digits: Dataset) -> None:
+@pytest.mark.parametrize("name", ["mlp", "resnet20", "vit"])
+def test_one_seed_one_result_whatever_the_global_random_state(name: str, digits: Dataset) -> None:
+    few = digits.subset(slice(None, None, 6))
+
     def digests(seed: int) -> list[str]:
-        return [p.digest for p in train_parents("mlp", digits, seed=seed, epochs=1, batch_size=128)]
+        return [p.digest for p in train_parents(name, few, seed=seed, epochs=1, batch_size=128, width=0.5)]
 
     torch.manual_seed(1)
     first = digests(0)
@@ -88,17 +93,6 @@ def test_sgd_and_an_explicit_config(digits: Dataset) -> None:
     assert parents[0].architecture == config
 
 
-def test_networks_fit_the_data(shared_data, digits: Dataset) -> None:
-    assert network("mlp", digits) == MLPConfig((64, 64, 32, 10))
-    small = network("vgg_bn", digits)
-    assert isinstance(small, VGGConfig)
-    assert small.batch_norm
-    vgg11 = network("vgg", load_data(shared_data / "cifar10-test-2000.npz"))
-    assert isinstance(vgg11, VGGConfig)
-    assert vgg11.conv_widths == (64, 128, 256, 256, 512, 512, 512, 512)
-    assert vgg11.flattened == 512
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -109,6 +103,8 @@ def test_networks_fit_the_data(shared_data, digits: Dataset) -> None:
         ({"regime": "shards"}, DataError, "did you mean 'sharded'"),
         ({"architecture": "vg"}, ParentError, "did you mean 'vgg'"),
         ({"architecture": MLPConfig((9, 10))}, DataError, r"\(9,\)"),
+        ({"width": 0.0}, ParentError, r"\(0, 8\]"),
+        ({"architecture": MLPConfig((64, 10)), "width": 2.0}, ParentError, "widths already"),
     ],
 )
 def test_errors(arguments: dict, error: type, message: str, digits: Dataset) -> None:
