@@ -4,22 +4,34 @@ to report progress, take time and note what was decided."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .core.recipe import Step
-from .core.types import State
+from .core.types import Grouping, State
 from .data import Dataset, held_out
 from .graph import Trace
 
-__all__ = ["FusionContext", "Stopwatch"]
+__all__ = ["FusionContext", "ProgressReport", "Stopwatch", "no_report"]
+
+
+class ProgressReport(Protocol):
+    """How steps report: the stage, the fraction of the stage that is done, a line to show, JSON-able details."""
+
+    def __call__(
+        self, stage: str, fraction: float, message: str, detail: Mapping[str, Any] | None = None
+    ) -> None: ...
+
+
+def no_report(stage: str, fraction: float, message: str, detail: Mapping[str, Any] | None = None) -> None:
+    """Reports nothing."""
 
 
 class Stopwatch:
@@ -59,9 +71,11 @@ class FusionContext:
     importance    per parent: space name or 'output' -> (n,) scores
     grouping      the recipe's grouping step, defaults filled in
     class_counts  (k, classes) training samples by class, or None
-    progress      called as progress(stage, fraction of the stage, message); may raise Cancelled
+    progress      called as progress(stage, fraction of the stage, message, detail); may raise Cancelled. detail: JSON-able
+                  facts for who draws them (losses of a level)
     notes         facts for the report, appended by the steps (fallbacks)
     decisions     what the steps chose automatically and by what measure, for the report
+    groupings     of every space; known after the solve, for the steps that follow it
     """
 
     trace: Trace
@@ -73,9 +87,10 @@ class FusionContext:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     class_counts: np.ndarray | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
-    progress: Callable[[str, float, str], None] = lambda stage, fraction, message: None
+    progress: ProgressReport = no_report
     notes: list[str] = field(default_factory=list)
     decisions: dict[str, Any] = field(default_factory=dict)
+    groupings: Mapping[str, Grouping] = field(default_factory=dict)
 
     @property
     def parents(self) -> int:

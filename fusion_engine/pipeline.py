@@ -6,7 +6,7 @@ import copy
 import platform
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__
-from .context import FusionContext, Stopwatch
+from .context import FusionContext, ProgressReport, Stopwatch
 from .core.errors import DataError
 from .core.recipe import Recipe
 from .core.types import Grouping, Progress, ProgressCallback, no_progress
@@ -31,8 +31,6 @@ from .solvers import solve
 from .solvers.head import head
 
 __all__ = ["FusionResult", "fuse"]
-
-Report = Callable[[str, float, str], None]
 
 # Shares of the whole job's progress bar, by stage, in order.
 _SHARES = {
@@ -146,7 +144,7 @@ def fuse(
         )
         fused, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
         for i, step in enumerate(chosen.post):
-            part = replace(context, progress=_part(progress, i, len(chosen.post)))
+            part = replace(context, progress=_part(progress, i, len(chosen.post)), groupings=groupings)
             fused = refine(part, fused, step.method, step.parameters)
     fused = {name: fused[name].detach().cpu() for name in parents[0].state}
     references: dict[str, Any] = {}
@@ -169,7 +167,7 @@ def fuse(
     )
 
 
-def _traced(parents: Sequence[Parent], data: Dataset, seed: int, watch: Stopwatch, progress: Report) -> Trace:
+def _traced(parents: Sequence[Parent], data: Dataset, seed: int, watch: Stopwatch, progress: ProgressReport) -> Trace:
     """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
     example = (data.normalised(slice(0, 2)),)
     with watch.stage("trace"):
@@ -190,7 +188,13 @@ def _facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Re
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "recipe": recipe.to_mapping(),
         "spaces": [
-            {"name": s.name, "size": s.size, "freedom": s.freedom, "grouping": groupings[s.name].method}
+            {
+                "name": s.name,
+                "size": groupings[s.name].size,
+                "freedom": s.freedom,
+                "grouping": groupings[s.name].method,
+                "fallback": str(groupings[s.name].info.get("fallback", "")),
+            }
             for s in graph.spaces.values()
         ],
         "levels": [
@@ -216,25 +220,29 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _overall(on_progress: ProgressCallback) -> Report:
+def _overall(on_progress: ProgressCallback) -> ProgressReport:
     """Stage fractions to one fraction of the whole job that never falls."""
     starts = dict(zip(_SHARES, np.cumsum([0.0, *_SHARES.values()]), strict=False))
     reached = 0.0
 
-    def report(stage: str, fraction: float, message: str) -> None:
+    def report(stage: str, fraction: float, message: str, detail: Mapping[str, Any] | None = None) -> None:
         nonlocal reached
         reached = max(reached, round(float(starts[stage] + _SHARES[stage] * min(max(fraction, 0.0), 1.0)), 6))
-        on_progress(Progress(stage, reached, message))
+        on_progress(Progress(stage, reached, message, detail or {}))
 
     return report
 
 
-def _part(progress: Report, index: int, count: int) -> Report:
+def _part(progress: ProgressReport, index: int, count: int) -> ProgressReport:
     """The share of one of several steps within a stage."""
-    return lambda stage, fraction, message: progress(stage, (index + fraction) / count, message)
+
+    def report(stage: str, fraction: float, message: str, detail: Mapping[str, Any] | None = None) -> None:
+        progress(stage, (index + fraction) / count, message, detail)
+
+    return report
 
 
-def _scoring(progress: Report, parent: int, parents: Sequence[Parent]) -> ProgressCallback:
+def _scoring(progress: ProgressReport, parent: int, parents: Sequence[Parent]) -> ProgressCallback:
     """A parent's share of the importance stage."""
     message = f"scoring the neurons of {parents[parent].name}"
     return lambda event: progress("importance", (parent + event.fraction) / len(parents), message)

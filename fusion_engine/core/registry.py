@@ -100,6 +100,7 @@ class MethodSpec:
     min_parents: int
     max_parents: int | None
     accepts: frozenset[str] | None
+    pairs: bool
     function: Callable[..., Any]
     parameters: tuple[ParameterSpec, ...]
 
@@ -116,6 +117,7 @@ class MethodSpec:
             "min_parents": self.min_parents,
             "max_parents": self.max_parents,
             "accepts": None if self.accepts is None else sorted(self.accepts),
+            "pairs": self.pairs,
             "parameters": [
                 {f: getattr(p, f) for f in ParameterSpec.__dataclass_fields__} for p in self.parameters
             ],
@@ -136,10 +138,12 @@ def register(
     min_parents: int = 1,
     max_parents: int | None = None,
     accepts: Iterable[str] | None = None,
+    pairs: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
-    `accepts` (solvers only) lists the groupings the solver can work with; None means all. Raises TypeError
+    `accepts` (solvers only) lists the groupings the solver can work with; None means all. `pairs`
+    (groupings only): every group takes exactly one neuron of every parent. Raises TypeError
     at import time if a keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
     """
 
@@ -147,7 +151,7 @@ def register(
         summary = (inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " ")
         _METHODS[kind, name] = MethodSpec(
             kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
-            None if accepts is None else frozenset(accepts), function, _parameters(function),
+            None if accepts is None else frozenset(accepts), pairs, function, _parameters(function),
         )
         return function
 

@@ -64,9 +64,9 @@ class Space:
 
     `freedom` says which invertible matrices M keep the function exactly: 'perm' (permutations only),
     'orth' (orthogonal), 'gl' (any). `block` is true where one neuron carries several scalars that must
-    move together in order (attention heads). `feature` is the node at which the space's pre-activation
-    features are read (the output of its producing layer, after a norm folded into it); None if the space has
-    no single producing layer.
+    move together in order (attention heads). `features` are the nodes at which the space's pre-activation
+    features are read: the outputs of its producing layers, after a norm folded into them (a residual stream has
+    many); where no layer makes the space, the first node that shows it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Space:
     members: tuple[Member, ...]
     sites: tuple[Site, ...]
     block: bool = False
-    feature: Site | None = None
+    features: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ Indices = slice | Sequence[int] | Tensor
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples `x` (N, ...) uint8 or float32, labels `y` (N,) int64 or None; checked when made, never changed.
+    """Samples `x` (N, ...) uint8, float32 or int64 (tokens), labels `y` (N,) int64 or None; checked when made, never changed.
 
     mean, std: (C,) float32 per channel (dimension 1 of x, or one value for all), or None.
     classes: number of classes; labels lie in [0, classes). Raises DataError on anything else.
@@ -51,7 +51,7 @@ class Dataset:
         return tuple(self.x.shape[1:])
 
     def normalised(self, indices: Indices | None = None) -> Tensor:
-        """Network inputs (n, ...) float32: uint8 scaled to [0, 1], then (x - mean) / std per channel."""
+        """Network inputs (n, ...) float32: uint8 scaled to [0, 1], then (x - mean) / std per channel. Tokens stay."""
         x = self.x if indices is None else self.x[indices]
         x = x.float() / 255 if x.dtype == torch.uint8 else x
         if self.mean is None or self.std is None:
@@ -90,8 +90,8 @@ class Dataset:
 
 
 def _check_samples(x: Tensor, name: str) -> None:
-    if x.dtype not in (torch.uint8, torch.float32):
-        raise DataError(f"{name}: x must be uint8 or float32, not {str(x.dtype).removeprefix('torch.')}")
+    if x.dtype not in (torch.uint8, torch.float32, torch.int64):
+        raise DataError(f"{name}: x must be uint8 or float32 (or int64: tokens), not {str(x.dtype).removeprefix('torch.')}")
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(f"{name}: x has shape {tuple(x.shape)}; it must be (samples, ...) with at least one sample")
     if x.dtype == torch.float32 and not torch.isfinite(x).all():
@@ -112,6 +112,8 @@ def _check_labels(x: Tensor, y: Tensor, classes: int, name: str) -> None:
 def _check_normalisation(x: Tensor, mean: Tensor | None, std: Tensor | None, name: str) -> None:
     if (mean is None) != (std is None):
         raise DataError(f"{name}: give both mean and std, or neither")
+    if mean is not None and x.dtype == torch.int64:
+        raise DataError(f"{name}: tokens are not normalised; leave out mean and std")
     for key, value in (("mean", mean), ("std", std)):
         if value is None:
             continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .apply import permute_state, transform_state
-from .merge import merge_states
+from .merge import merge_activations, merge_outputs, merge_states
+from .nesting import Nest, find_nests
 from .program import Program
 from .rules import label_rule
 from .sites import read_site
@@ -11,6 +12,6 @@ from .trace import Trace, trace
 from .verify import VerifyReport, verify, verify_all
 
 __all__ = [
-    "Program", "Trace", "VerifyReport", "label_rule", "merge_states", "permute_state", "read_site", "trace",
-    "transform_state", "verify", "verify_all",
+    "Nest", "Program", "Trace", "VerifyReport", "find_nests", "label_rule", "merge_activations", "merge_outputs",
+    "merge_states", "permute_state", "read_site", "trace", "transform_state", "verify", "verify_all",
 ]  # fmt: skip

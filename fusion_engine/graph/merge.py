@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +18,18 @@ import torch
 from torch import Tensor
 
 from fusion_engine.core.errors import ParentError, UnsupportedModelError
-from fusion_engine.core.types import Grouping, Member, Space, State
+from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
 from .apply import lookup
 from .layout import read_layout
+from .nodes import shape as node_shape
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["merge_states"]
+__all__ = ["merge_activations", "merge_outputs", "merge_states"]
+
+Owned = list[tuple[Space, Member]]
 
 
 def merge_states(
@@ -62,6 +65,53 @@ def merge_states(
                 done[canonical] = tensor.detach().clone()
         result[name] = done[canonical]
     return result
+
+
+def merge_outputs(
+    states: Sequence[State], trace: Trace, groupings: Mapping[str, Grouping], layer: Layer
+) -> list[Tensor]:
+    """Per parent p the (n, n_p) float64 matrix that merges the layer's output channels: fused = sum_p m_p f_p.
+
+    Channels that belong to no grouped space are averaged. Heads, the neurons inside them and channels that move
+    against their space (keys) are all accounted for: what happens to the layer's weight happens to its outputs.
+    """
+    merger = _Merger(states, trace, groupings)
+    dim = 1 if layer.options.get("transposed") else 0
+    matrices = []
+    for p, state in enumerate(states):
+        shape = tuple(lookup(state, layer.weight, trace).shape)
+        matrix = torch.eye(shape[dim], dtype=torch.float64) / len(states)
+        for step in merger.tensor_steps(layer.weight, p, shape):
+            if step.dims == (dim,):
+                matrix = replace(step, dims=(0,)).apply(matrix)
+        matrices.append(matrix)
+    return matrices
+
+
+def merge_activations(
+    trace: Trace, groupings: Mapping[str, Grouping], node: str, tensors: Sequence[Tensor]
+) -> Tensor:
+    """The merged tensor of the parents' `tensors` at a graph node: the fused features of the spaces seen there.
+
+    Entries that belong to no grouped space are averaged. Type and device of the tensors.
+    """
+    spaces = [space for space in trace.spaces.values() if space.name in groupings]
+    owned = [
+        (space, Member(node, site.dims, site.index, "out"))
+        for space in spaces
+        for site in space.sites
+        if site.node == node
+    ]
+    merger = _Merger([{}] * len(tensors), trace, groupings)
+    traced = node_shape(trace.capture.node(node)) or ()
+    total: Tensor | None = None
+    for p, tensor in enumerate(tensors):
+        part = tensor / len(tensors)
+        for step in merger.steps(owned, p, tuple(tensor.shape), traced):
+            part = step.apply(part)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
 
 
 def _output_scales(trace: Trace, weights: Sequence[Tensor] | None) -> dict[str, list[Tensor]]:
@@ -117,8 +167,8 @@ def _product(matrix: np.ndarray, rows: Tensor) -> Tensor:
     """matrix @ rows. Hard groupings have one entry a parent neuron: on the CPU they cost a pass over the rows."""
     target, source = np.nonzero(matrix)
     if rows.device.type != "cpu" or len(target) > max(matrix.shape):
-        return torch.as_tensor(matrix, device=rows.device) @ rows
-    weights = torch.as_tensor(matrix[target, source])[:, None]
+        return torch.as_tensor(matrix).to(rows) @ rows
+    weights = torch.as_tensor(matrix[target, source]).to(rows)[:, None]
     moved = rows[torch.as_tensor(source)].mul_(weights)
     return rows.new_zeros(len(matrix), rows.shape[1]).index_add_(0, torch.as_tensor(target), moved)
 
@@ -132,7 +182,7 @@ class _Merger:
 
     def __init__(self, states: Sequence[State], trace: Trace, groupings: Mapping[str, Grouping]) -> None:
         self.states, self.trace, self.groupings = states, trace, groupings
-        self.members: dict[str, list[tuple[Space, Member]]] = {}
+        self.members: dict[str, Owned] = {}
         for space in trace.spaces.values():
             for member in space.members if space.name in groupings else ():
                 self.members.setdefault(member.tensor, []).append((space, member))
@@ -146,7 +196,7 @@ class _Merger:
         for p, state in enumerate(self.states):
             tensor = lookup(state, name, self.trace)
             part = tensor.double() * (1 / len(self.states) if scale is None else scale[p].to(tensor.device))
-            for step in self._steps(name, p, tuple(tensor.shape)):
+            for step in self.tensor_steps(name, p, tuple(tensor.shape)):
                 part = step.apply(part)
             if total is not None and part.shape != total.shape:
                 raise ParentError(
@@ -157,11 +207,14 @@ class _Merger:
         assert total is not None
         return total
 
-    def _steps(self, name: str, parent: int, shape: tuple[int, ...]) -> list[_Step]:
-        owned = self.members.get(name, [])
-        traced = self.trace.shapes.get(name, shape)
+    def tensor_steps(self, name: str, parent: int, shape: tuple[int, ...]) -> list[_Step]:
+        """What merges tensor `name` of a parent, in which it has this shape."""
+        return self.steps(self.members.get(name, []), parent, shape, self.trace.shapes.get(name, shape))
+
+    def steps(self, owned: Owned, parent: int, shape: tuple[int, ...], traced: tuple[int, ...]) -> list[_Step]:
+        """One step a member. shape: in this parent; traced: in the traced model, to which the indices belong."""
         sizes = {s.name: (self._size(s, parent), self.groupings[s.name].size, s.size) for s, _ in owned}
-        if all(len(set(three)) == 1 for three in sizes.values()) and shape == traced:
+        if all(len(set(three)) == 1 for three in sizes.values()):
             return [self._same_width(space, member, parent, shape) for space, member in owned]
         return [
             self._other_width([x for x in owned if x[1].dims == dims], dims, parent, shape, traced)
@@ -186,7 +239,7 @@ class _Merger:
 
     def _other_width(
         self,
-        owned: list[tuple[Space, Member]],
+        owned: Owned,
         dims: tuple[int, ...],
         parent: int,
         shape: tuple[int, ...],

@@ -43,7 +43,7 @@ def find_spaces(
         for name, layer in layers.items()
     }
     return (
-        {name: _with_feature(space, found, producers) for name, space in made.items()},
+        {name: _with_features(space, found, producers) for name, space in made.items()},
         found,
         _frozen(labeler, families),
     )
@@ -74,13 +74,18 @@ def _named(
     return named
 
 
-def _with_feature(space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]]) -> Space:
-    """Features are read at the one layer that produces the space."""
-    made_by = [layer for name, layer in layers.items() if _produces(space, producers[name])]
-    if len(made_by) != 1:
-        return space
-    site = next((s for s in space.sites if s.node == made_by[0].output), None)
-    return replace(space, feature=site)
+def _with_features(space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]]) -> Space:
+    """Features are read where layers make the space; where none does, at the first node that shows it."""
+    outputs = {layer.output for name, layer in layers.items() if _shows(space, producers[name])}
+    made = tuple(site for site in space.sites if site.node in outputs)
+    return replace(space, features=made or space.sites[:1])
+
+
+def _shows(space: Space, output: tuple[str, int]) -> bool:
+    """Whether a layer's outputs are neurons of the space, be it against their direction (keys of an attention)."""
+    weight, dim = output
+    against = any(m.tensor == weight and m.role == "in" and m.dims == (dim,) for m in space.members)
+    return against or _produces(space, output)
 
 
 class _Builder:
@@ -93,8 +98,8 @@ class _Builder:
         self.signs: dict[Slot, np.ndarray] = {}
         self.read_at: list[tuple[Site, dict[int, list[int]]]] = []
         self.sites_of: dict[int, set[int]] = defaultdict(set)
-        for node in labeler.activations:
-            found = labeler.labels.get(node)
+        for node in labeler.capture.graph.nodes:  # in graph order, which sites keep
+            found = labeler.labels.get(node) if node in labeler.activations else None
             for layer in found.layers if isinstance(found, Labels) and node.op == "call_function" else []:
                 at: dict[int, list[int]] = defaultdict(list)
                 for position, root in enumerate(self.atoms.roots(layer).ravel().tolist()):

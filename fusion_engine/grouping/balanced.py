@@ -22,6 +22,7 @@ __all__ = ["balanced"]
     title="Balanced groups",
     citation="this project: k-means whose groups hold one neuron of every parent",
     needs={"moments", "importance"},
+    pairs=True,
 )
 def balanced(
     stats: SpaceStats,

@@ -43,6 +43,7 @@ def pair_costs(stats: SpaceStats) -> NDArray[np.float64]:
     scope="level",
     min_parents=1,
     max_parents=2,
+    pairs=True,
 )
 def hungarian(stats: SpaceStats) -> Grouping:
     """Pair the neurons of two parents one to one so that the summed importance-weighted distance to the pair's

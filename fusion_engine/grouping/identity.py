@@ -10,7 +10,7 @@ from .hard import identity_grouping
 __all__ = ["identity"]
 
 
-@register("grouping", "identity", title="Identity", citation="plain weight averaging", needs=())
+@register("grouping", "identity", title="Identity", citation="plain weight averaging", needs=(), pairs=True)
 def identity(stats: SpaceStats) -> Grouping:
     """No matching: neuron i of every parent forms group i, all parents weighted equally.
 

@@ -9,7 +9,7 @@ from ..core.registry import register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, site_nodes, site_scores
+from .attribution import OUTPUT, has_classes, mean_scores, site_nodes, summed
 
 __all__ = ["activation"]
 
@@ -21,14 +21,14 @@ def activation(
     data: Dataset,
     on_progress: ProgressCallback = no_progress,
 ) -> dict[str, Tensor]:
-    """Mean of |f|, the neuron's pre-activation, summed over positions. Needs no labels."""
+    """Mean of |f|, the neuron's pre-activation, summed over positions. Needs no labels, and no classes."""
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)
 
-    def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def scores(x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         with torch.inference_mode():
-            *features, logits = program(state, x)
-        found = {name: site_scores(f, s) for f, (name, s) in zip(features, sites.items(), strict=True)}
-        return {**found, OUTPUT: logits.abs().sum(0, dtype=torch.float64)}
+            values = program(state, x)
+        found = summed(sites, values[: len(sites)])
+        return {**found, OUTPUT: values[-1].abs().sum(0, dtype=torch.float64)} if has_classes(trace) else found
 
-    return attribute(trace, state, data, on_progress, scores)
+    return mean_scores(trace, state, data, on_progress, scores)

@@ -6,7 +6,7 @@ its absolute value is summed over the entries and averaged over the samples. Sco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,9 +29,12 @@ __all__ = [
     "classes",
     "dependents",
     "gradients",
+    "has_classes",
+    "mean_scores",
     "of_target",
     "site_nodes",
     "site_scores",
+    "summed",
     "target_logits",
 ]
 
@@ -55,24 +58,42 @@ def attribute(
 
     `copies` is how many times each sample's activations are held at once. Targets are the true classes or,
     without labels, the model's own predictions. Runs on the state's device. Raises DataError if a label
-    is no class of the model.
+    is no class of the model, UnsupportedModelError for inputs that have no derivative (tokens).
     """
+    if not data.x.is_floating_point() and data.x.dtype != torch.uint8:
+        raise UnsupportedModelError("attributions need real-valued inputs, not tokens; use importance 'activation'")
     predict = Program(trace, None, [trace.output])
     n_classes = classes(trace)
+
+    def with_targets(x: Tensor, y: Tensor | None) -> Mapping[str, Tensor]:
+        if y is None:
+            with torch.no_grad():
+                targets = predict(state, x)[0].argmax(1)
+        else:
+            targets = y.to(x.device)
+            if int(targets.max()) >= n_classes:
+                raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
+        return attributor(x, targets)
+
+    return mean_scores(trace, state, data, on_progress, with_targets, copies=copies)
+
+
+def mean_scores(
+    trace: Trace,
+    state: State,
+    data: Dataset,
+    on_progress: ProgressCallback,
+    sums: Callable[[Tensor, Tensor | None], Mapping[str, Tensor]],
+    *,
+    copies: int = 1,
+) -> dict[str, Tensor]:
+    """Mean over all samples of what `sums` (x, labels or None) adds up for a batch, at least 1e-8."""
     device = next(iter(state.values())).device
     totals: dict[str, Tensor] = {}
     done = 0
     for x, y in data.batches(fitting_batch(trace, copies=copies)):
         on_progress(Progress("importance", done / len(data), _message(y)))
-        x = x.to(device)
-        if y is None:
-            with torch.no_grad():
-                targets = predict(state, x)[0].argmax(1)
-        else:
-            targets = y.to(device)
-            if int(targets.max()) >= n_classes:
-                raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
-        for name, value in attributor(x, targets).items():
+        for name, value in sums(x.to(device), y).items():
             totals[name] = totals[name] + value.cpu() if name in totals else value.cpu()
         done += len(x)
     return {name: (value / done).clamp_min(_EPSILON) for name, value in totals.items()}
@@ -82,18 +103,34 @@ def _message(labels: Tensor | None) -> str:
     return "scoring neurons" if labels is not None else "scoring neurons for the predicted classes (no labels)"
 
 
+def has_classes(trace: Trace) -> bool:
+    """Whether the model returns one tensor of logits (samples, classes)."""
+    size = shape(trace.capture.node(trace.output)) if trace.output in trace.capture.outputs else None
+    return size is not None and len(size) == 2
+
+
 def classes(trace: Trace) -> int:
     """Number of classes; UnsupportedModelError unless the model returns logits (samples, classes)."""
-    size = shape(trace.capture.node(trace.output)) if trace.output in trace.capture.outputs else None
-    if size is None or len(size) != 2:
-        raise UnsupportedModelError("importance scores need a model with one output of shape (samples, classes)")
-    return size[1]
+    if not has_classes(trace):
+        raise UnsupportedModelError(
+            "attributions need a model with one output of shape (samples, classes); use importance 'activation'"
+        )
+    return int((shape(trace.capture.node(trace.output)) or (0, 0))[1])
 
 
-def site_nodes(trace: Trace) -> tuple[dict[str, Site], list[str]]:
-    """Feature sites by space, and the node names to ask a Program for: theirs, then the output."""
-    sites = feature_sites(trace)
-    return sites, [*(site.node for site in sites.values()), trace.output]
+def site_nodes(trace: Trace) -> tuple[list[tuple[str, Site]], list[str]]:
+    """(space, feature site) pairs, and the node names to ask a Program for: theirs, then the output."""
+    sites = [(name, site) for name, places in feature_sites(trace).items() for site in places]
+    return sites, [*(site.node for _, site in sites), trace.output]
+
+
+def summed(sites: Sequence[tuple[str, Site]], attributions: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Scores by space: `site_scores` of the attributions at its sites, added up."""
+    found: dict[str, Tensor] = {}
+    for (name, site), attribution in zip(sites, attributions, strict=True):
+        score = site_scores(attribution, site)
+        found[name] = found[name] + score if name in found else score
+    return found
 
 
 def site_scores(attribution: Tensor, site: Site) -> Tensor:
@@ -118,7 +155,7 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
 
 def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
     """Derivatives of `total` by each feature tensor; there may be none."""
-    return torch.autograd.grad(total, features) if features else ()
+    return torch.autograd.grad(total, features, materialize_grads=True) if features else ()
 
 
 def dependents(graph: fx.Graph, sources: set[str]) -> set[str]:

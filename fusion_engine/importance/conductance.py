@@ -12,7 +12,7 @@ from ..core.registry import Param, register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, site_scores, target_logits
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
 __all__ = ["conductance"]
 
@@ -50,10 +50,12 @@ def conductance(
         *features, logits = program(state, path)
         total = target_logits(logits, targets.repeat(len(points))).sum()
         slopes = gradients(total, features)
-        found = {}
-        for f, slope, (name, site) in zip(features, slopes, sites.items(), strict=True):
+
+        def along_path(f: Tensor, slope: Tensor) -> Tensor:
             at, gradient = (t.detach().unflatten(0, (len(points), len(x))) for t in (f, slope))
-            found[name] = site_scores((at.diff(dim=0) * gradient[:-1]).sum(0), site)
+            return (at.diff(dim=0) * gradient[:-1]).sum(0)
+
+        found = summed(sites, map(along_path, features, slopes))
         ends = logits.detach().unflatten(0, (len(points), len(x)))
         return {**found, OUTPUT: of_target(ends[-1] - ends[0], targets)}
 

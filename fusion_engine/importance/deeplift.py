@@ -9,7 +9,7 @@ from ..core.registry import register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, site_scores, target_logits
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 from .rescale import with_rescale_rule
 
 __all__ = ["deeplift"]
@@ -40,10 +40,8 @@ def deeplift(
         pair = torch.cat([x, torch.zeros_like(x)]).detach().requires_grad_()
         *features, logits = program(state, pair)
         multipliers = gradients(target_logits(logits, targets.repeat(2)).sum(), features)
-        found = {}
-        for f, multiplier, (name, site) in zip(features, multipliers, sites.items(), strict=True):
-            change = f.detach()[: len(x)] - f.detach()[len(x) :]
-            found[name] = site_scores(multiplier[: len(x)] * change, site)
+        pairs = [(f.detach(), m) for f, m in zip(features, multipliers, strict=True)]
+        found = summed(sites, ((f[: len(x)] - f[len(x) :]) * m[: len(x)] for f, m in pairs))
         ends = logits.detach()
         return {**found, OUTPUT: of_target(ends[: len(x)] - ends[len(x) :], targets)}
 

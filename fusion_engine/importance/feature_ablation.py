@@ -27,15 +27,14 @@ def feature_ablation(
 ) -> dict[str, Tensor]:
     """Change of the target logit when a neuron's pre-activation is set to 0 at all positions.
 
+    A neuron that several layers make (of a residual stream) is ablated at each in turn, and the changes add up.
     Exact but slow: the network after the neuron's layer runs once for every neuron, several in one batch.
     """
     sites, nodes = site_nodes(trace)
-    rests = {name: _after(trace, site.node) for name, site in sites.items()}
+    rests = {site.node: _after(trace, site.node) for _, site in sites}
     shared = sorted({node for crossing in rests.values() for node in crossing})
     program = Program(trace, None, [*nodes, *shared])
-    programs = {
-        name: Program(trace, [sites[name].node, *crossing], [trace.output]) for name, crossing in rests.items()
-    }
+    programs = {node: Program(trace, [node, *crossing], [trace.output]) for node, crossing in rests.items()}
     at_once = fitting_batch(trace)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -43,18 +42,18 @@ def feature_ablation(
             values = dict(zip([*nodes, *shared], program(state, x), strict=True))
             logits = values[trace.output]
             whole = target_logits(logits, targets)
-            found = {}
-            for name, site in sites.items():
-                feature, crossing = values[site.node], [values[node] for node in rests[name]]
+            found: dict[str, Tensor] = {}
+            for name, site in sites:
+                feature, crossing = values[site.node], [values[node] for node in rests[site.node]]
                 parts = []
                 for keep in _masks(feature, site, max(1, at_once // len(x))):
                     k = len(keep)
                     ablated = (keep * feature).flatten(0, 1)
                     around = [c.repeat(k, *[1] * (c.ndim - 1)) for c in crossing]
-                    (out,) = programs[name](state, ablated, *around)
+                    (out,) = programs[site.node](state, ablated, *around)
                     change = whole - target_logits(out, targets.repeat(k)).unflatten(0, (k, len(x)))
                     parts.append(change.abs().sum(1, dtype=torch.float64))
-                found[name] = torch.cat(parts)
+                found[name] = torch.cat(parts) + found.get(name, 0)
             return {**found, OUTPUT: of_target(logits, targets)}
 
     return attribute(trace, state, data, on_progress, scores)

@@ -8,7 +8,7 @@ from ..core.registry import register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, site_scores, target_logits
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
 __all__ = ["gradient_x_activation"]
 
@@ -33,8 +33,7 @@ def gradient_x_activation(
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
         *features, logits = program(state, x.detach().requires_grad_())
         slopes = gradients(target_logits(logits, targets).sum(), features)
-        pairs = zip(features, slopes, sites.items(), strict=True)
-        found = {name: site_scores(f.detach() * g, site) for f, g, (name, site) in pairs}
+        found = summed(sites, (f.detach() * g for f, g in zip(features, slopes, strict=True)))
         return {**found, OUTPUT: of_target(logits.detach(), targets)}
 
     return attribute(trace, state, data, on_progress, scores, copies=2)

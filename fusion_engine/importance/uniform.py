@@ -10,7 +10,7 @@ from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Trace
 from ..stats import feature_sites
-from .attribution import OUTPUT, classes
+from .attribution import OUTPUT, classes, has_classes
 
 __all__ = ["uniform"]
 
@@ -22,6 +22,8 @@ def uniform(
     data: Dataset,
     on_progress: ProgressCallback = no_progress,
 ) -> dict[str, Tensor]:
-    """Every neuron has importance 1."""
-    sizes = {name: len(site.index) for name, site in feature_sites(trace).items()}
-    return {name: torch.ones(n, dtype=torch.float64) for name, n in {**sizes, OUTPUT: classes(trace)}.items()}
+    """Every neuron has importance 1. Models without classes get no score of the output."""
+    sizes = {name: len(sites[0].index) for name, sites in feature_sites(trace).items()}
+    if has_classes(trace):
+        sizes[OUTPUT] = classes(trace)
+    return {name: torch.ones(n, dtype=torch.float64) for name, n in sizes.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,15 +10,14 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.types import Layer, Level, State
 from ..graph import Program
-from ..stats import Moments, feature_rows
-from ..stats.moments import GramAccumulator
+from ..stats import FeatureMoments, Moments, grouping_sites
 
 __all__ = ["FusedPrefix", "ParentFeatures", "batch_size"]
 
 _BATCH_BYTES = 96 * 2**20
 
 
-def batch_size(context: FusionContext, layers: list[Layer]) -> int:
+def batch_size(context: FusionContext, layers: Sequence[Layer]) -> int:
     """Samples a batch so that one model's layer outputs take about 96 MiB, at least 16."""
     probe = Program(context.trace, None, [layer.output for layer in layers])
     x = next(context.batches(2))
@@ -29,15 +28,22 @@ def batch_size(context: FusionContext, layers: list[Layer]) -> int:
 
 
 class ParentFeatures:
-    """Outputs of the parents' layers over the calibration samples, batch by batch.
+    """The parents' tensors at chosen nodes over the calibration samples, batch by batch.
 
-    All layers in one pass of every parent if the result fits in `budget` bytes; otherwise one pass a layer.
+    All nodes in one pass of every parent if the result fits in `budget` bytes; otherwise one pass a node. With
+    `moments` the nodes at which groupings read features are among them.
     """
 
-    def __init__(self, context: FusionContext, layers: list[Layer], size: int, budget: int) -> None:
-        self._context, self._layers, self._size, self._budget = context, layers, size, budget
+    def __init__(
+        self, context: FusionContext, nodes: Collection[str], size: int, budget: int, *, moments: bool
+    ) -> None:
+        self._context, self._size, self._budget = context, size, budget
+        self._gathered = FeatureMoments(context.trace, grouping_sites(context.trace), "mixed") if moments else None
+        self._wanted = set(nodes)
         self._kept: dict[str, list[list[Tensor]]] | None = None
-        names = [layer.output for layer in layers]
+        names = list(dict.fromkeys([*nodes, *(self._gathered.nodes if self._gathered else ())]))
+        if not names:
+            return
         program = Program(context.trace, None, names)
         kept: dict[str, list[list[Tensor]]] = {name: [] for name in names}
         used, total = 0, len(context.data)
@@ -57,64 +63,49 @@ class ParentFeatures:
         return size <= self._budget
 
     def moments(self) -> dict[str, Moments] | None:
-        """Joint moments of every space that one of the layers makes, from the kept outputs; None if not kept."""
-        if self._kept is None:
+        """Joint moments of `grouping_sites` from the kept tensors; None if they were not kept. What only they needed
+        is let go of."""
+        if self._kept is None or self._gathered is None:
             return None
-        found = {}
-        for done, layer in enumerate(self._layers):
-            self._context.progress("grouping", 0.5 + 0.4 * done / len(self._layers), "moments of the features")
-            feature = self._context.trace.spaces[layer.space].feature if layer.space is not None else None
-            if layer.space is not None and feature is not None and feature.node == layer.output:
-                gram: GramAccumulator | None = None
-                for outputs in self._kept[layer.output]:
-                    gram = gram or GramAccumulator(_channels(layer, outputs), precision="mixed")
-                    if layer.kind == "conv":
-                        gram.update_maps(torch.cat(outputs, 1).flatten(2))
-                    else:
-                        gram.update(torch.cat([feature_rows(layer, output) for output in outputs], 1))
-                assert gram is not None
-                found[layer.space] = Moments(gram.gram.cpu().numpy(), gram.mean.cpu().numpy(), gram.count)
-        return found
+        nodes = self._gathered.nodes
+        for done, node in enumerate(nodes):
+            self._context.progress("grouping", 0.5 + 0.4 * done / len(nodes), "moments of the features")
+            for tensors in self._kept[node]:
+                self._gathered.update(node, tensors)
+            if node not in self._wanted:
+                self._kept.pop(node)
+        return self._gathered.result()
 
-    def release(self, layers: list[Layer]) -> None:
-        """Let go of the kept outputs of layers that will not be read."""
+    def batches(self, node: str) -> Iterator[list[Tensor]]:
+        """Per batch the k parents' tensors at `node`. Kept ones are released as they are read: one use only."""
         if self._kept is not None:
-            for layer in layers:
-                self._kept.pop(layer.output)
-
-    def batches(self, layer: Layer) -> Iterator[list[Tensor]]:
-        """Per batch the k parents' outputs of `layer`. Kept ones are released as they are read: one use only."""
-        if self._kept is not None:
-            batches = self._kept.pop(layer.output)
+            batches = self._kept.pop(node)
             while batches:
                 yield batches.pop(0)
             return
-        program = Program(self._context.trace, None, [layer.output])
+        program = Program(self._context.trace, None, [node])
         for x in self._context.batches(self._size):
             yield [program(state, x)[0] for state in self._context.states]
 
 
-def _channels(layer: Layer, outputs: list[Tensor]) -> int:
-    return sum(output.shape[1 if layer.kind == "conv" else -1] for output in outputs)
-
-
 class FusedPrefix:
-    """Inputs of the fused model's layers, level after level, with the weights solved so far."""
+    """Tensors inside the fused model, level after level, with the weights solved so far."""
 
     def __init__(self, context: FusionContext, size: int, budget: int) -> None:
         self._context, self._size, self._budget = context, size, budget
         self._at: str | None = None
         self._kept: list[Tensor] | None = None
 
-    def batches(self, state: State, layer: Layer) -> Iterator[Tensor]:
-        """The tensor at `layer.input`, batch by batch."""
+    def batches(self, state: State, nodes: Sequence[str]) -> Iterator[tuple[Tensor, ...]]:
+        """The tensors at `nodes`, batch by batch."""
         source, tensors = self._source()
-        if source == layer.input:
-            yield from tensors
+        if list(nodes) == [source]:
+            for tensor in tensors:
+                yield (tensor,)
             return
-        program = Program(self._context.trace, None if source is None else [source], [layer.input])
+        program = Program(self._context.trace, None if source is None else [source], nodes)
         for tensor in tensors:
-            yield program(state, tensor)[0]
+            yield program(state, tensor)
 
     def advance(self, state: State, level: Level) -> None:
         """Step over a solved level: keep its output if it fits in the budget, else go on from where we are."""

@@ -62,6 +62,10 @@ def head(context: FusionContext, rule: HeadWeights) -> Head:
     confidence: per sample, the softmax ensemble. Raises RecipeError if class_share lacks class counts.
     """
     k = context.parents
+    if any("output" not in scores for scores in context.importance):  # a model without classes
+        last = output_layer(context.trace)
+        size = 1 if last is None else context.trace.shapes[last.weight][0]
+        return Head(torch.full((k, size), 1 / k, dtype=torch.float64))
     output = torch.stack([scores["output"].double().cpu() for scores in context.importance])
     if rule == "importance":
         own = output / output.sum(1, keepdim=True)

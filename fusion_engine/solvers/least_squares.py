@@ -13,13 +13,15 @@ from ..context import FusionContext
 from ..core import registry
 from ..core.registry import Param, register
 from ..core.types import Grouping, Layer
-from ..graph import Program, Trace, merge_states
+from ..graph import Program, Trace, merge_outputs, merge_states
 from ..stats import feature_rows
 from .activations import FusedPrefix, ParentFeatures, batch_size
 from .fold import fold_norms, read_layer, write_layer
+from .grouped_ridge import GroupedRegression
 from .head import Head, HeadParameter, head
 from .ridge import Regression
 from .spaces import group_spaces, regroup
+from .targets import RowOrder, Target, find_target
 
 __all__ = ["least_squares"]
 
@@ -47,9 +49,11 @@ def least_squares(
     """Layer after layer, the weights that best reproduce the parents' merged features inside the fused model.
 
     W = argmin ||X W^T - T||^2 + lambda ||W - W0||^2, with X the layer's inputs inside the fused model so far,
-    T = sum_p F_p M_p^T the parents' own pre-activations, merged, and W0 the average weights. BatchNorms are folded
-    first and written back, so the fused model has the parents' architecture. Layers that read the model's input
-    itself are exact as averages and need no solve.
+    T = sum_p F_p M_p^T the parents' own pre-activations, merged, and W0 the average weights. A layer that ends a
+    residual branch is asked for the merged stream minus what the fused stream holds already, so that it corrects
+    the layers before it. BatchNorms are folded first and written back, so the fused model has the parents'
+    architecture; other norms, embeddings and tokens are averaged. Layers that read the model's input itself are exact
+    as averages and need no solve.
     Returns the fused state and the groupings. The notes name every layer that keeps its average weights.
     """
     return _Solve(context, None if ridge == "auto" else float(ridge), head(context, head_weights), memory_mb).run()
@@ -64,6 +68,7 @@ class _Solve:
         self.budget = memory_mb * 2**20
         self.trace: Trace = context.trace
         layers = list(self.trace.layers.values())
+        self.targets: dict[str, Target] = {}
         self.parents = [fold_norms(state, layers) for state in context.states]
         self.held = context.held_out
         self.guess = 3e-2
@@ -77,13 +82,16 @@ class _Solve:
     def _run(self) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
         context, layers = self.context, list(self.trace.layers.values())
         todo = [layer for layer in layers if self._solvable(layer)]
-        size = batch_size(context, layers)
+        self.size = size = batch_size(context, layers)
         spec = registry.get("grouping", context.grouping.method)
         with context.watch.stage("grouping"):
-            features = ParentFeatures(context, layers, size, self.budget)
+            for layer in todo:
+                ready = [x for x in layers if x not in todo or x.name in self.targets]
+                self.targets[layer.name] = find_target(self.trace, layer, ready)
             wanted = context.parents > 1 and "moments" in spec.needs
-            moments = features.moments() if wanted else None
-            features.release([layer for layer in layers if layer not in todo])
+            nodes = [target.node for target in self.targets.values()]
+            features = ParentFeatures(context, nodes, size, self.budget, moments=wanted)
+            moments = features.moments()
         self.groupings, self.stats = group_spaces(context, moments)
         self.projects = spec.scope == "level" and context.parents > 1
         context.progress("solve", 0.0, "merging weights")
@@ -101,19 +109,25 @@ class _Solve:
         return self.state, self.groupings
 
     def _layer(self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures) -> None:
-        late = self.projects and layer.space is not None and layer.space in self.stats
+        late = self._is_late(layer)
         start, shape, bias = self._weights(layer)
         merge = None if late else self._merger(layer)
         outputs = sum(self._widths(layer)) if late else len(start)
-        problem: Regression | None = None
+        problem: Regression | GroupedRegression | None = None
         for x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
                 rows = len(t) // len(x) * len(self.context.data)
-                problem = Regression(layer, shape, outputs, bias, rows, merge_later=late)
+                grouped = layer.options.get("groups", 1) != 1
+                problem = (
+                    GroupedRegression(layer, shape, bias)
+                    if grouped
+                    else Regression(layer, shape, outputs, bias, rows, merge_later=late)
+                )
             problem.add(x, t, held)
         assert problem is not None
         if late:
             assert layer.space is not None
+            assert isinstance(problem, Regression)
             self._regroup(layer.space, problem)
             matrix = torch.from_numpy(np.concatenate(self.groupings[layer.space].merge, 1))
             problem.merge_targets(matrix)
@@ -127,6 +141,15 @@ class _Solve:
         weight = (solved[:, :-1] if bias else solved).reshape(shape)
         write_layer(self.state, layer, weight, solved[:, -1] if bias else None)
 
+    def _is_late(self, layer: Layer) -> bool:
+        """Whether the layer's outputs are grouped only now, with the fused prefix known. That takes a space which
+        this layer makes alone and in full."""
+        if not self.projects or layer.space not in self.stats:
+            return False
+        space = self.trace.spaces[layer.space]
+        alone = len(space.features) == 1 and self.targets[layer.name].other is None
+        return alone and space.features[0].index.shape == (self.trace.shapes[layer.weight][0], 1)
+
     def _weights(self, layer: Layer) -> tuple[Tensor, torch.Size, bool]:
         """The layer's present weights as (n, d [+1 with bias last]), its weight's shape, and whether it has a bias."""
         weight, bias = read_layer(self.state, layer)
@@ -139,16 +162,23 @@ class _Solve:
         """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out."""
         first = 0
         self._progress(layer, 0.0)
-        for x, parents in zip(prefix.batches(self.state, layer), features.batches(layer), strict=True):
+        target_of = self.targets[layer.name]
+        nodes = [layer.input] if target_of.other is None else [layer.input, target_of.other]
+        fused = prefix.batches(self.state, nodes)
+        order = None if target_of.moved is None else RowOrder(self.trace, layer, target_of.moved)
+        sources = zip(fused, features.batches(target_of.node), self.context.batches(self.size), strict=True)
+        for (x, *stream), parents, inputs in sources:
+            if order is not None:
+                x = order(x, inputs)
             rows = [feature_rows(layer, f) for f in parents]
             if layer.output == self.trace.output:
                 target = self.head.target(rows).float()
-            elif layer.space is None:
-                target = torch.stack(rows).mean(0)  # positions are fixed: neuron i is neuron i
             elif merge is None:
                 target = torch.cat(rows, 1)
             else:
                 target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
+            if stream:
+                target = target - feature_rows(layer, stream[0])
             held = self.held[first : first + len(x)].to(x.device)
             first += len(x)
             yield x, target, held
@@ -156,7 +186,9 @@ class _Solve:
 
     def _progress(self, layer: Layer, part: float) -> None:
         """Report within a layer too: a request to cancel should not have to wait for a large one."""
-        self.context.progress("solve", (len(self.chosen) + part) / self.total, f"solving {layer.name}")
+        done = len(self.chosen)
+        detail = {"level": layer.name, "index": done, "levels": self.total}
+        self.context.progress("solve", (done + part) / self.total, f"solving {layer.name}", detail)
 
     def _regroup(self, space: str, problem: Regression) -> None:
         total, projected = problem.target_moments()
@@ -168,11 +200,10 @@ class _Solve:
         names = {m.tensor for m in self.trace.spaces[space].members}
         self.state.update(merge_states(self.parents, self.trace, self.groupings, self.weights, names=names))
 
-    def _merger(self, layer: Layer) -> list[Tensor] | None:
-        """The merge matrices of the layer's outputs in float32; None where positions are fixed."""
-        if layer.space is None:
-            return None
-        return [torch.from_numpy(m).float().to(self.context.device) for m in self.groupings[layer.space].merge]
+    def _merger(self, layer: Layer) -> list[Tensor]:
+        """The merge matrices of the layer's outputs in float32."""
+        matrices = merge_outputs(self.parents, self.trace, self.groupings, layer)
+        return [m.float().to(self.context.device) for m in matrices]
 
     def _widths(self, layer: Layer) -> list[int]:
         assert layer.space is not None
@@ -188,8 +219,6 @@ class _Solve:
             reason = "its weight is shared"
         elif layer.space is None and self._writes_a_space(layer):
             reason = "its outputs are tied to other weights"
-        elif layer.options.get("groups", 1) != 1:
-            reason = "it is a grouped convolution"
         elif layer.options.get("transposed"):
             reason = "it is a transposed convolution"
         if reason:

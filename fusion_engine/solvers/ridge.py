@@ -18,7 +18,7 @@ from torch import Tensor
 from ..core.types import Layer
 from .layer_moments import LayerMoments
 
-__all__ = ["GRID", "Regression", "RidgeResult"]
+__all__ = ["GRID", "Regression", "RidgeResult", "search"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 _JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
@@ -108,7 +108,7 @@ class Regression:
                 # Lambda carries over from fewer rows to all: it is a ratio of noise to prior, whatever the rows.
                 picked = _even(len(start), _JUDGED).to(start.device)
                 judge = solver if self._sample is None else _Dual([train, held])
-                ridge, error = _search(judge.judge(start[picked], picked), scale, guess, tick)
+                ridge, error = search(judge.judge(start[picked], picked), scale, guess, tick)
                 error /= max(held.target_square(picked), _TINY)
         tick()
         return RidgeResult(start + solver.correction(start, ridge * scale).T, ridge, error)
@@ -131,7 +131,7 @@ def _share_out(train: LayerMoments, held: LayerMoments, x: Tensor, t: Tensor, he
             part.add(x[mask], t[row_mask])
 
 
-def _search(
+def search(
     error: Callable[[float], float], scale: float, guess: float, tick: Callable[[], None]
 ) -> tuple[float, float]:
     """The ridge on the grid with the smallest error, downhill from `guess`, and that error."""

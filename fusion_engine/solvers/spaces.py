@@ -10,8 +10,10 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping, Space
+from ..graph import find_nests
 from ..grouping import group, identity_grouping
-from ..stats import Moments, SpaceStats, parent_moments
+from ..stats import Moments, SpaceStats, grouping_sites, parent_moments
+from .nested import group_nest
 
 __all__ = ["group_spaces", "regroup"]
 
@@ -19,36 +21,47 @@ __all__ = ["group_spaces", "regroup"]
 def group_spaces(
     context: FusionContext, moments: Mapping[str, Moments] | None = None
 ) -> tuple[dict[str, Grouping], dict[str, SpaceStats]]:
-    """Grouping of every space, and the moments it was made from (empty where the grouping needs none).
+    """Grouping of every space, and the moments that those of plain spaces were made from (empty where the grouping
+    needs none, or there is one parent).
 
-    moments: by space, if they are known; otherwise one pass of the parents over the calibration samples gets them.
-    A space without a producing layer of its own keeps the identity grouping, which the notes say by name.
+    moments: of `grouping_sites`, if they are known; otherwise one pass of the parents over the calibration samples
+    gets them. Block spaces (heads) and the spaces inside them are grouped together. The notes name every space that
+    gets another grouping than the recipe's.
     """
-    trace, method = context.trace, context.grouping.method
-    needs = registry.get("grouping", method).needs
-    groupings: dict[str, Grouping] = {}
-    stats: dict[str, SpaceStats] = {}
-    if "moments" in needs and context.parents > 1:
-        with context.watch.stage("grouping"):
-            moments = moments or parent_moments(
+    trace, step = context.trace, context.grouping
+    needed = "moments" in registry.get("grouping", step.method).needs and context.parents > 1
+    with context.watch.stage("grouping"):
+        if needed and moments is None:
+            moments = parent_moments(
                 trace,
                 context.states,
                 context.data,
+                sites=grouping_sites(trace),
                 precision="mixed",
                 on_progress=lambda event: context.progress("grouping", event.fraction / 2, event.message),
                 device=str(context.device),
             )
-        stats = {name: _stats(context, trace.spaces[name], found) for name, found in moments.items()}
-    for i, (name, space) in enumerate(trace.spaces.items()):
-        with context.watch.stage("grouping"):
+        known = moments if needed and moments is not None else {}
+        stats = {n: _stats(context, trace.spaces[n], m) for n, m in known.items() if n in trace.spaces}
+        groupings: dict[str, Grouping] = {}
+        nests = find_nests(trace) if needed else {}
+        for i, (name, space) in enumerate(trace.spaces.items()):
             context.progress("grouping", 0.5 + 0.5 * i / len(trace.spaces), f"grouping {name}")
-            if name in stats:
-                groupings[name] = group(stats[name], method, context.grouping.parameters)
+            if name in groupings:
+                continue
+            if name in nests:
+                groupings |= group_nest(context, nests[name], known, step)
+            elif name in stats:
+                groupings[name] = group(stats[name], step.method, step.parameters)
             else:
-                if "moments" in needs and context.parents > 1:
-                    context.notes.append(f"space {name}: no single layer makes it, so its neurons keep their order")
                 groupings[name] = identity_grouping(name, [space.size] * context.parents, space.size)
-    return groupings, stats
+    for name in nests:
+        if groupings[name].info.get("fallback"):
+            context.notes.append(
+                f"space {name} and what is inside it: grouped by {groupings[name].method}, as "
+                f"{groupings[name].info['fallback']}"
+            )
+    return {name: groupings[name] for name in trace.spaces}, stats
 
 
 def regroup(context: FusionContext, stats: SpaceStats, gram: Tensor, projected: Tensor) -> Grouping:

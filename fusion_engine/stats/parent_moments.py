@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..core.types import Progress, ProgressCallback, Site, State, no_progress
-from ..graph import Program, Trace, read_site
+from ..graph import Program, Trace, find_nests, read_site
+from ..graph.nodes import shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
 
 if TYPE_CHECKING:
     from ..data import Dataset
 
-__all__ = ["Moments", "feature_sites", "parent_moments", "post_activation_sites"]
+__all__ = [
+    "FeatureMoments",
+    "Moments",
+    "entry_key",
+    "feature_sites",
+    "grouping_sites",
+    "parent_moments",
+    "post_activation_sites",
+]
+
+Sites = Mapping[str, Sequence[Site]]
 
 
 class Moments(NamedTuple):
@@ -28,26 +41,101 @@ class Moments(NamedTuple):
     count: int  # type: ignore[assignment]  # hides tuple.count
 
 
-def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, Site]:
-    """Where each space's pre-activation features are read; spaces that have no such place are left out."""
-    names = trace.spaces if spaces is None else spaces
-    features = {name: trace.spaces[name].feature for name in names}
-    return {name: site for name, site in features.items() if site is not None}
+def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
+    """Where each space's pre-activation features are read; a residual stream has many places."""
+    found = {name: trace.spaces[name].features for name in (trace.spaces if spaces is None else spaces)}
+    return {name: sites for name, sites in found.items() if sites}
 
 
-def post_activation_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, Site]:
+def grouping_sites(trace: Trace) -> dict[str, tuple[Site, ...]]:
+    """What a grouping needs to see: plain spaces whole; of a block space (heads) every entry by itself, at each of
+    its places under `entry_key`, which covers the spaces inside it too."""
+    nests = find_nests(trace)
+    inner = {name for nest in nests.values() for kind in nest.kinds for name in kind}
+    sites: dict[str, tuple[Site, ...]] = {}
+    for name, features in feature_sites(trace).items():
+        if name in nests:
+            for i, site in enumerate(features):
+                sites[entry_key(name, i)] = (replace(site, index=site.index.reshape(-1, 1)),)
+        elif name not in inner:
+            sites[name] = features
+    return sites
+
+
+def entry_key(block: str, site: int) -> str:
+    """Key of the moments of a block space's entries at its feature site number `site`."""
+    return f"{block}@{site}"
+
+
+def post_activation_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
     """Where each space's post-activation features are read: the input of the first layer that reads the space.
 
     That is after pooling, where there is some. Spaces no layer reads are left out.
     """
-    order = {node.name: i for i, node in enumerate(trace.capture.graph.nodes)}
     read = {layer.input for layer in trace.layers.values()}
     found = {}
     for name in trace.spaces if spaces is None else spaces:
-        candidates = [site for site in trace.spaces[name].sites if site.node in read]
-        if candidates:
-            found[name] = min(candidates, key=lambda site: order[site.node])
+        first = next((site for site in trace.spaces[name].sites if site.node in read), None)
+        if first is not None:
+            found[name] = (first,)
     return found
+
+
+class FeatureMoments:
+    """Gathers the joint moments of spaces from the parents' tensors, node by node and batch by batch.
+
+    sites: where each space is read. A space read at several nodes gets the sum of their second moments, each
+    weighted as if all had as many rows. `nodes`: the nodes whose tensors are wanted.
+    """
+
+    def __init__(self, trace: Trace, sites: Sites, precision: Precision = "double") -> None:
+        self._sites, self._precision = sites, precision
+        self._at: dict[str, list[tuple[str, int, Site, int | None]]] = {}
+        for name, places in sites.items():
+            for i, site in enumerate(places):
+                self._at.setdefault(site.node, []).append((name, i, site, _whole_dim(trace, site)))
+        self._grams: dict[tuple[str, int], GramAccumulator] = {}
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the nodes that are read, once each."""
+        return list(self._at)
+
+    def update(self, node: str, tensors: Sequence[Tensor]) -> None:
+        """Add the parents' tensors at `node` for one batch."""
+        for name, i, site, whole in self._at.get(node, ()):
+            if whole == 1 and tensors[0].dim() > 2:
+                maps = torch.cat(list(tensors), 1).flatten(2)
+                self._gram(name, i, maps.shape[1]).update_maps(maps)
+            elif whole is not None:
+                rows = torch.cat([t.movedim(whole, -1).reshape(-1, t.shape[whole]) for t in tensors], 1)
+                self._gram(name, i, rows.shape[1]).update(rows)
+            else:
+                features = torch.cat([read_site(t, site) for t in tensors])
+                self._gram(name, i, len(features)).update(features.T)
+
+    def result(self) -> dict[str, Moments]:
+        """Moments by space."""
+        found = {}
+        for name, places in self._sites.items():
+            grams = [self._grams[name, i] for i in range(len(places))]
+            count = max(g.count for g in grams)
+            total = torch.stack([g.gram * (count / max(g.count, 1)) for g in grams]).sum(0)
+            mean = torch.stack([g.mean for g in grams]).mean(0)
+            found[name] = Moments(total.cpu().numpy(), mean.cpu().numpy(), count * len(grams))
+        return found
+
+    def _gram(self, name: str, place: int, width: int) -> GramAccumulator:
+        if (name, place) not in self._grams:
+            self._grams[name, place] = GramAccumulator(width, precision=self._precision)
+        return self._grams[name, place]
+
+
+def _whole_dim(trace: Trace, site: Site) -> int | None:
+    """The dimension a site covers from end to end in order, one entry a neuron: then any width can be read."""
+    size = shape(trace.capture.node(site.node)) or ()
+    whole = len(site.dims) == 1 and site.index.shape == (size[site.dims[0]], 1)
+    return site.dims[0] if whole and bool((site.index.ravel() == np.arange(len(site.index))).all()) else None
 
 
 def parent_moments(
@@ -56,7 +144,7 @@ def parent_moments(
     data: Dataset,
     *,
     spaces: Iterable[str] | None = None,
-    sites: Mapping[str, Site] | None = None,
+    sites: Sites | None = None,
     batch_size: int | None = None,
     precision: Precision = "double",
     on_progress: ProgressCallback = no_progress,
@@ -68,20 +156,15 @@ def parent_moments(
     where to read each space (default: `feature_sites` of `spaces`, the pre-activations). `batch_size` None
     takes one that fits in memory; it does not change the result. Labels are not used.
     """
-    sites = feature_sites(trace, spaces) if sites is None else sites
-    program = Program(trace, None, [site.node for site in sites.values()])
+    gathered = FeatureMoments(trace, feature_sites(trace, spaces) if sites is None else sites, precision)
+    program = Program(trace, None, gathered.nodes)
     moved = [{name: state[name].to(device) for name in program.tensors} for state in states]
-    widths = {name: len(states) * len(site.index) for name, site in sites.items()}
-    accumulators = {name: GramAccumulator(width, precision=precision) for name, width in widths.items()}
     done = 0
     with torch.inference_mode():
         for x, _ in data.batches(batch_size or fitting_batch(trace, copies=len(states))):
             on_progress(Progress("moments", done / len(data), "reading the parents' features"))
             values = [program(state, x.to(device)) for state in moved]
-            for i, (name, site) in enumerate(sites.items()):
-                features = [read_site(of_parent[i], site) for of_parent in values]
-                accumulators[name].update(torch.cat(features).T)
+            for node, tensors in zip(gathered.nodes, zip(*values, strict=True), strict=True):
+                gathered.update(node, tensors)
             done += len(x)
-    return {
-        name: Moments(a.gram.cpu().numpy(), a.mean.cpu().numpy(), a.count) for name, a in accumulators.items()
-    }
+    return gathered.result()

@@ -11,11 +11,11 @@ import torch
 
 from fusion_engine.context import FusionContext
 from fusion_engine.core import registry
-from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import Program, Trace, permute_state, trace
 from fusion_engine.importance import score
+from fusion_engine.importance.attribution import has_classes
 from fusion_engine.post import refine
 from fusion_engine.solvers import solve
 from fusion_engine.solvers.head import output_layer
@@ -26,14 +26,31 @@ SOLVERS = registry.names("solver")
 SAMPLES = 40
 
 
+class OneInput(torch.nn.Module):
+    """A model of several vectors as one of a single vector: the engine's data sets hold one tensor a sample."""
+
+    def __init__(self, model: torch.nn.Module, sizes: list[int]) -> None:
+        super().__init__()
+        self.model, self.sizes = model, sizes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(*x.split(self.sizes, 1))
+
+
 class Case:
     """A zoo model, traced once, with calibration samples like its input."""
 
     def __init__(self, name: str) -> None:
         self.model, inputs = build(name)
+        if len(inputs) > 1:
+            self.model = OneInput(self.model, [x.shape[1] for x in inputs]).eval()
+            inputs = (torch.cat(inputs, 1),)
         self.trace: Trace = trace(self.model, inputs)
         generator = torch.Generator().manual_seed(1)
-        x = torch.randn(SAMPLES, *inputs[0].shape[1:], generator=generator)
+        shape = (SAMPLES, *inputs[0].shape[1:])
+        x = torch.randn(shape, generator=generator)
+        if not inputs[0].is_floating_point():
+            x = torch.randint(int(inputs[0].max()) + 1, shape, generator=generator)
         y = torch.arange(SAMPLES) % 2
         self.data = canonical_order(Dataset(x=x, y=y, classes=2))
         self.state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -64,34 +81,12 @@ class Case:
 
     def outputs(self, state: dict[str, torch.Tensor]) -> torch.Tensor:
         with torch.inference_mode():
-            return self.program(state, self.data.normalised())[0]
+            return torch.cat([t.flatten(1) for t in self.program(state, self.data.normalised())], 1)
 
 
-def applicable(name: str) -> bool:
-    """One float input, one row of logits, and every space made by one layer: what this version's solvers group."""
-    model, inputs = build(name)
-    if len(inputs) != 1 or not inputs[0].is_floating_point():
-        return False
-    try:
-        traced = trace(model, inputs)
-    except UnsupportedModelError:
-        return False
-    with torch.inference_mode():
-        output = model(*inputs)
-    classifies = isinstance(output, torch.Tensor) and output.dim() == 2
-    return classifies and bool(traced.spaces) and all(s.feature and not s.block for s in traced.spaces.values())
-
-
-ARCHITECTURES = [name for name in zoo_names() if applicable(name)]
-
-
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=zoo_names())
 def case(request: pytest.FixtureRequest) -> Case:
     return Case(request.param)
-
-
-def test_chains_are_among_the_architectures() -> None:
-    assert {"mlp", "vgg11", "vgg_bn_2fc"} <= set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -107,7 +102,7 @@ def test_permuted_copies_give_the_parent_back(case: Case, grouping: str, solver:
 def test_one_parent_alone_comes_back(case: Case, grouping: str, solver: str) -> None:
     """Invariant 3."""
     fused, _ = solve(case.context([case.state], grouping), solver)
-    torch.testing.assert_close(case.outputs(fused), case.outputs(case.state), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(case.outputs(fused), case.outputs(case.state), rtol=1e-4, atol=1e-4)
 
 
 def other_parent(case: Case) -> dict[str, torch.Tensor]:
@@ -140,8 +135,8 @@ def test_same_seed_same_bits_and_inputs_untouched(case: Case, grouping: str, sol
 def test_every_step_follows_every_solver(case: Case, step: str, solver: str) -> None:
     """Shapes and types stay, the given state is untouched, and buffers do not move (norms are in eval mode)."""
     context = case.context([case.state, other_parent(case)], "kmeans")
-    if output_layer(case.trace) is None:
-        pytest.skip("the model does not end in a layer")
+    if output_layer(case.trace) is None or not has_classes(case.trace):
+        pytest.skip("the model has no layer of classes at its end")
     fused, _ = solve(context, solver)
     before = {k: v.clone() for k, v in fused.items()}
     refined = refine(context, fused, step, {"steps": 3})
@@ -191,7 +186,7 @@ def fold_all(case: Case, states: list) -> list:
 
 def test_folding_norms_keeps_the_function(case: Case) -> None:
     folded = fold_all(case, [case.state])[0]
-    torch.testing.assert_close(case.outputs(folded), case.outputs(case.state), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(case.outputs(folded), case.outputs(case.state), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("memory_mb", [1])

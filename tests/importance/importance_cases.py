@@ -50,7 +50,7 @@ def make_case(model: nn.Sequential, features: list[int], shape: tuple[int, ...],
     y = torch.randint(0, 4, (samples,), generator=generator)
     data = Dataset(x=x, y=y, mean=None, std=None, classes=4, name="random")
     traced = trace(model, (x[:2],))
-    by_node = {space.feature.node: name for name, space in traced.spaces.items() if space.feature is not None}
+    by_node = {space.features[0].node: name for name, space in traced.spaces.items()}
     layers = {layer.name: layer for layer in traced.layers.values()}
     modules: dict[str, nn.Module] = {}
     for position, layer in zip(features, layers.values(), strict=True):
