@@ -12,6 +12,7 @@ from ..core.errors import UnsupportedModelError
 from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
+from .exported import ExportedConfig, build_exported, read_exported
 from .mlp import MLP, MLPConfig
 from .registry import Architecture, Config, Match, get, names, scaled
 from .resnet import ResNet, ResNetConfig
@@ -24,6 +25,7 @@ __all__ = [
     "Architecture",
     "Config",
     "CustomConfig",
+    "ExportedConfig",
     "MLPConfig",
     "Match",
     "ResNet",
@@ -79,6 +81,8 @@ def build(config: Config) -> nn.Module:
     """A freshly initialised module in eval mode; its state dict has the canonical names."""
     if isinstance(config, CustomConfig):
         return build_custom(config.name)
+    if isinstance(config, ExportedConfig):
+        return build_exported(config)
     return get(config.name).build(config).eval()
 
 
@@ -89,8 +93,13 @@ def example_input(config: Config, batch: int = 2) -> Tensor:
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
-    """A built-in architecture's config from {"name": ..., **as_json()}; UnsupportedModelError if it is not one."""
+    """A built-in architecture's or exported program's config from {"name": ..., **as_json()}.
+
+    Raises UnsupportedModelError if it is none, UnsafeFileError for an exported program that asks for too much memory.
+    """
     try:
+        if values["name"] == ExportedConfig.name:
+            return read_exported(values)
         return get(str(values["name"])).read(values)
     except (KeyError, TypeError, ValueError) as problem:
         raise UnsupportedModelError("the file's own description of its architecture is not valid") from problem

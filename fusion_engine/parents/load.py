@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..architectures import Config, match, read_config
+from ..architectures import Config, ExportedConfig, Match, match, read_config
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
+from .exportedfile import read_exported_file
 from .parent import Metadata, Parent, make_parent
 from .safetensorsfile import read_safetensors, write_state
 from .torchfile import read_torch_file
@@ -23,7 +24,7 @@ from .torchfile import read_torch_file
 __all__ = ["load_parent", "load_parents", "save_parent"]
 
 _HEADER = "neuron_fusion_lab"
-_HEADER_LIMIT = 2**16
+_HEADER_LIMIT = 2**23  # an exported program and its constants are in there
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
 
@@ -55,27 +56,37 @@ def load_parent(
     input_shape: tuple[int, ...] | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> Parent:
-    """Read one parent from .safetensors, .pt or .pth (state dict, checkpoint or whole module; no code is run).
+    """Read one parent from .safetensors, .pt, .pth (state dict, checkpoint or module) or .pt2 (exported program).
 
-    arch: 'auto', a built-in name, or 'package.module:callable' (imports the user's code). input_shape: shape of one
+    No code of the file is run. arch: 'auto', a built-in name, or 'package.module:callable' (imports the user's code);
+    an exported program brings its own, and any other than 'auto' takes only its weights. input_shape: shape of one
     sample, needed for the latter. Class counts come from the file's header or from a parents.json beside it. Half
     and double precision become float32, which the metadata's notes say. limit: largest size in bytes, also unpacked.
     Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names the file.
     """
     path = check_file(path, limit, ParentError)
+    header: dict[str, str] = {}
+    program: dict[str, Any] | None = None
     if path.suffix == ".safetensors":
         tensors, header = read_safetensors(path)
     elif path.suffix in (".pt", ".pth"):
-        tensors, header = read_torch_file(path, limit), {}
+        tensors = read_torch_file(path, limit)
+    elif path.suffix == ".pt2":
+        tensors, program = read_exported_file(path, limit, program=arch == "auto")
     else:
-        raise ParentError(f"{path.name}: parents are .safetensors, .pt or .pth files")
+        raise ParentError(f"{path.name}: parents are .safetensors, .pt, .pth or .pt2 files")
     tensors, notes = _as_float32(tensors, path.name)
     described = _header(header, path.name)
+    if program is not None:
+        described["architecture"] = {"name": ExportedConfig.name, **program}
     try:
         hint = read_config(described["architecture"]) if "architecture" in described else None
-        found = match(tensors, arch, input_shape or _shape_hint(hint))
-    except UnsupportedModelError as problem:
-        raise UnsupportedModelError(f"{path.name}: {problem}") from problem
+        if isinstance(hint, ExportedConfig) and arch == "auto":
+            found = Match(hint, {name: name for name in tensors})
+        else:
+            found = match(tensors, arch, input_shape or _shape_hint(hint))
+    except (UnsupportedModelError, UnsafeFileError) as problem:
+        raise type(problem)(f"{path.name}: {problem}") from problem
     # Shapes do not tell an activation; a file of this program's own does.
     config = hint if hint is not None and hint.name == found.config.name else found.config
     metadata = Metadata.read({**described, **_beside(path)}, config.classes, path.name)

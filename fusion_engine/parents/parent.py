@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architectures import Config, CustomConfig, build, example_input
+from ..architectures import Config, CustomConfig, ExportedConfig, build, example_input
 from ..core.errors import ParentError
 
 __all__ = ["Metadata", "Parent", "make_parent", "state_digest"]
@@ -109,11 +109,11 @@ def make_parent(
     key_map: Mapping[str, str] | None = None,
 ) -> Parent:
     """A Parent from canonical tensors; the tensors are copied. Raises ParentError if they do not fit the config."""
-    is_custom = isinstance(architecture, CustomConfig)
+    is_filled = isinstance(architecture, CustomConfig | ExportedConfig)
     try:
-        # On 'meta' nothing is allocated or initialised: the tensors are put in below. A user's module may keep
-        # values outside its state dict and tie weights, so that one is built and filled.
-        with torch.device("cpu" if is_custom else "meta"):
+        # On 'meta' nothing is allocated or initialised: the tensors are put in below. A user's module and
+        # an exported program may keep values outside their state dict and tie weights: those are built and filled.
+        with torch.device("cpu" if is_filled else "meta"):
             model = build(architecture)
         wanted = model.state_dict()
         copied = {key: state[key].detach().to("cpu", t.dtype, copy=True) for key, t in wanted.items() if key in state}
@@ -121,7 +121,7 @@ def make_parent(
             # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
             if key.endswith("num_batches_tracked") and key not in copied:
                 copied[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        model.load_state_dict(copied, assign=not is_custom)
+        model.load_state_dict(copied, assign=not is_filled)
     except (RuntimeError, TypeError) as problem:  # TypeError: sizes beyond 64 bits, from a made-up config
         raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
     model.requires_grad_(False).eval()

@@ -20,10 +20,10 @@ from ..core.files import open_archive
 from .inert import StandIn, TensorRecord
 from .pickled import read_pickle
 
-__all__ = ["read_torch_file"]
+__all__ = ["STORAGE_DTYPES", "materialise", "read_torch_file"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
-_DTYPES = {
+STORAGE_DTYPES = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
@@ -66,7 +66,7 @@ def _read(archive: zipfile.ZipFile, limit: int) -> dict[str, Tensor]:
     if total > limit:
         raise UnsafeFileError("the tensors claim more memory than allowed")
     storages: dict[str, Tensor] = {}
-    return {name: _materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
+    return {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
 
 
 def _find_state(value: Any) -> Iterator[tuple[str, TensorRecord]]:
@@ -105,14 +105,15 @@ def _walk_module(module: StandIn, prefix: str, depth: int, count: list[int]) -> 
 
 
 def _dtype(record: TensorRecord) -> torch.dtype:
-    if record.storage.kind not in _DTYPES:
+    if record.storage.kind not in STORAGE_DTYPES:
         raise ParentError(f"a tensor has the type {record.storage.kind}, which this does not read; use float32")
-    return _DTYPES[record.storage.kind]
+    return STORAGE_DTYPES[record.storage.kind]
 
 
-def _materialise(
+def materialise(
     archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
 ) -> Tensor:
+    """The tensor of a record, of the archive's bytes, which `storages` keeps. ParentError if they do not fit."""
     dtype, storage = _dtype(record), record.storage
     if storage.key not in storages:
         try:

@@ -187,7 +187,7 @@ def test_size_limit_and_other_suffixes(tmp_path: Path) -> None:
     path = write_mlp(tmp_path / "p.safetensors")
     with pytest.raises(UnsafeFileError, match="more than the limit"):
         load_parent(path, limit=100)
-    with pytest.raises(ParentError, match=r"\.safetensors, \.pt or \.pth"):
+    with pytest.raises(ParentError, match=r"\.safetensors, \.pt, \.pth or \.pt2"):
         load_parent(path.rename(tmp_path / "p.bin"))
 
 
