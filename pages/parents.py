@@ -8,11 +8,11 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
-from pages.components import charts, progress, router, state
+from pages.components import charts, model_view, progress, router, state
 from pages.components.intake import data_intake, follow_import, parents_intake
 from pages.components.pickers import BUILT_IN, describe_parents, selected_parents
 from pages.components.shell import heading, next_steps
-from pages.components.text import count, distinct, plain, size
+from pages.components.text import count, distinct, join, plain, size
 from pages.components.theme import show
 
 
@@ -36,7 +36,10 @@ def preflight(summary: dict[str, Any]) -> None:
         return
     result = store.read_result(run)
     if not result["ok"]:
-        st.error(plain(result["error"]), icon=":material/block:")
+        told = any(parent["reason"] == result["error"] for parent in result.get("parents", []))
+        st.error(
+            "These parents cannot be fused as they are." if told else plain(result["error"]), icon=":material/block:"
+        )
     else:
         neurons = sum(space["size"] for space in result["spaces"])
         worst = max(result["verify"].values(), default=0.0)
@@ -47,39 +50,49 @@ def preflight(summary: dict[str, Any]) -> None:
         )
     for warning in result["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
+    verdicts(result)
     matrix(summary, result["matrix"])
-    if result["spaces"]:
-        spaces(result)
+    if result["levels"]:
+        model_view.draw(result, summary["input_shape"] or arguments.get("input_shape") or [])
+
+
+def verdicts(result: dict[str, Any]) -> None:
+    """Each parent on a line, those with the same trouble together: fine, or what is in the way, where, and the fix."""
+    found = result.get("parents", [])
+    if result["ok"]:
+        return
+    names = distinct(p["name"] for p in found)
+    lines: dict[str, list[str]] = {}
+    for name, parent in zip(names, found, strict=True):
+        lines.setdefault("" if parent["ok"] else _trouble(parent), []).append(f"**{plain(name)}**")
+    for trouble, whose in lines.items():
+        icon = ":red[:material/block:]" if trouble else ":green[:material/check:]"
+        st.markdown(f"{icon} {join(whose)}: {trouble or 'nothing in the way'}")
+
+
+def _trouble(parent: dict[str, Any]) -> str:
+    """'operation `index` in module `blocks.0`: why, and what to do'."""
+    reason = plain(parent["reason"].split(" cannot be followed: ")[-1])
+    if parent["operation"]:
+        where = f"module `{_code(parent['module'])}`" if parent["module"] else "the model itself"
+        return f"operation `{_code(parent['operation'])}` in {where} cannot be followed: {reason}"
+    return f"module `{_code(parent['module'])}`: {reason}" if parent["module"] else reason
+
+
+def _code(name: str) -> str:
+    """A name between backticks, which it must not end."""
+    return name.replace("`", "'")
 
 
 def matrix(summary: dict[str, Any], cells: list[list[dict[str, Any]]]) -> None:
     """Which parents fit together, pair by pair."""
     names = distinct(p["name"] for p in summary["parents"])
-    problems = [
-        f"**{plain(names[i])}** and **{plain(names[j])}**: {plain(cells[i][j]['reason'])}"
-        for i in range(len(names)) for j in range(i) if not cells[i][j]["ok"]
-    ]
-    if len(names) == 2 and not problems:
+    if len(names) == 2:
         return
     st.subheader("Which fit together", anchor=False)
     rows = [{"": n, **{m: "✓" if c["ok"] else "✗" for m, c in zip(names, row, strict=True)}}
             for n, row in zip(names, cells, strict=True)]
     st.dataframe(rows, hide_index=True, width="content", alt="Compatibility of each pair of parents")
-    for line in problems:
-        st.markdown(f"- {line}")
-
-
-def spaces(result: dict[str, Any]) -> None:
-    levels = {level["index"]: level["name"] for level in result["levels"]}
-    with st.expander(f"Spaces: {count(len(result['spaces']), 'set')} of interchangeable neurons"):
-        st.dataframe(
-            [{
-                "Space": s["name"], "Neurons": s["size"], "Level": levels.get(s["level"], "–"),
-                "Freedom": {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}[s["freedom"]],
-                "Tensors it ties together": ", ".join(m["tensor"] for m in s["members"]),
-            } for s in result["spaces"]],
-            hide_index=True, alt="Spaces of interchangeable neurons",
-        )
 
 
 def overview(summary: dict[str, Any]) -> None:

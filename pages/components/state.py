@@ -9,7 +9,8 @@ import streamlit as st
 
 __all__ = ["clear", "forget", "get", "number", "put", "restore"]
 
-EVERYWHERE = ("parents", "data", "test", "run", "seed")
+EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
+_OF_PARENTS = ("levels",)
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
@@ -47,6 +48,8 @@ def put(**values: str | int | None) -> None:
         if value is None:
             forget(key)
         else:
+            if key == "parents" and get(key) != str(value):
+                forget(*_OF_PARENTS)
             _memory()[key] = str(value)
             if st.query_params.get(key) != str(value):
                 st.query_params[key] = str(value)

@@ -177,16 +177,38 @@ def add_fusion(fused: float | None = 0.912, **arguments: Any) -> str:
 
 
 def preflight(ok: bool = True) -> dict[str, Any]:
+    """The preflight of a chain of three levels, or of two parents that do not fit together."""
     cell = {"ok": True, "reason": ""}
     bad = cell if ok else {"ok": False, "reason": "layer fc0: 6 x 64 in one and 8 x 64 in the other"}
+    verdict = {"operation": "", "module": ""}
     return {
         "ok": ok, "error": None if ok else "layer fc0 differs: give parents of one shape",
+        "parents": [{"name": "parent_0", **cell, **verdict}, {"name": "parent_1", **bad, **verdict}],
         "matrix": [[cell, bad], [bad, cell]],
-        "spaces": [{"name": "fc0", "size": 6, "sizes": [6, 6], "freedom": "perm", "block": False, "level": 0,
-                    "members": [{"tensor": "fc0.weight", "dims": [0], "role": "out"}]}] if ok else [],
-        "levels": [{"index": 0, "name": "fc0", "layers": ["fc0"], "tensors": [], "output_shape": [6]}], "layers": [],
-        "verify": {"fc0": 2e-16} if ok else {}, "seconds": 0.1, "warnings": [],
+        "spaces": [space("fc0", 6, [0, 1]), space("fc1", 6, [1, 2])] if ok else [],
+        "levels": [level(i, f"fc{i}") for i in range(3)] if ok else [],
+        "layers": [
+            {"name": f"fc{i}", "kind": "linear", "space": f"fc{i}" if i < 2 else None, "weight": f"fc{i}.weight",
+             "shape": [6, 6], "parameters": 42, "level": i} for i in range(3)
+        ] if ok else [],
+        "verify": {"fc0": 2e-16, "fc1": 2e-16} if ok else {}, "seconds": 0.1, "warnings": [],
     }
+
+
+def level(index: int, name: str, **changes: Any) -> dict[str, Any]:
+    base = {
+        "index": index, "name": name, "layers": [name], "tensors": [f"{name}.weight", f"{name}.bias"],
+        "output_shape": [-1, 6], "parameters": 42, "spaces": [],
+    }
+    return base | changes
+
+
+def space(name: str, size: int, levels: list[int], **changes: Any) -> dict[str, Any]:
+    base = {
+        "name": name, "size": size, "sizes": [size, size], "freedom": "perm", "block": False, "inside": None,
+        "level": levels[0], "levels": levels, "members": [{"tensor": f"{name}.weight", "dims": [0], "role": "out"}],
+    }
+    return base | changes
 
 
 def url(app: Any, key: str) -> str | None:

@@ -8,11 +8,15 @@ from fusion_engine.store.files import write_json
 
 
 def done_preflight(monkeypatch, ok: bool) -> None:
+    answer_preflight(monkeypatch, samples.preflight(ok))
+
+
+def answer_preflight(monkeypatch, result: dict) -> None:
     from fusion_engine.jobs import client
 
     def submit(kind: str, arguments: dict) -> str:
         run = samples.add_run(kind, arguments)
-        write_json(store.run_folder(run) / "result.json", samples.preflight(ok))
+        write_json(store.run_folder(run) / "result.json", result)
         return run
 
     monkeypatch.setattr(client, "submit", submit)
@@ -48,9 +52,10 @@ def test_training_takes_what_the_form_says(open_page, submitted, filled) -> None
 def test_a_good_set_is_described(open_page, filled, monkeypatch) -> None:
     done_preflight(monkeypatch, ok=True)
     app = open_page("parents", parents=samples.PARENTS)
-    assert "can be fused: 1 space with 6 neurons in 1 level" in app.success[0].value
+    assert "can be fused: 2 spaces with 12 neurons in 3 levels" in app.success[0].value
     tables = [list(t.value.columns) for t in app.dataframe]
     assert ["Tensor", "Shape", "Numbers"] in tables
+    assert ["Level", "Name", "Output", "Parameters", "Layers", "Spaces"] in tables
     assert ["Parent", "0", "1", "2", "All"] in tables
 
 
@@ -58,7 +63,22 @@ def test_a_set_that_does_not_fit_says_which_pair_and_why(open_page, filled, monk
     done_preflight(monkeypatch, ok=False)
     app = open_page("parents", parents=samples.PARENTS)
     assert "give parents of one shape" in app.error[0].value
-    assert any("8 x 64 in the other" in m.value for m in app.markdown)
+    told = [m.value for m in app.markdown]
+    assert any("**parent\\_1**" in line and "8 x 64 in the other" in line for line in told)
+    assert any("**parent\\_0**: nothing in the way" in line for line in told)
+
+
+def test_an_operation_that_cannot_be_followed_is_named(open_page, filled, monkeypatch) -> None:
+    reason = "operator 'index' in module 'blocks.0' cannot be followed: it depends on the data; replace it"
+    stuck = {"ok": False, "reason": reason, "operation": "index", "module": "blocks.0"}
+    verdicts = [{"name": f"parent_{i}", **stuck} for i in (0, 1)]
+    answer_preflight(monkeypatch, samples.preflight(False) | {"error": reason, "parents": verdicts})
+    app = open_page("parents", parents=samples.PARENTS)
+    (line,) = [m.value for m in app.markdown if "cannot be followed" in m.value]
+    assert "**parent\\_0** and **parent\\_1**" in line
+    assert "operation `index` in module `blocks.0`" in line
+    assert "replace it" in line
+    assert app.error[0].value == "These parents cannot be fused as they are."
 
 
 def test_files_that_cannot_be_read_are_listed(open_page, filled) -> None:

@@ -1,0 +1,179 @@
+"""Levels of a traced model as the pages handle them: neighbours merged by hand, and folded where there are many."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["MOST_ROWS", "Group", "Row", "join_groups", "merged", "parsed", "rows", "split", "written"]
+
+MOST_ROWS = 14
+_LONGEST_PERIOD = 4
+
+Group = tuple[int, int]
+"""First and last index of levels that are taken as one."""
+
+
+# ---- the partition, written as '0-2,3,4-7'
+
+
+def parsed(spec: str, count: int) -> list[Group] | None:
+    """The groups a text names; None unless it names each of `count` levels once and in order."""
+    if spec in ("", "auto"):
+        return [(i, i) for i in range(count)]
+    groups: list[Group] = []
+    for part in spec.split(","):
+        found = re.fullmatch(r"\s*(\d{1,5})\s*(?:-\s*(\d{1,5})\s*)?", part)
+        if found is None:
+            return None
+        first = int(found[1])
+        last = int(found[2]) if found[2] else first
+        if first != (groups[-1][1] + 1 if groups else 0) or last < first:
+            return None
+        groups.append((first, last))
+    return groups if groups[-1][1] == count - 1 else None
+
+
+def written(groups: Sequence[Group]) -> str:
+    """The text for the recipe and the address; '' where nothing is merged."""
+    if all(first == last for first, last in groups):
+        return ""
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in groups)
+
+
+def merged(groups: Sequence[Group], first: int, last: int) -> list[Group]:
+    """With the groups number `first` to `last` as one."""
+    return [*groups[:first], (groups[first][0], groups[last][1]), *groups[last + 1 :]]
+
+
+def split(groups: Sequence[Group], number: int) -> list[Group]:
+    """With group `number` taken apart into its levels."""
+    first, last = groups[number]
+    return [*groups[:number], *((i, i) for i in range(first, last + 1)), *groups[number + 1 :]]
+
+
+def join_groups(groups: Sequence[Group]) -> str:
+    """The merged groups for people: 'levels 0 to 2 and 4 to 7'."""
+    several = [f"{first} to {last}" for first, last in groups if first < last]
+    return "levels " + (" and ".join([", ".join(several[:-1]), several[-1]]) if len(several) > 1 else several[0])
+
+
+# ---- rows of the picture
+
+
+@dataclass(frozen=True)
+class Row:
+    """One box: a level, levels merged by hand (`groups` has one), or similar neighbours folded into one box.
+
+    groups: numbers of the groups it shows. levels: indices of all its levels. repeats: how many times a folded box
+    repeats the same levels, 0 if it is not folded.
+    """
+
+    groups: tuple[int, ...]
+    levels: tuple[int, ...]
+    repeats: int = 0
+
+    @property
+    def merged(self) -> bool:
+        """Whether it stands for levels merged by hand."""
+        return not self.repeats and len(self.levels) > 1
+
+
+def rows(
+    levels: Sequence[Mapping[str, Any]], groups: Sequence[Group], opened: Collection[int] | None = ()
+) -> list[Row]:
+    """Boxes from input to output, at most MOST_ROWS where similar neighbours can be folded.
+
+    opened: first groups of folded boxes that are to be shown in full; None shows everything.
+    """
+    single = [Row((g,), tuple(range(first, last + 1))) for g, (first, last) in enumerate(groups)]
+    if opened is None or len(single) <= MOST_ROWS:
+        return single
+    folded = single
+    for key, period in ((_same_size, _LONGEST_PERIOD), (_same_shape, _LONGEST_PERIOD), (_same_module, 1)):
+        folded = _folded(levels, folded, key, period)
+    return [part for row in _packed(folded) for part in (_unfolded(row, single) if row.groups[0] in opened else [row])]
+
+
+def _packed(given: Sequence[Row]) -> list[Row]:
+    """What no likeness could fold: neighbours between the first and the last box, in equal parts."""
+    if len(given) <= MOST_ROWS:
+        return list(given)
+    first, *middle, last = given
+    share = -(-len(middle) // (MOST_ROWS - 2))
+    parts = [middle[i : i + share] for i in range(0, len(middle), share)]
+    return [first, *(_one(part, len(part)) if len(part) > 1 else part[0] for part in parts), last]
+
+
+def _one(parts: Sequence[Row], repeats: int) -> Row:
+    groups, indices = (tuple(n for row in parts for n in getattr(row, name)) for name in ("groups", "levels"))
+    return Row(groups, indices, repeats)
+
+
+def _unfolded(row: Row, single: Sequence[Row]) -> list[Row]:
+    return [single[g] for g in row.groups]
+
+
+def _folded(
+    levels: Sequence[Mapping[str, Any]], given: Sequence[Row], key: Callable[[Mapping[str, Any]], Any], period: int
+) -> list[Row]:
+    """Fold the longest repetitions until few enough rows are left. The first of three or more stays in sight."""
+    keys = [
+        key(levels[row.levels[0]]) if not row.repeats and not row.merged else ("alone", number)
+        for number, row in enumerate(given)
+    ]
+    runs = []
+    at = 0
+    while at < len(given):
+        count, width = max(
+            ((_repeats(keys, at, p), p) for p in range(1, period + 1)),
+            key=lambda run: (run[0] * run[1] if run[0] > 1 else 0, -run[1]),
+        )
+        if count < 2:
+            at += 1
+            continue
+        end = at + count * width
+        skip = width if count > 2 else 0
+        runs.append((at + skip, end, (end - at - skip) // width))
+        at = end
+    chosen: dict[int, tuple[int, int]] = {}
+    left = len(given)
+    for start, end, count in sorted(runs, key=lambda run: run[0] - run[1]):
+        if left > MOST_ROWS:
+            chosen[start] = (end, count)
+            left -= end - start - 1
+    result, at = [], 0
+    while at < len(given):
+        end, count = chosen.get(at, (at + 1, 0))
+        if count:
+            result.append(_one(given[at:end], count))
+        else:
+            result.append(given[at])
+        at = end
+    return result
+
+
+def _repeats(keys: Sequence[Any], at: int, period: int) -> int:
+    """How many times the `period` keys from `at` come one after the other."""
+    wanted, count = keys[at : at + period], 0
+    while len(wanted) == period and keys[at + count * period : at + (count + 1) * period] == wanted:
+        count += 1
+    return count
+
+
+def _pattern(level: Mapping[str, Any]) -> str:
+    return re.sub(r"\d+", "*", level["name"])
+
+
+def _same_size(level: Mapping[str, Any]) -> Any:
+    return _pattern(level), level["output_shape"], level.get("parameters")
+
+
+def _same_shape(level: Mapping[str, Any]) -> Any:
+    return _pattern(level), level["output_shape"]
+
+
+def _same_module(level: Mapping[str, Any]) -> Any:
+    return level["name"].split(".")[0]
