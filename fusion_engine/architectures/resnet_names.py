@@ -84,7 +84,8 @@ def read(shapes: Shapes) -> ResNetNames | None:
     large.remove(stem)
     pairs = list(zip(large[::2], large[1::2], strict=False))
     paths = [_common_path(*pair) for pair in pairs]
-    if len(large) % 2 or "" in paths or any(b.startswith(a) for a, b in itertools.pairwise(sorted(paths))):
+    nested = any(b.startswith(a) for a, b in itertools.pairwise(sorted(paths)))
+    if len(large) % 2 or nested or stem.startswith(tuple(paths)):
         return None
 
     norms = sorted((name for name, shape in modules.items() if len(shape) == 1), key=natural)
@@ -147,7 +148,8 @@ def _refuse_bare_shortcuts(stages: Sequence[Sequence[BlockNames]], modules: Shap
         inputs, outputs = modules[block.first.conv][1], modules[block.second.conv][0]
         if inputs == width != outputs and block.projection is None:
             raise UnsupportedModelError(
-                f"{block.second.conv!r} has {outputs} channels, its block's input {inputs}, and there is no projection "
-                "on the shortcut; name the architecture with --arch package.module:callable"
+                f"{block.second.conv!r} has {outputs} channels, its block's input {inputs}, and no 1 x 1 convolution "
+                "joins them, so this is no residual network that is built in; name the architecture with --arch "
+                "package.module:callable"
             )
         width = outputs

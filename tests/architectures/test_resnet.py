@@ -112,8 +112,19 @@ def test_bottlenecks_are_named() -> None:
 
 def test_a_shortcut_without_projection_is_named() -> None:
     state = {key: t for key, t in build(UNEVEN).state_dict().items() if "layer2.0.downsample" not in key}
-    with pytest.raises(UnsupportedModelError, match=r"layer2\.0\.conv2.*no projection.*--arch"):
+    with pytest.raises(UnsupportedModelError, match=r"layer2\.0\.conv2.*no 1 x 1.*--arch"):
         recognise(state)
+
+
+def test_a_stem_of_several_convolutions_is_no_block() -> None:
+    state = build(UNEVEN).state_dict()
+    names = {"conv1.weight": "stem.0.weight"}
+    deep = {names.get(key, key): tensor for key, tensor in state.items()}
+    for i in (3, 6):
+        deep |= {f"stem.{i}.weight": torch.zeros(6, 6, 3, 3)}
+        deep |= {key.replace("bn1", f"stem.{i + 1}"): t for key, t in state.items() if key.startswith("bn1.")}
+    with pytest.raises(UnsupportedModelError, match="not recognised"):
+        recognise(deep)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from vits_of_others import TimmViT, TorchEncoderViT, TorchvisionViT
 
 from fusion_engine.architectures import ViTConfig, build, example_input, match, read_config, recognise
 from fusion_engine.core.errors import UnsupportedModelError
+from fusion_engine.parents import load_parent, make_parent, save_parent
 
 PRE = ViTConfig((3, 16, 16), 4, 32, 1, (24, 20), (32, 32), 10)
 CONFIGS = [
@@ -84,6 +86,14 @@ def test_another_number_of_heads_is_another_function() -> None:
     x = example_input(PRE)
     with torch.inference_mode():
         assert not torch.allclose(one(x), two(x))
+
+
+def test_a_file_of_our_own_says_what_weights_do_not_tell(tmp_path: Path) -> None:
+    config = replace(PRE, heads=4, norm_first=False, pool="mean", epsilon=1e-5)
+    assert recognise(build(config).state_dict()) == PRE
+    path = tmp_path / "vit.safetensors"
+    save_parent(path, make_parent("vit", config, build(config).state_dict()))
+    assert load_parent(path).architecture == config
 
 
 def test_the_input_shape_settles_images_that_are_not_square() -> None:
