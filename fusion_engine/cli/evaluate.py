@@ -15,7 +15,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="weights: .safetensors or .pt")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="weights: .safetensors or .pt; or a program: .pt2")
     add_arch(parser)
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")

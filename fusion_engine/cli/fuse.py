@@ -25,7 +25,7 @@ _RECIPE_LIMIT = 1024**2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt")
+    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
     add_arch(parser)
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")

@@ -16,7 +16,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt")
+    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
     add_arch(parser)
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")

@@ -52,6 +52,8 @@ def read_torch_file(path: Path, limit: int) -> dict[str, Tensor]:
 def _read(archive: zipfile.ZipFile, limit: int) -> dict[str, Tensor]:
     entries = set(archive.namelist())
     pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
+    if any(name.rpartition("/")[2] == "archive_format" for name in entries):
+        raise ParentError("an exported program; give its file the ending .pt2")
     if len(pickles) != 1:
         raise ParentError("not a file of torch.save")
     root = pickles[0].removesuffix("data.pkl")

@@ -16,7 +16,7 @@ __all__ = ["MAX_FILES", "MAX_UPLOAD_BYTES", "remove_upload", "save_upload", "upl
 
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".npz", ".zip"}
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".pt2", ".npz", ".zip"}
 
 
 def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
@@ -54,7 +54,7 @@ def _stored_name(shown: str, number: int) -> str:
         kind = "labels-idx1" if "label" in shown else "images-idx3"
         return f"{kind}-ubyte{'.gz' if suffix == '.gz' else ''}"
     if suffix not in _SUFFIXES:
-        raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .npz, .zip or IDX files")
+        raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .pt2, .npz, .zip or IDX files")
     return f"file-{number}{suffix}"
 
 
