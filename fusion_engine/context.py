@@ -71,8 +71,8 @@ class FusionContext:
     importance    per parent: space name or 'output' -> (n,) scores
     grouping      the recipe's grouping step, defaults filled in
     class_counts  (k, classes) training samples by class, or None
-    progress      called as progress(stage, fraction of the stage, message, detail); may raise Cancelled. detail: JSON-able
-                  facts for who draws them (losses of a level)
+    progress      called as progress(stage, fraction of the stage, message, detail); may raise Cancelled. detail:
+                  JSON-able facts for who draws them (losses of a level)
     notes         facts for the report, appended by the steps (fallbacks)
     decisions     what the steps chose automatically and by what measure, for the report
     groupings     of every space; known after the solve, for the steps that follow it

@@ -23,7 +23,7 @@ Indices = slice | Sequence[int] | Tensor
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples `x` (N, ...) uint8, float32 or int64 (tokens), labels `y` (N,) int64 or None; checked when made, never changed.
+    """Samples `x` (N, ...) uint8 or float32, or int64 tokens; labels `y` (N,) int64 or None. Checked, never changed.
 
     mean, std: (C,) float32 per channel (dimension 1 of x, or one value for all), or None.
     classes: number of classes; labels lie in [0, classes). Raises DataError on anything else.
@@ -91,7 +91,8 @@ class Dataset:
 
 def _check_samples(x: Tensor, name: str) -> None:
     if x.dtype not in (torch.uint8, torch.float32, torch.int64):
-        raise DataError(f"{name}: x must be uint8 or float32 (or int64: tokens), not {str(x.dtype).removeprefix('torch.')}")
+        given = str(x.dtype).removeprefix("torch.")
+        raise DataError(f"{name}: x must be uint8 or float32 (or int64: tokens), not {given}")
     if x.ndim < 2 or 0 in x.shape:
         raise DataError(f"{name}: x has shape {tuple(x.shape)}; it must be (samples, ...) with at least one sample")
     if x.dtype == torch.float32 and not torch.isfinite(x).all():

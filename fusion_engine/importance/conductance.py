@@ -53,7 +53,8 @@ def conductance(
 
         def along_path(f: Tensor, slope: Tensor) -> Tensor:
             at, gradient = (t.detach().unflatten(0, (len(points), len(x))) for t in (f, slope))
-            return (at.diff(dim=0) * gradient[:-1]).sum(0)
+            attribution: Tensor = (at.diff(dim=0) * gradient[:-1]).sum(0)
+            return attribution
 
         found = summed(sites, map(along_path, features, slopes))
         ends = logits.detach().unflatten(0, (len(points), len(x)))

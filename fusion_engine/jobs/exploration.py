@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from fusion_engine.core.types import Grouping, Level, Progress, ProgressCallback
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace
 from fusion_engine.parents import Parent
-from fusion_engine.stats import SpaceStats, feature_sites, parent_moments
+from fusion_engine.solvers.nested import inner_stats
+from fusion_engine.stats import SpaceStats, feature_sites, grouping_sites, parent_moments
 from fusion_engine.store.files import write_json
 
 from .tables import SpaceTables, space_tables
@@ -29,29 +30,33 @@ def joint_stats(
     parents: Sequence[Parent],
     data: Dataset,
     importance: Importance,
+    groupings: Mapping[str, Grouping],
     *,
     seed: int,
     on_progress: ProgressCallback,
 ) -> dict[str, SpaceStats]:
-    """Joint moments of all spaces, in one pass; neurons without a score count as 1.
+    """Joint moments of all spaces, in one pass.
 
-    A space with no single producing layer (a residual stream) is read at the first place it appears.
+    Inside attention heads the neurons of the heads that met are shown together, as they were grouped.
     """
-    anywhere = {name: space.sites[0] for name, space in graph.spaces.items() if space.sites}
-    sites = anywhere | feature_sites(graph)
+    sites = {**grouping_sites(graph), **feature_sites(graph)}
     moments = parent_moments(graph, [p.state for p in parents], data, sites=sites, on_progress=on_progress)
     stats = {}
-    for name, (gram, means, count) in moments.items():
-        sizes = tuple([graph.spaces[name].size] * len(parents))
-        scores = importance.get(name) or [np.ones(n) for n in sizes]
+    for name in feature_sites(graph):
+        sources = groupings[name].info.get("sources")
+        if sources is not None:
+            met = [importance[source][p] for p, source in enumerate(sources)]
+            stats[name] = inner_stats(graph, name, sources, moments, met, seed)
+            continue
+        (gram, means, count), scores = moments[name], importance[name]
         stats[name] = SpaceStats(
             space=name,
-            sizes=sizes,
+            sizes=tuple(len(s) for s in scores),
             gram=gram,
             means=means,
             count=count,
             importance=tuple(np.asarray(s, np.float64) for s in scores),
-            size=graph.spaces[name].size,
+            size=groupings[name].size,
             seed=seed,
             freedom=graph.spaces[name].freedom,
         )
@@ -73,7 +78,7 @@ def write_exploration(
     folder: Path,
     graph: Trace,
     stats: Mapping[str, SpaceStats],
-    group: Callable[[SpaceStats], Grouping],
+    groupings: Mapping[str, Grouping],
     shapes: Mapping[str, Sequence[int]],
     about: Mapping[str, Any],
     started: float,
@@ -81,7 +86,7 @@ def write_exploration(
 ) -> None:
     """Write explore.json, explore.npz and features.npz (docs/architecture.md) for every space with moments.
 
-    group: gives each space's grouping. shapes: of the parents' tensors. about: the entries of explore.json that
+    shapes: of the parents' tensors. about: the entries of explore.json that
     do not depend on spaces.
     started: time.perf_counter() at the start of the work.
     """
@@ -89,8 +94,8 @@ def write_exploration(
     arrays: dict[str, np.ndarray] = {}
     features: dict[str, np.ndarray] = {}
     for index, (name, of_space) in enumerate(stats.items()):
-        on_progress(Progress("tables", index / len(stats), f"Grouping {name}"))
-        tables: SpaceTables = space_tables(of_space, group(of_space))
+        on_progress(Progress("tables", index / len(stats), f"Describing {name}"))
+        tables: SpaceTables = space_tables(of_space, groupings[name])
         arrays |= {f"{index}/{key}": value for key, value in tables.arrays.items()}
         features[f"{index}/coordinates"] = tables.features
         described = _described(graph, graph.spaces[name], shapes)

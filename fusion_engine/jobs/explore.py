@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fusion_engine.context import FusionContext
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.data import canonical_order, check_samples
 from fusion_engine.graph import trace
-from fusion_engine.grouping import group
 from fusion_engine.importance import score
 from fusion_engine.parents import check_parents
+from fusion_engine.solvers.spaces import group_spaces
 
 from .exploration import described_inputs, joint_stats, scaled, write_exploration
 from .inputs import read_data, read_parents, whole_number
@@ -43,23 +44,34 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
         scores.append(score(graph, parent.state, data, recipe.importance.method, recipe.importance.parameters))
     importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
-    stats = joint_stats(
-        graph, parents, data, importance, seed=seed, on_progress=scaled(on_progress, 0.4, 0.6)
+    context = FusionContext(
+        trace=graph,
+        states=tuple(p.state for p in parents),
+        data=data,
+        importance=tuple(scores),
+        grouping=recipe.grouping,
+        seed=seed,
+        progress=lambda stage, fraction, message, detail=None: on_progress(
+            Progress("grouping", 0.4 + 0.2 * fraction, message)
+        ),
     )
-    grouping = recipe.grouping
+    groupings, _ = group_spaces(context)
+    stats = joint_stats(
+        graph, parents, data, importance, groupings, seed=seed, on_progress=scaled(on_progress, 0.6, 0.7)
+    )
     about = {
         **described_inputs(parents, data, seed),
         "importance": recipe.importance.written(),
-        "grouping": grouping.written(),
-        "warnings": list(graph.warnings),
+        "grouping": recipe.grouping.written(),
+        "warnings": [*graph.warnings, *context.notes],
     }
     write_exploration(
         folder,
         graph,
         stats,
-        lambda of_space: group(of_space, grouping.method, grouping.parameters),
+        groupings,
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,
-        scaled(on_progress, 0.6, 1.0),
+        scaled(on_progress, 0.7, 1.0),
     )

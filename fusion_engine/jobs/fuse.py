@@ -41,7 +41,13 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     result.save(folder)
     on_progress(Progress("explain", 0.8, "Reading the neurons for the pages"))
     stats = joint_stats(
-        result.trace, parents, data, result.importance, seed=seed, on_progress=scaled(on_progress, 0.8, 0.9)
+        result.trace,
+        parents,
+        data,
+        result.importance,
+        result.groupings,
+        seed=seed,
+        on_progress=scaled(on_progress, 0.8, 0.9),
     )
     recipe = result.recipe.to_mapping()
     about = {
@@ -54,7 +60,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         folder,
         result.trace,
         stats,
-        lambda of_space: result.groupings[of_space.space],
+        result.groupings,
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,

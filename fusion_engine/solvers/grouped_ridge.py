@@ -91,7 +91,7 @@ class _Moments:
 
     def error(self, weights: Tensor) -> float:
         """||X W - T||^2 over all groups."""
-        value = (weights * (self.xx @ weights - 2 * self.xt)).sum() + self.square
+        value = (weights * (torch.as_tensor(self.xx) @ weights - 2 * self.xt)).sum() + self.square
         return max(float(value), 0.0)
 
 

@@ -13,12 +13,12 @@ from ..context import FusionContext
 from ..core import registry
 from ..core.recipe import Step
 from ..core.types import Grouping
-from ..graph import Nest
+from ..graph import Nest, Trace, find_nests
 from ..grouping import group
 from ..grouping.hard import hard_grouping
 from ..stats import Moments, SpaceStats, entry_key
 
-__all__ = ["group_nest"]
+__all__ = ["group_nest", "inner_stats"]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -43,13 +43,12 @@ def group_nest(context: FusionContext, nest: Nest, moments: Mapping[str, Moments
     Heads are compared by the smallest distance that a matching of their inner neurons reaches (all kinds together),
     and matched to the first parent's by linear sum assignment.
     """
-    block = context.trace.spaces[nest.block]
+    trace, block = context.trace, context.trace.spaces[nest.block]
     k, heads = context.parents, block.size
     fallback = "" if registry.get("grouping", step.method).pairs else f"{step.method} would split heads"
     used = Step(method="balanced", parameters={}) if fallback else step
-    grams = [moments[entry_key(nest.block, i)].gram for i in range(len(block.features))]
-    kinds = [_kind(context, nest, kind) for kind in nest.kinds]
-    reader = _Reader(grams, [site.index.size for site in block.features])
+    kinds = [_kind(trace, nest, kind) for kind in nest.kinds]
+    reader = _Reader(trace, nest, moments)
     met = [np.arange(heads)]
     for p in range(1, k):
         costs = np.zeros((heads, heads))
@@ -59,7 +58,7 @@ def group_nest(context: FusionContext, nest: Nest, moments: Mapping[str, Moments
             if len(at):
                 width = block.features[i].index.shape[1]
                 positions = (np.arange(heads)[:, None] * width + at[None, :]).ravel()
-                costs += _summed(reader.distances(i, positions, 0, positions, p), heads)
+                costs += _summed(reader.distances(i, positions, p), heads)
         met.append(np.asarray(linear_sum_assignment(costs)[1]))
     labels = [np.argsort(m) for m in met]  # of parent p's head g: the fused head it goes to
     info = {"fallback": fallback} if fallback else {}
@@ -70,42 +69,56 @@ def group_nest(context: FusionContext, nest: Nest, moments: Mapping[str, Moments
     }
     for kind in kinds:
         for head, name in enumerate(kind.names):
-            sources = [int(m[head]) for m in met]
-            stats = _inner_stats(context, reader, kind, name, sources)
+            sources = [kind.names[int(m[head])] for m in met]
+            importance = [context.importance[p][source].double().cpu().numpy() for p, source in enumerate(sources)]
+            stats = _inner_stats(trace, reader, kind, name, sources, importance, context.seed)
             made = group(stats, used.method, used.parameters)
-            inside = {"within": nest.block, "neuron": head, "heads": sources, **info}
+            inside = {"within": nest.block, "sources": sources, **info}
             found[name] = Grouping(name, made.method, made.merge, made.unmerge, made.labels, {**made.info, **inside})
     return found
+
+
+def inner_stats(
+    trace: Trace,
+    name: str,
+    sources: Sequence[str],
+    moments: Mapping[str, Moments],
+    importance: Sequence[Array],
+    seed: int,
+) -> SpaceStats:
+    """Moments of the neurons that met in the fused space `name` inside a head: parent p's are those of its own space
+    `sources[p]`, a head matched with the others. moments: of `grouping_sites`. importance: theirs, by parent."""
+    nest = next(n for n in find_nests(trace).values() if any(name in kind for kind in n.kinds))
+    kind = next(kind for kind in nest.kinds if name in kind)
+    reader = _Reader(trace, nest, moments)
+    return _inner_stats(trace, reader, _kind(trace, nest, kind), name, sources, importance, seed)
 
 
 class _Reader:
     """Second moments between entries of a block space, by feature site, parent and position in the block's index."""
 
-    def __init__(self, grams: Sequence[Array], sizes: Sequence[int]) -> None:
-        self.grams, self.sizes = grams, sizes
+    def __init__(self, trace: Trace, nest: Nest, moments: Mapping[str, Moments]) -> None:
+        sites = trace.spaces[nest.block].features
+        self.moments = [moments[entry_key(nest.block, i)] for i in range(len(sites))]
+        self.sizes = [site.index.size for site in sites]
 
-    def block(self, site: int, rows: Labels, p: int, columns: Labels, q: int) -> Array:
-        """(rows, columns) products of parent p's and parent q's entries."""
-        size = self.sizes[site]
-        out: Array = self.grams[site][np.ix_(rows + p * size, columns + q * size)]
-        return out
-
-    def distances(self, site: int, rows: Labels, p: int, columns: Labels, q: int) -> Array:
-        """(rows, columns) squared distances between features."""
-        own = np.diag(self.grams[site])
-        first, second = own[rows + p * self.sizes[site]], own[columns + q * self.sizes[site]]
-        return np.maximum(first[:, None] + second[None, :] - 2 * self.block(site, rows, p, columns, q), 0.0)
+    def distances(self, site: int, positions: Labels, p: int) -> Array:
+        """(positions, positions) squared distances of the first parent's entries to parent p's."""
+        gram, others = self.moments[site].gram, positions + p * self.sizes[site]
+        own = np.diag(gram)
+        between = own[positions][:, None] + own[others][None, :] - 2 * gram[np.ix_(positions, others)]
+        return np.maximum(between, 0.0)
 
 
-def _kind(context: FusionContext, nest: Nest, names: tuple[str, ...]) -> _Kind:
-    sites = context.trace.spaces[nest.block].features
+def _kind(trace: Trace, nest: Nest, names: tuple[str, ...]) -> _Kind:
+    sites = trace.spaces[nest.block].features
     entries = []
     for number, site in enumerate(sites):
         flat = site.index.ravel()
         order = np.argsort(flat)
         found = []
         for name in names:
-            inner = next((s for s in context.trace.spaces[name].sites if s.node == site.node), None)
+            inner = next((s for s in trace.spaces[name].sites if s.node == site.node), None)
             if inner is not None and np.isin(inner.index, flat).all():
                 found.append(order[np.searchsorted(flat, inner.index, sorter=order)])
         if len(found) == len(names):
@@ -119,8 +132,7 @@ def _kind_costs(reader: _Reader, kind: _Kind, p: int, heads: int) -> Array:
     neurons = kind.entries[0][1].shape[1]
     between = np.zeros((heads, neurons, heads, neurons))
     for site, places in kind.entries:
-        found = reader.distances(site, places.ravel(), 0, places.ravel(), p)
-        between += found.reshape(heads, neurons, heads, neurons)
+        between += reader.distances(site, places.ravel(), p).reshape(heads, neurons, heads, neurons)
     costs = np.zeros((heads, heads))
     for h in range(heads):
         for g in range(heads):
@@ -132,32 +144,36 @@ def _kind_costs(reader: _Reader, kind: _Kind, p: int, heads: int) -> Array:
 def _summed(distances: Array, heads: int) -> Array:
     """(heads, heads) sum over entries that keep their order."""
     each = len(distances) // heads
-    return np.einsum("hege->hg", distances.reshape(heads, each, heads, each))
+    total: Array = np.einsum("hege->hg", distances.reshape(heads, each, heads, each))
+    return total
 
 
 def _inner_stats(
-    context: FusionContext, reader: _Reader, kind: _Kind, name: str, sources: Sequence[int]
+    trace: Trace,
+    reader: _Reader,
+    kind: _Kind,
+    name: str,
+    sources: Sequence[str],
+    importance: Sequence[Array],
+    seed: int,
 ) -> SpaceStats:
-    """Moments of the inner neurons of the heads `sources` (one a parent) that meet in one fused head."""
-    neurons = kind.entries[0][1].shape[1]
-    k = len(sources)
-    gram = np.zeros((k * neurons, k * neurons))
+    neurons, k = trace.spaces[name].size, len(sources)
+    heads = [kind.names.index(source) for source in sources]
+    gram, mean, count = np.zeros((k * neurons, k * neurons)), np.zeros(k * neurons), 0
     for site, places in kind.entries:
-        for p in range(k):
-            for q in range(k):
-                part = reader.block(site, places[sources[p]], p, places[sources[q]], q)
-                gram[p * neurons : (p + 1) * neurons, q * neurons : (q + 1) * neurons] += part
-    importance = tuple(
-        context.importance[p][kind.names[head]].double().cpu().numpy() for p, head in enumerate(sources)
-    )
+        at = np.concatenate([places[head] + p * reader.sizes[site] for p, head in enumerate(heads)])
+        found = reader.moments[site]
+        gram += found.gram[np.ix_(at, at)]
+        mean += found.mean[at] * found.count
+        count += found.count
     return SpaceStats(
         space=name,
         sizes=(neurons,) * k,
         gram=gram,
-        means=np.zeros(k * neurons),
-        count=1,
-        importance=importance,
+        means=mean / max(count, 1),
+        count=count,
+        importance=tuple(importance),
         size=neurons,
-        seed=context.seed,
-        freedom=context.trace.spaces[name].freedom,
+        seed=seed,
+        freedom=trace.spaces[name].freedom,
     )

@@ -15,8 +15,8 @@ from ..graph.nodes import arguments, is_symbolic, operator, shape
 __all__ = ["RowOrder", "Target", "find_target"]
 
 _MOVEMENT = frozenset(
-    ["view", "reshape", "_unsafe_view", "transpose", "permute", "contiguous", "clone", "alias", "squeeze", "unsqueeze", "flatten", "unflatten"]
-)
+    ["view", "reshape", "_unsafe_view", "transpose", "permute", "contiguous", "clone", "alias"]
+) | {"squeeze", "unsqueeze", "flatten", "unflatten"}
 _IDENTITY = frozenset(["dropout", "feature_dropout", "alpha_dropout"])  # in eval mode
 
 
@@ -87,7 +87,8 @@ def _follow(trace: Trace, layer: Layer, node: fx.Node) -> tuple[fx.Node, bool]:
     there was any."""
     last = set()
     if layer.kind == "linear" and layer.space is not None:
-        last = {s.node for s in trace.spaces[layer.space].sites if s.dims == (len(shape(trace.capture.node(s.node)) or ()) - 1,)}
+        sites = trace.spaces[layer.space].sites
+        last = {s.node for s in sites if s.dims == (len(shape(trace.capture.node(s.node)) or ()) - 1,)}
     end, moved = node, False
     current, travelled = node, False
     while True:

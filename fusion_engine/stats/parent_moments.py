@@ -73,7 +73,7 @@ def post_activation_sites(trace: Trace, spaces: Iterable[str] | None = None) -> 
     That is after pooling, where there is some. Spaces no layer reads are left out.
     """
     read = {layer.input for layer in trace.layers.values()}
-    found = {}
+    found: dict[str, tuple[Site, ...]] = {}
     for name in trace.spaces if spaces is None else spaces:
         first = next((site for site in trace.spaces[name].sites if site.node in read), None)
         if first is not None:
