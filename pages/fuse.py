@@ -8,7 +8,7 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
-from pages.components import forms, pickers, progress, recipes, reports, router, state
+from pages.components import forms, level_progress, level_runs, pickers, progress, recipes, reports, router, state
 from pages.components.downloads import data_argument, download_row
 from pages.components.draft import Draft
 from pages.components.shell import empty, heading, next_steps
@@ -40,15 +40,33 @@ def expert(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
         with right:
             solver = forms.method_form("Solver", methods["solver"], recipe["solver"], f"{key}.s")
             post = forms.post_form(methods["post"], recipe["post"], f"{key}.p")
-        written = {
-            "name": recipe["name"], "importance": importance, "grouping": grouping, "solver": solver, "post": post
-        }
-        draft.update(written)
+        draft.update(recipe | {"importance": importance, "grouping": grouping, "solver": solver, "post": post})
         with st.container(horizontal=True):
             st.button("Undo", on_click=draft.undo, disabled=not draft.can_undo, icon=":material/undo:")
             st.button(
                 "Reset to preset", on_click=draft.reset, disabled=not draft.changed, icon=":material/restart_alt:"
             )
+
+
+def levels_note(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
+    """Which levels the solver works on, and the way to change them."""
+    used = recipes.takes_levels(draft.recipe, methods)
+    if not used and not draft.levels:
+        return
+    with st.container(border=True, key="levels-note"), st.container(horizontal=True, vertical_alignment="center"):
+        if not draft.levels:
+            st.markdown(":material/layers: Levels: found automatically.", width="stretch")
+        elif used:
+            st.markdown(f":material/layers: Levels merged by hand: **{plain(draft.levels)}**", width="stretch")
+        else:
+            st.markdown(
+                f":material/layers: Your merged levels ({plain(draft.levels)}) are not used: this solver does not "
+                "train level by level.", width="stretch",
+            )
+        st.page_link("pages/parents.py", label="Merge levels" if not draft.levels else "Change")
+        if draft.levels:
+            st.button("Clear", key="clear-levels", type="tertiary", icon=":material/close:",
+                      on_click=draft.clear_levels, help="Let the solver find the levels again.")
 
 
 def choose_settings(devices: list[str]) -> dict[str, Any]:
@@ -144,10 +162,24 @@ def show_job(run: str) -> None:
         columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
         columns[4].metric("Fused in", seconds(report["seconds"]["total"]))
+        trained(run, report)
         for warning in report.get("warnings", []):
             st.caption(f":material/info: {plain(warning)}")
         download_row(run)
         next_steps(compare="Compare in detail", explore="See the groups")
+
+
+@st.fragment
+def trained(run: str, report: dict[str, Any]) -> None:
+    """How each level was trained, where the solver did. A fragment: choosing a level redraws no more than this."""
+    levels = level_runs.from_report(report)
+    if not levels:
+        return
+    partition = report["decisions"]["gradient"].get("levels") or {}
+    st.markdown(f"**Level by level**: {level_progress.summary(levels)}.")
+    if partition.get("spec"):
+        st.caption(f"Levels {plain(partition['spec'])}: {plain(partition.get('why') or 'as chosen')}.")
+    level_progress.draw(levels, run)
 
 
 router.enter()
@@ -167,6 +199,7 @@ with form:
     st.subheader("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"])
     expert(draft, catalogue["methods"])
+    levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
 with panel:
     st.subheader("Run", anchor=False)

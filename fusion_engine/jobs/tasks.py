@@ -20,8 +20,8 @@ __all__ = ["RunProgress", "run_job"]
 class RunProgress:
     """A progress callback that appends to the run's events and raises Cancelled when somebody asked for it.
 
-    Events closer together than `interval` seconds are dropped unless the stage changes; the mark of a
-    cancellation is looked for at least ten times a second.
+    Events closer together than `interval` seconds are dropped unless the stage changes or the detail says that
+    something is done; the mark of a cancellation is looked for at least ten times a second.
     """
 
     def __init__(self, run: str, interval: float = 0.1) -> None:
@@ -36,7 +36,8 @@ class RunProgress:
             if store.cancel_requested(self._run):
                 raise Cancelled(self._run)
         self._fraction = max(self._fraction, min(1.0, event.fraction))
-        if event.stage != self._stage or now - self._written >= self._interval:
+        telling = event.stage != self._stage or bool(event.detail.get("done"))
+        if telling or now - self._written >= self._interval:
             self._stage, self._written = event.stage, now
             store.append_event(
                 self._run, Progress(event.stage, self._fraction, event.message, event.detail)

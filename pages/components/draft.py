@@ -1,4 +1,7 @@
-"""The recipe being put together on the Fuse page: starts as a preset, can be changed, undone and reset."""
+"""The recipe being put together on the Fuse page: starts as a preset, can be changed, undone and reset.
+
+Levels merged on the Parents page are in the address; they are laid over the recipe where its solver can use them.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,13 @@ class Draft:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The recipe as it stands."""
-        return dict(self._data["recipe"])
+        """The recipe as it stands, with the levels that were merged by hand."""
+        return recipes.with_levels(self._data["recipe"], self._methods, self.levels)
+
+    @property
+    def levels(self) -> str:
+        """Levels merged by hand, such as '0-2,3'; '' where none are."""
+        return state.get("levels")
 
     @property
     def version(self) -> int:
@@ -55,7 +63,7 @@ class Draft:
 
     def update(self, recipe: dict[str, Any]) -> None:
         """Take over what the forms say; the recipe before goes to the history."""
-        if not self._same(recipe, self.recipe):
+        if not self._same(recipes.with_levels(recipe, self._methods, self.levels), self.recipe):
             self._remember()
             self._data["recipe"] = recipe
 
@@ -66,20 +74,27 @@ class Draft:
         self._load(preset)
 
     def reset(self) -> None:
-        """Back to the preset as it is written."""
+        """Back to the preset as it is written, its levels included."""
         self.choose(self._data["preset"])
+        state.forget("levels")
+
+    def clear_levels(self) -> None:
+        """Let the solver choose the levels again."""
+        self._remember()
+        state.forget("levels")
 
     def undo(self) -> None:
         """Back to the recipe before the last change."""
-        preset, recipe = self._data["history"].pop()
-        state.put(recipe=preset)
+        preset, recipe, levels = self._data["history"].pop()
+        state.put(recipe=preset, levels=levels or None)
         self._data.update(preset=preset, recipe=recipe, version=self.version + 1)
 
     def _same(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return recipes.normal(one, self._methods) == recipes.normal(other, self._methods)
 
     def _remember(self) -> None:
-        self._data["history"] = [*self._data["history"], (self._data["preset"], self._data["recipe"])][-_KEEP:]
+        kept = (self._data["preset"], self._data["recipe"], self.levels)
+        self._data["history"] = [*self._data["history"], kept][-_KEEP:]
 
     def _load(self, preset: str) -> None:
         self._data.update(preset=preset, recipe=self._original(preset), version=self.version + 1)

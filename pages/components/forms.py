@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from .recipes import LEVELS
 from .text import plain
 
 __all__ = ["method_form", "parameter_form", "post_form"]
@@ -56,9 +57,14 @@ def _describe(entry: Mapping[str, Any]) -> None:
 def parameter_form(
     parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str
 ) -> dict[str, Any]:
-    """One widget a parameter; returns only what differs from the defaults, so that recipes stay short."""
+    """One widget a parameter; returns only what differs from the defaults, so that recipes stay short.
+
+    Merged levels have no widget here: they are chosen on the Parents page and laid over the recipe.
+    """
     result = {}
     for parameter in parameters:
+        if parameter["name"] == LEVELS:  # merged on the picture of the Parents page
+            continue
         value = _field(parameter, values.get(parameter["name"], parameter["default"]), f"{key}.{parameter['name']}")
         if value != parameter["default"]:
             result[parameter["name"]] = value

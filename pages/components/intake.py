@@ -44,7 +44,8 @@ def _demo() -> None:
 def _upload() -> None:
     files = st.file_uploader(
         "Checkpoints, two to eight of the same architecture, and a parents.json if you have one",
-        type=["safetensors", "pt", "pth", "pt2", "bin", "ckpt", "json"], accept_multiple_files=True, key="parents-files",
+        type=["safetensors", "pt", "pth", "pt2", "bin", "ckpt", "json"], accept_multiple_files=True,
+        key="parents-files",
     )
     st.caption(
         "Files are read as data and never run. parents.json may hold class_counts for each parent: "

@@ -13,6 +13,7 @@ from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 
+from . import level_progress, level_runs
 from .text import plain, seconds
 
 __all__ = ["follow", "remembered", "submit", "try_again", "wait_for_service"]
@@ -62,11 +63,13 @@ def _live(run: str, title: str, cancel: bool) -> None:
             events = client.events(run)
             st.caption(_stages(events) or "Starting.")
             _each_parent(run, events)
+            if levels := level_runs.from_events(events):
+                level_progress.draw(levels, run, solved=not any(level.curve for level in levels))
 
 
 def _each_parent(run: str, events: list[dict[str, Any]]) -> None:
     """While parents are trained one after the other: a bar for each."""
-    if not events or "parent" not in events[-1]["detail"]:
+    if not events or "parent" not in (events[-1]["detail"] or {}):
         return
     count = int(store.read_job(run)["arguments"].get("parents", 2))
     losses = {e["detail"]["parent"]: e["detail"].get("loss") for e in events if "parent" in e["detail"]}

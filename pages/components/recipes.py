@@ -9,9 +9,13 @@ from typing import Any
 
 from fusion_engine.core.recipe import Recipe
 
-__all__ = ["PARTS", "command", "differences", "method", "normal", "refusal", "settings", "to_yaml"]
+__all__ = [
+    "LEVELS", "PARTS", "command", "differences", "method", "normal", "refusal", "settings", "takes_levels", "to_yaml",
+    "with_levels",
+]
 
 PARTS = ("importance", "grouping", "solver")
+LEVELS = "levels"
 Catalogue = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -24,10 +28,23 @@ def normal(recipe: Mapping[str, Any], methods: Catalogue) -> dict[str, Any]:
     """The recipe with every default filled in, so that two recipes can be compared."""
     steps = Recipe.from_mapping(recipe).to_mapping()
     return {
-        "name": steps["name"],
+        **steps,
         **{part: _filled(methods, part, steps[part]) for part in PARTS},
         "post": [_filled(methods, "post", step) for step in steps["post"]],
     }
+
+
+def takes_levels(recipe: Mapping[str, Any], methods: Catalogue) -> bool:
+    """Whether the recipe's solver works level by level on levels that may be merged by hand."""
+    solver = method(methods, "solver", recipe["solver"]["method"])
+    return solver is not None and any(p["name"] == LEVELS for p in solver["parameters"])
+
+
+def with_levels(recipe: Mapping[str, Any], methods: Catalogue, spec: str) -> dict[str, Any]:
+    """The recipe with the levels merged as `spec` says ('0-2,3'), where its solver can use that."""
+    if not spec or not takes_levels(recipe, methods):
+        return dict(recipe)
+    return {**recipe, "solver": {**recipe["solver"], LEVELS: spec}}
 
 
 def _filled(methods: Catalogue, kind: str, step: Mapping[str, Any]) -> dict[str, Any]:

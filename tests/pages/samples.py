@@ -46,6 +46,7 @@ def catalogue() -> dict[str, Any]:
         "solver": [
             method("solver", "least_squares", (ridge, head)), method("solver", "average"),
             method("solver", "picky", accepts=["hungarian"]),
+            method("solver", "gradient", (parameter("levels", "str", "auto"), parameter("epochs", "int", 9))),
         ],
         "post": [method("post", "polish", (parameter("rate", "float", 0.01, ge=0.0), parameter("mix", "bool", True)))],
     }
@@ -117,6 +118,23 @@ def report(fused: float | None = 0.912) -> dict[str, Any]:
             "solver": {"method": "least_squares", "ridge": "auto", "head_weights": "uniform"}, "post": [],
         },
     }
+
+
+def epoch(level: int, number: int, loss: float, held_out: float, levels: int = 3) -> dict[str, Any]:
+    """The detail of a progress event of level-by-level training."""
+    return {"level": f"fc{level}", "index": level, "levels": levels, "epoch": number, "epochs": 10, "loss": loss,
+            "held_out": held_out}
+
+
+def trained() -> dict[str, Any]:
+    """The decisions of a solver that trained three levels, one of them in vain."""
+    def step(level: int, kept: str, reason: str = "") -> dict[str, Any]:
+        curve = [[e, 0.5 / (e + 1), 0.6 / (e + 1)] for e in range(5)]
+        return {"level": f"fc{level}", "rate": 0.01, "epochs": 5, "held_out_before": 0.6, "held_out_after": 0.12,
+                "kept": kept, "reason": reason, "curve": curve}
+
+    steps = [step(0, "trained"), step(1, "least_squares", "the loss diverged"), step(2, "trained")]
+    return {"gradient": {"levels": {"spec": "0,1,2", "why": "each level as it was found"}, "steps": steps}}
 
 
 def space_arrays(neurons: int = 6, parents: int = 2) -> dict[str, np.ndarray]:

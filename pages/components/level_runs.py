@@ -1,0 +1,78 @@
+"""How each level of a level-by-level fusion went: read from a run's events while it works, from its report after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["LevelRun", "from_events", "from_report", "latest"]
+
+
+@dataclass
+class LevelRun:
+    """One level. state: 'waiting', 'running', 'trained' or 'least_squares' (kept or solved without training).
+
+    curve: (epoch, training loss, held-out loss) a point, either loss None where it is not known. epochs: the most
+    there can be, 0 if unknown. reason: why it was stopped or not kept.
+    """
+
+    index: int
+    name: str = ""
+    state: str = "waiting"
+    reason: str = ""
+    epochs: int = 0
+    curve: list[tuple[int, float | None, float | None]] = field(default_factory=list)
+
+
+def from_events(events: Iterable[Mapping[str, Any]]) -> list[LevelRun]:
+    """The levels as a run's progress tells them; none for fusions that do not work level by level.
+
+    A solver that trains may first solve by least squares; once it trains, what came before is left out.
+    """
+    told = [d for d in (e.get("detail") or {} for e in events) if isinstance(d.get("levels"), int) and "index" in d]
+    trained = [d for d in told if "epoch" in d or d.get("done")]
+    found: dict[int, LevelRun] = {}
+    for detail in trained or told:
+        at = int(detail["index"])
+        run = found.setdefault(at, LevelRun(at))
+        run.name = str(detail.get("level") or "")
+        run.state = "running"
+        for earlier in found.values():
+            # Events may be thinned out: a later level has begun, so the ones before it have ended.
+            if earlier.index < at and earlier.state == "running":
+                earlier.state = "trained" if trained else "least_squares"
+        if detail.get("done"):
+            run.state = str(detail.get("kept") or "trained")
+            run.reason = str(detail.get("reason") or "")
+        elif "epoch" in detail:
+            run.epochs = int(detail.get("epochs") or 0)
+            run.curve.append((int(detail["epoch"]), _number(detail.get("loss")), _number(detail.get("held_out"))))
+    number = max((int(d["levels"]) for d in trained or told), default=0)
+    return [found.get(i) or LevelRun(i) for i in range(max(number, 1 + max(found, default=-1)))]
+
+
+def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
+    """The levels as a report tells them; none where the solver did not train."""
+    steps = ((report.get("decisions") or {}).get("gradient") or {}).get("steps") or []
+    return [
+        LevelRun(
+            index, str(step["level"]), str(step.get("kept") or "trained"), str(step.get("reason") or ""),
+            int(step.get("epochs") or 0),
+            [(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []],
+        )
+        for index, step in enumerate(steps)
+    ]
+
+
+def latest(runs: Sequence[LevelRun]) -> int:
+    """The level at work, else the last one that has a curve, else the first."""
+    running = [run.index for run in runs if run.state == "running"]
+    drawn = [run.index for run in runs if run.curve]
+    return running[-1] if running else drawn[-1] if drawn else 0
+
+
+def _number(value: Any) -> float | None:
+    """A loss that a logarithmic axis can show: positive and finite."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    return float(value) if usable else None
