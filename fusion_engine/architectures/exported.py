@@ -68,7 +68,8 @@ def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
     except RecursionError as problem:
         raise UnsafeFileError("the program is nested too deeply") from problem
     except Exception as problem:  # operators raise nearly anything for arguments that do not fit them
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
+        line = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
+        reason = "".join(letter for letter in line if letter.isprintable())
         raise UnsupportedModelError(f"the exported program is damaged or cannot be carried out ({reason})") from problem
     return ExportedConfig(shape, classes, text)
 

@@ -57,7 +57,9 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 def keep_parents(parents: Sequence[Parent], name: str) -> dict[str, Any]:
     """Put a parent set into the store, unless it is there, and return its summary."""
     digest = store.content_digest(
-        part for p in parents for part in (p.name, p.digest, json.dumps(p.metadata.class_counts))
+        part
+        for p in parents
+        for part in (p.name, p.digest, str(p.architecture), json.dumps(p.metadata.class_counts))
     )
 
     def write(folder: Path) -> None:

@@ -26,6 +26,7 @@ __all__ = ["read_exported_file"]
 
 _SCHEMA = 8
 _JSON_LIMIT = 64 * 2**20
+_MAX_NAME = 300
 _PAYLOAD: Final = re.compile(r"(weight|tensor)_[0-9]{1,9}")
 _STORAGES: Final = {str(dtype).removeprefix("torch."): kind for kind, dtype in STORAGE_DTYPES.items()}
 
@@ -51,7 +52,7 @@ def _read(archive: zipfile.ZipFile, limit: int, program: bool) -> tuple[dict[str
     entries = set(archive.namelist())
     models = [name for name in entries if re.fullmatch(r"([^/]+/)?models/[^/]+\.json", name)]
     if "serialized_exported_program.json" in entries:
-        raise ParentError("written by torch 2.7 or older; load it there and save it again with a newer torch")
+        raise ParentError("written by torch 2.7 or older; load it there and save model.state_dict()")
     if len(models) != 1:
         raise ParentError("not a file of torch.export.save with one program")
     root, _, name = models[0].removesuffix(".json").rpartition("models/")
@@ -65,7 +66,7 @@ def _read(archive: zipfile.ZipFile, limit: int, program: bool) -> tuple[dict[str
         )
     weights_file = f"{root}data/weights/{name}_weights_config.json"
     if weights_file not in entries:
-        raise ParentError("the weights are stored as a pickle, by torch 2.8 or older; save it with a newer torch")
+        raise ParentError("the weights are stored as a pickle by an older torch; load it there and save model.state_dict()")
     weights = _payloads(archive, f"{root}data/weights/", _json(archive, weights_file), limit)
     tensors = {key: stored.value for key, stored in weights.items()}
     if not program:
@@ -88,6 +89,8 @@ def _payloads(
     """Name -> tensor, for one of the archive's two tables of tensors."""
     records = {}
     for name, entry in config["config"].items():
+        if len(name) > _MAX_NAME:
+            raise UnsafeFileError("the file has a tensor whose name is not plausible")
         if entry["use_pickle"] is not False or entry["tensor_meta"] is None:
             raise UnsafeFileError(f"{name!r:.80} is stored as a pickle, not as plain numbers; it was not read")
         if _PAYLOAD.fullmatch(entry["path_name"]) is None:

@@ -88,7 +88,7 @@ def _inputs(
         elif kind in _KINDS:
             name = entry[_KINDS[kind]]
             if name not in weights and name not in constants:
-                raise ParentError(f"the numbers of tensor {name!r} are missing from the file")
+                raise ParentError(f"the numbers of tensor {name!r:.80} are missing from the file")
             references[entry["arg"]["name"]] = {"tensor": name}
         else:
             raise ParentError("the program takes something other than tensors; export it with one tensor as its input")

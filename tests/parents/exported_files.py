@@ -9,8 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
+
+from fusion_engine.core.errors import FusionError
+from fusion_engine.parents import load_parent
 
 
 class SmallCNN(nn.Module):
@@ -42,12 +46,18 @@ def trained(seed: int, width: int = 6) -> SmallCNN:
     return model.eval()
 
 
-def export(path: Path, model: nn.Module, shape: tuple[int, ...] = (1, 8, 8), dynamic: bool = True) -> Path:
+def export(
+    path: Path,
+    model: nn.Module,
+    shape: tuple[int, ...] = (1, 8, 8),
+    dynamic: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
     """Write `model` as torch.export.save does."""
     shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(model, (torch.randn(4, *shape),), dynamic_shapes=shapes)
+        program = torch.export.export(model, (torch.randn(4, *shape).to(dtype),), dynamic_shapes=shapes)
         torch.export.save(program, path)
     return path
 
@@ -77,3 +87,18 @@ def weights_config(source: Path, change: Callable[[dict[str, Any]], Any]) -> byt
         config = json.loads(archive.read(name))
     change(config["config"])
     return json.dumps(config).encode()
+
+
+def graph(model: dict[str, Any]) -> dict[str, Any]:
+    """The graph in a model.json."""
+    return model["graph_module"]["graph"]
+
+
+def refused(path: Path, message: str = "", error: type[FusionError] = FusionError) -> None:
+    """Loading fails with one line that names the file and nothing else of the machine."""
+    with pytest.raises(error, match=message) as caught:
+        load_parent(path)
+    assert str(caught.value).startswith(f"{path.name}: ")
+    assert "\n" not in str(caught.value)
+    assert str(path.parent) not in str(caught.value)
+    assert len(str(caught.value)) < 400

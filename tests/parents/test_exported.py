@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exported_files import SmallCNN, export, rewrite, trained
+from exported_files import SmallCNN, export, trained
 from torch import nn
 
 from fusion_engine import fuse
@@ -111,17 +111,17 @@ def test_tied_weights_stay_tied(tmp_path: Path) -> None:
     assert set(parent.state) == set(Tied().state_dict())
 
 
-def test_half_precision_becomes_float32(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
-    half = rewrite(export(tmp_path / "a.pt2", model, (5,)), tmp_path / "b.pt2", _half_input)
-    with pytest.raises(ParentError, match="input is not float32"):
-        load_parent(half)
+def test_weights_of_other_precisions_become_float32(tmp_path: Path) -> None:
+    class Cast(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(x, self.weight.float(), self.bias.float())
 
-
-def _half_input(model: dict) -> None:
-    graph = model["graph_module"]["graph"]
-    graph["tensor_values"]["input"]["dtype"] = 6
+    model = Cast(5, 3).half()
+    parent = load_parent(export(tmp_path / "a.pt2", model, (5,)))
+    assert all(t.dtype == torch.float32 for t in parent.state.values())
+    assert parent.metadata.notes == ("converted from float16 to float32",)
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(parent.model(x), model(x))
 
 
 # ---- belonging together
@@ -189,6 +189,12 @@ def test_what_cannot_be_used_is_said_in_one_line(tmp_path: Path, model: nn.Modul
         load_parent(export(tmp_path / "a.pt2", model, (5,)))
     assert str(caught.value).startswith("a.pt2: ")
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_inputs_are_refused(tmp_path: Path) -> None:
+    path = export(tmp_path / "a.pt2", nn.Linear(5, 4).half(), (5,), dtype=torch.float16)
+    with pytest.raises(ParentError, match="input is not float32"):
+        load_parent(path)
 
 
 def test_another_ending_is_named(files: list[Path], tmp_path: Path) -> None:
