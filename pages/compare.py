@@ -12,7 +12,7 @@ from fusion_engine.jobs import client
 from pages.components import charts, pickers, recipes, reports, router, state
 from pages.components.downloads import download_row, run_command
 from pages.components.shell import empty, heading
-from pages.components.text import megabytes, percent, plain, seconds
+from pages.components.text import count, megabytes, percent, plain, seconds
 from pages.components.theme import show
 
 MOST = 8
@@ -63,6 +63,57 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
         dots = {names[run]: reports.models(report) for run, report in found.items()}
         show(charts.accuracy_dots(dots), "Dots: accuracy of each run's parents, references and result", "accuracy")
     st.dataframe(rows, hide_index=True, alt="Accuracy, time and memory of each run")
+
+
+def widths(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    """Accuracy against size, for runs of the same parents whose results differ in width."""
+    sets = {job["id"]: job["arguments"]["parents"] for job in jobs}
+    for parents in dict.fromkeys(sets.values()):
+        sized = {run: report["width"] for run, report in found.items() if sets[run] == parents and report.get("width")}
+        accuracy = {run: found[run].get("fused", {}).get("accuracy") for run in sized}
+        sized = {run: width for run, width in sized.items() if accuracy[run] is not None}
+        if len({width["parameters"] for width in sized.values()}) < 2:
+            continue
+        first = next(iter(sized))
+        weighed = zip(sized[first]["parents_parameters"], found[first]["parents"], strict=True)
+        st.header("Accuracy and size", anchor=False)
+        show(
+            charts.width_curve(
+                {names[run]: (width["parameters"], accuracy[run]) for run, width in sized.items()},
+                [(parameters, entry["accuracy"]) for parameters, entry in weighed],
+            ),
+            "Dots: accuracy of fused networks and their parents against the number of parameters", f"width-{parents}",
+        )
+        with st.expander("As a table"):
+            st.dataframe(
+                [{
+                    "Run": names[run], "Width": f"{width['relative']:g} ×", "Parameters": width["parameters"],
+                    "Of a parent's": percent(width["parameters"] / max(1, width["parents_parameters"][0]), 0),
+                    "Accuracy": percent(accuracy[run], 2),
+                } for run, width in sorted(sized.items(), key=lambda item: item[1]["parameters"])],
+                hide_index=True, alt="Width, parameters and accuracy of each run",
+                column_config={"Parameters": st.column_config.NumberColumn(format="localized")},
+            )
+
+
+def spaces(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
+    """How each space was grouped, and which could not be grouped as the recipe says."""
+    listed = {run: [s for s in report.get("spaces", []) if s.get("grouping")] for run, report in found.items()}
+    if not any(listed.values()):
+        return
+    st.header("How neurons were grouped", anchor=False)
+    for run, entries in listed.items():
+        other = [s for s in entries if s.get("fallback")]
+        how = ", ".join(f"{sum(s['grouping'] == m for s in entries)} by {plain(m)}"
+                        for m in dict.fromkeys(s["grouping"] for s in entries))
+        fell = f" **{count(len(other), 'space')} fell back** to another grouping." if other else ""
+        st.markdown(f"**{plain(names[run])}**: {count(len(entries), 'space')}, {how}.{fell}")
+        if other:
+            st.dataframe(
+                [{"Space": s["name"], "Neurons": s["size"], "Grouped by": s["grouping"], "Why": s["fallback"]}
+                 for s in other],
+                hide_index=True, alt="Spaces that fell back to another grouping, and why",
+            )
 
 
 def classes(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
@@ -174,6 +225,8 @@ if not reports_found:
 jobs = [runs[run] for run in reports_found]
 shown = labels(jobs)
 overview(shown, reports_found)
+widths(jobs, shown, reports_found)
 classes(shown, reports_found)
 time_and_recipe(shown, reports_found)
+spaces(shown, reports_found)
 each(jobs, shown, reports_found)

@@ -53,20 +53,23 @@ def levels_note(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
     used = recipes.takes_levels(draft.recipe, methods)
     if not used and not draft.levels:
         return
-    with st.container(border=True, key="levels-note"), st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(border=True, key="levels-note"):
+        text, change, clear = st.columns([5, 1.5, 1.3], vertical_alignment="center")
         if not draft.levels:
-            st.markdown(":material/layers: Levels: found automatically.", width="stretch")
+            text.markdown(":material/layers: Levels: found automatically.")
         elif used:
-            st.markdown(f":material/layers: Levels merged by hand: **{plain(draft.levels)}**", width="stretch")
+            text.markdown(f":material/layers: Levels merged by hand: **{plain(draft.levels)}**")
         else:
-            st.markdown(
-                f":material/layers: Your merged levels ({plain(draft.levels)}) are not used: this solver does not "
-                "train level by level.", width="stretch",
+            text.markdown(
+                f":material/layers: Merged levels {plain(draft.levels)}: not used, this solver does not train level by "
+                "level."
             )
-        st.page_link("pages/parents.py", label="Merge levels" if not draft.levels else "Change")
+        change.page_link("pages/parents.py", label="Change" if draft.levels else "Merge")
         if draft.levels:
-            st.button("Clear", key="clear-levels", type="tertiary", icon=":material/close:",
-                      on_click=draft.clear_levels, help="Let the solver find the levels again.")
+            clear.button(
+                "Clear", key="clear-levels", type="tertiary", icon=":material/close:", on_click=draft.clear_levels,
+                help="Let the solver find the levels again.",
+            )
 
 
 def choose_settings(devices: list[str]) -> dict[str, Any]:
@@ -180,6 +183,15 @@ def trained(run: str, report: dict[str, Any]) -> None:
     if partition.get("spec"):
         st.caption(f"Levels {plain(partition['spec'])}: {plain(partition.get('why') or 'as chosen')}.")
     level_progress.draw(levels, run)
+    with st.expander("As a table"):
+        st.dataframe(
+            [{
+                "Level": step["level"], "Epochs": step["epochs"], "Rate": step["rate"],
+                "Held out before": step["held_out_before"], "Held out after": step["held_out_after"],
+                "Kept": step["kept"].replace("_", " "), "Why": step["reason"] or "–",
+            } for step in report["decisions"]["gradient"]["steps"]],
+            hide_index=True, alt="Epochs, rate and held-out loss of each level",
+        )
 
 
 router.enter()

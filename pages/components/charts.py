@@ -10,7 +10,9 @@ from .reports import Model
 from .text import escaped, percent, seconds
 from .theme import FAINT, INK, MUTED, PARENTS, ROLES, figure
 
-__all__ = ["accuracy_bars", "accuracy_dots", "class_counts", "class_heatmap", "class_total_bars", "stage_bars"]
+__all__ = [
+    "accuracy_bars", "accuracy_dots", "class_counts", "class_heatmap", "class_total_bars", "stage_bars", "width_curve",
+]
 
 _STAGE_COLOURS = {
     "load": FAINT, "trace": "#A9B4C0", "verify": MUTED, "importance": "#56B4E9", "grouping": "#E69F00",
@@ -95,6 +97,36 @@ def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
     chart.update_xaxes(title_text="Seconds")
     chart.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return chart
+
+
+def width_curve(fused: Mapping[str, tuple[int, float]], parents: Sequence[tuple[int, float]]) -> go.Figure:
+    """Accuracy against parameters: the fused networks of several widths, and the parents they were made of."""
+    chart = figure(320)
+    points = sorted(((size, accuracy, name) for name, (size, accuracy) in fused.items()))
+    chart.add_scatter(
+        x=[p[0] for p in parents], y=[100 * p[1] for p in parents], name="Parents", mode="markers",
+        marker={"symbol": "circle-open", "size": 11, "color": ROLES["parent"], "line": {"width": 2}},
+        hovertemplate="a parent, %{x:,} parameters: %{y:.2f} %<extra></extra>",
+    )
+    chart.add_scatter(
+        x=[p[0] for p in points], y=[100 * p[1] for p in points], name="Fused", mode="lines+markers",
+        line={"color": FAINT, "width": 1.5},
+        marker={"symbol": "diamond", "size": 14, "color": ROLES["fused"]}, customdata=[escaped(p[2]) for p in points],
+        hovertemplate="%{customdata}, %{x:,} parameters: %{y:.2f} %<extra></extra>",
+    )
+    sizes = [p[0] for p in [*points, *parents]]
+    marks = [m * 10**e for e in range(1, 12) for m in (1, 2, 5) if min(sizes) / 2.2 < m * 10**e < max(sizes) * 2.2]
+    chart.update_xaxes(title_text="Parameters", type="log", tickvals=marks, ticktext=[_short_number(m) for m in marks])
+    chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %")
+    return chart
+
+
+def _short_number(value: int) -> str:
+    """20000 -> '20 k', 5000000 -> '5 M'."""
+    for step, sign in ((10**9, "\u202fG"), (10**6, "\u202fM"), (10**3, "\u202fk")):
+        if value >= step:
+            return f"{value // step}{sign}"
+    return str(value)
 
 
 def class_counts(names: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Figure:

@@ -17,6 +17,10 @@ from .text import plain
 __all__ = ["data_intake", "follow_import", "parents_intake"]
 
 _WAYS = {"demo": "Shipped demo", "upload": "Upload", "train": "Train", "earlier": "Earlier sets"}
+_NETWORKS = {
+    "mlp": "MLP", "vgg": "Small VGG", "vgg_bn": "Small VGG with BatchNorm", "resnet20": "ResNet-20, half as wide",
+    "vit": "Vision transformer, four blocks",
+}
 _REGIMES = {
     "non_iid": ("Uneven shares", "Every class is split unevenly between the parents, as in federated learning."),
     "sharded": ("Separate classes", "Each parent sees some of the classes only; nobody sees them all."),
@@ -58,7 +62,7 @@ def _upload() -> None:
 
 def _train() -> None:
     left, right = st.columns(2)
-    arch = left.selectbox("Architecture", ["mlp", "vgg"], format_func={"mlp": "MLP", "vgg": "Small VGG"}.get)
+    arch = left.selectbox("Architecture", list(_NETWORKS), format_func=_NETWORKS.__getitem__)
     number = right.slider("Parents", 2, 8, 2)
     regime = left.selectbox("What each parent sees", list(_REGIMES), format_func=lambda r: _REGIMES[r][0])
     seed = right.number_input("Seed", min_value=0, max_value=2**31 - 1, value=0, step=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from .theme import BLUE, INK, ORANGE, figure, show
 
 __all__ = ["draw", "loss_curves", "summary"]
 
+_FOLLOW = -1
 _STATES = {
     "waiting": ("○", "waiting"), "running": ("▸", "running"), "trained": ("✓", "trained"),
     "least_squares": ("◇", "least squares kept"),
@@ -40,8 +42,7 @@ def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
     if not drawn:
         return
     by_index = {run.index: run for run in runs}
-    chosen = _choose(by_index, drawn, key)
-    run = by_index[latest(runs) if chosen is None or chosen not in drawn else chosen]
+    run = by_index[_choose(by_index, drawn, key)]
     show(
         loss_curves(run), f"Training and held-out loss of level {run.name} by epoch, logarithmic", f"curve-{key}"
     )
@@ -49,19 +50,20 @@ def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
         st.caption(f":material/info: {plain(run.name)}: {plain(run.reason)}")
 
 
-def _choose(runs: dict[int, LevelRun], drawn: Sequence[int], key: str) -> int | None:
-    """Which level's curves to show; None follows the one at work."""
+def _choose(runs: dict[int, LevelRun], drawn: Sequence[int], key: str) -> int:
+    """Which level's curves to show: the one at work, unless the reader chose another."""
     at_work = any(run.state in ("running", "waiting") for run in runs.values())
-    options: list[int | None] = [None, *drawn] if at_work else list(drawn)
+    options = [_FOLLOW, *drawn] if at_work else list(drawn)
     if len(options) < 2:
         return options[0]
     widget = f"level-{key}"
     if st.session_state.get(widget) not in options:
         st.session_state[widget] = options[0]
-    return st.selectbox(
+    chosen = st.selectbox(
         "Level", options, key=widget, width=320, label_visibility="collapsed",
-        format_func=lambda i: "The level at work" if i is None else f"Level {i} · {short(runs[i].name, 30)}",
+        format_func=lambda i: "The level at work" if i == _FOLLOW else f"Level {i} · {short(runs[i].name, 30)}",
     )
+    return latest(list(runs.values())) if chosen == _FOLLOW else chosen
 
 
 def _chip(run: LevelRun, solved: bool) -> str:
@@ -101,20 +103,24 @@ def loss_curves(run: LevelRun) -> go.Figure:
     chart.update_xaxes(
         title_text=f"Epoch of level {run.index} · {escaped(short(run.name, 40))}", range=[0, last * 1.02 + 0.2]
     )
-    chart.update_yaxes(title_text="Loss", type="log", exponentformat="power", dtick=_ticks(run), minor={"ticks": ""})
+    marks = _marks([v for _, *pair in run.curve for v in pair if v is not None])
+    chart.update_yaxes(title_text="Loss", type="log", tickvals=marks, ticktext=[f"{mark:g}" for mark in marks])
     return chart.update_layout(uirevision=str(run.index))
 
 
-def _ticks(run: LevelRun) -> str | int:
-    """Marks at 1, 2, 5 while the losses are close together; at powers of ten where they are not."""
-    values = [v for _, *pair in run.curve for v in pair if v is not None]
-    return 1 if values and max(values) > 100 * min(values) else "D2"
+def _marks(values: Sequence[float]) -> list[float]:
+    """Where the logarithmic axis has its marks: at 1, 2 and 5 in every decade, at 1 alone where that is too many."""
+    if not values:
+        return []
+    decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+    return [float(f"{step}e{decade}") for decade in decades for step in steps]
 
 
 def summary(runs: Sequence[LevelRun]) -> str:
     """'5 levels trained, 1 kept its least-squares solution'."""
     trained = sum(run.state == "trained" for run in runs)
     kept = sum(run.state == "least_squares" for run in runs)
-    parts = [f"{count(trained, 'level')} trained"] if trained else []
-    parts += [f"{count(kept, 'level')} kept the least-squares solution"] if kept else []
+    parts = [f"✓ {count(trained, 'level')} trained"] if trained else []
+    parts += [f"◇ {count(kept, 'level')} kept the least-squares solution"] if kept else []
     return ", ".join(parts)

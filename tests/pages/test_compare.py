@@ -3,6 +3,7 @@ from __future__ import annotations
 import samples
 
 from fusion_engine import store
+from fusion_engine.store.files import write_json
 
 
 def test_an_empty_store_says_what_to_do(open_page, filled) -> None:
@@ -26,8 +27,6 @@ def test_one_run_against_its_references(open_page, filled) -> None:
 
 def test_two_runs_show_where_their_recipes_differ(open_page, filled) -> None:
     one, two = samples.add_fusion(), samples.add_fusion(0.6, recipe="average", seed=1)
-    from fusion_engine.store.files import write_json
-
     other = samples.report(0.6)
     other["recipe"] = {**other["recipe"], "name": "average", "grouping": {"method": "identity"}}
     write_json(store.run_folder(two) / "report.json", other)
@@ -62,3 +61,42 @@ def test_a_damaged_report_is_one_line(open_page, filled) -> None:
     (store.run_folder(run) / "report.json").write_text("{")
     app = open_page("compare", run=run)
     assert "damaged" in app.error[0].value
+
+
+def resized(relative: float, parameters: int, accuracy: float, **arguments) -> str:
+    run = samples.add_fusion(accuracy, **arguments)
+    width = {"relative": relative, "parameters": parameters, "parents_parameters": [411, 411]}
+    write_json(store.run_folder(run) / "report.json", samples.report(accuracy) | {"width": width})
+    return run
+
+
+def test_runs_of_different_width_show_accuracy_against_size(open_page, filled) -> None:
+    runs = [resized(1.0, 411, 0.9), resized(0.5, 200, 0.8, seed=1)]
+    app = open_page("compare", runs=",".join(runs))
+    table = next(t.value for t in app.dataframe if "Width" in t.value)
+    assert table["Width"].tolist() == ["0.5 ×", "1 ×"]
+    assert table["Parameters"].tolist() == [200, 411]
+    assert "Accuracy and size" in [h.value for h in app.header]
+
+
+def test_runs_of_one_width_or_of_other_parents_show_no_sizes(open_page, filled) -> None:
+    other = samples.add_parents("b" * 32, "another")
+    alike = [resized(1.0, 411, 0.9), resized(1.0, 411, 0.8, seed=1), resized(0.5, 200, 0.7, parents=other)]
+    app = open_page("compare", runs=",".join(alike))
+    assert not app.exception
+    assert "Accuracy and size" not in [h.value for h in app.header]
+
+
+def test_spaces_that_fell_back_are_listed_with_the_reason(open_page, filled) -> None:
+    run = samples.add_fusion()
+    told = [
+        {"name": "fc0", "size": 6, "freedom": "perm", "grouping": "kmeans", "fallback": ""},
+        {"name": "heads", "size": 4, "freedom": "perm", "grouping": "hungarian", "fallback": "heads move as wholes"},
+    ]
+    write_json(store.run_folder(run) / "report.json", samples.report() | {"spaces": told})
+    app = open_page("compare", run=run)
+    table = next(t.value for t in app.dataframe if "Why" in t.value)
+    assert table.to_dict("records") == [
+        {"Space": "heads", "Neurons": 4, "Grouped by": "hungarian", "Why": "heads move as wholes"}
+    ]
+    assert any("**1 space fell back**" in m.value for m in app.markdown)

@@ -68,7 +68,7 @@ def test_the_report_tells_the_same() -> None:
     runs = from_report({"decisions": samples.trained()})
     assert [run.state for run in runs] == ["trained", "least_squares", "trained"]
     assert len(runs[0].curve) == 5
-    assert summary(runs) == "2 levels trained, 1 level kept the least-squares solution"
+    assert summary(runs) == "✓ 2 levels trained, ◇ 1 level kept the least-squares solution"
 
 
 def chips(app) -> str:
@@ -86,7 +86,7 @@ def test_a_running_fusion_shows_its_levels_and_the_curve(open_page, filled) -> N
     assert "○ 2" in shown
     assert len(app.get("plotly_chart")) == 1
     choice = app.selectbox(key=f"level-{run}")
-    assert (choice.value, len(choice.options)) == (None, 3)
+    assert (choice.value, len(choice.options)) == (-1, 3)
 
 
 def test_a_finished_fusion_shows_them_from_its_report(open_page, filled) -> None:
