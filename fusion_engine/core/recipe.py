@@ -40,7 +40,10 @@ class Step(BaseModel):
 
 
 class Recipe(BaseModel):
-    """How to fuse. Frozen; build changed copies with `set`."""
+    """How to fuse. Frozen; build changed copies with `set`.
+
+    width: hidden widths of the fused network over the first parent's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = "custom"
@@ -48,6 +51,7 @@ class Recipe(BaseModel):
     grouping: Step = Step(method="identity")
     solver: Step = Step(method="average")
     post: tuple[Step, ...] = ()
+    width: float = Field(default=1.0, ge=0.05, le=8.0)
 
     @field_validator("importance", "grouping", "solver", mode="before")
     @classmethod
@@ -69,7 +73,7 @@ class Recipe(BaseModel):
     def from_mapping(cls, mapping: Any) -> Recipe:
         """From a plain mapping (YAML, JSON). RecipeError on unknown keys or wrong forms."""
         if not isinstance(mapping, Mapping):
-            raise RecipeError("a recipe is a mapping with the keys importance, grouping, solver, post")
+            raise RecipeError("a recipe is a mapping with the keys importance, grouping, solver, post, width")
         for key in mapping:
             if key not in cls.model_fields:
                 raise RecipeError(f"recipe has an unknown key {key!r}{registry.nearest(str(key), cls.model_fields)}")
@@ -94,6 +98,7 @@ class Recipe(BaseModel):
             "name": self.name,
             **{part: getattr(self, part).written() for part in _PARTS},
             "post": [step.written() for step in self.post],
+            "width": self.width,
         }
 
     def to_yaml(self) -> str:
@@ -139,11 +144,16 @@ class Recipe(BaseModel):
                 f"solver {solver.name!r} does not work with grouping {grouping.name!r}; "
                 f"nearest that works: grouping {sorted(solver.accepts)[0]!r}, or solver 'average'"
             )
-        if parents is not None and "labels" in specs["importance"].needs and "labels" not in available:
+        if self.width != 1 and grouping.pairs:
             raise RecipeError(
-                f"importance {specs['importance'].name!r} needs labels and the calibration data has none; "
-                "use importance 'activation'"
+                f"grouping {grouping.name!r} pairs neurons one to one and keeps the width; "
+                "for another width use grouping 'kmeans'"
             )
+        for spec in post:
+            _check_follows(spec, solver)
+        if parents is not None and "labels" not in available:
+            for spec in [specs["importance"], *post]:
+                _check_labels(spec)
         filled = {
             part: Step(
                 method=specs[part].name,
@@ -161,7 +171,23 @@ class Recipe(BaseModel):
             Step(method=s.method, parameters=registry.check_parameters("post", s.method, s.parameters))
             for s in self.post
         )
-        return Recipe(name=self.name, post=steps, **filled)
+        return Recipe(name=self.name, post=steps, width=self.width, **filled)
+
+
+def _check_follows(step: registry.MethodSpec, solver: registry.MethodSpec) -> None:
+    if step.accepts is not None and solver.name not in step.accepts:
+        raise RecipeError(
+            f"post {step.name!r} cannot follow solver {solver.name!r}, which fits the layers to the norms as they are; "
+            f"nearest that works: post 'repair', or solver {sorted(step.accepts)[0]!r}"
+        )
+
+
+def _check_labels(spec: registry.MethodSpec) -> None:
+    if "labels" in spec.needs:
+        other = {"importance": "activation", "post": "full_distillation"}[spec.kind]
+        raise RecipeError(
+            f"{spec.kind} {spec.name!r} needs labels and the calibration data has none; use {spec.kind} {other!r}"
+        )
 
 
 def _check_parents(spec: registry.MethodSpec, parents: int | None) -> None:

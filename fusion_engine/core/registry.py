@@ -101,6 +101,7 @@ class MethodSpec:
     max_parents: int | None
     accepts: frozenset[str] | None
     pairs: bool
+    statistics: bool
     function: Callable[..., Any]
     parameters: tuple[ParameterSpec, ...]
 
@@ -118,6 +119,7 @@ class MethodSpec:
             "max_parents": self.max_parents,
             "accepts": None if self.accepts is None else sorted(self.accepts),
             "pairs": self.pairs,
+            "statistics": self.statistics,
             "parameters": [
                 {f: getattr(p, f) for f in ParameterSpec.__dataclass_fields__} for p in self.parameters
             ],
@@ -139,11 +141,13 @@ def register(
     max_parents: int | None = None,
     accepts: Iterable[str] | None = None,
     pairs: bool = False,
+    statistics: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
-    `accepts` (solvers only) lists the groupings the solver can work with; None means all. `pairs`
-    (groupings only): every group takes exactly one neuron of every parent. Raises TypeError
+    `accepts` lists the groupings a solver can work with, or the solvers a post step can follow; None means all.
+    `pairs` (groupings only): every group takes exactly one neuron of every parent. `statistics` (post only): it
+    estimates norms' running statistics, which other steps leave as they are. Raises TypeError
     at import time if a keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
     """
 
@@ -151,7 +155,7 @@ def register(
         summary = (inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " ")
         _METHODS[kind, name] = MethodSpec(
             kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
-            None if accepts is None else frozenset(accepts), pairs, function, _parameters(function),
+            None if accepts is None else frozenset(accepts), pairs, statistics, function, _parameters(function),
         )
         return function
 

@@ -10,7 +10,14 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import State
-from . import full_distillation, head_distillation  # noqa: F401 - registers the methods
+from . import (  # noqa: F401 - registers the methods
+    fine_tuning,
+    full_distillation,
+    head_distillation,
+    norm_recalibration,
+    pooled_buffers,
+    repair,
+)
 
 __all__ = ["refine"]
 

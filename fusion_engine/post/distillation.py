@@ -1,4 +1,4 @@
-"""Train some of the fused model's weights to predict what the ensemble of the parents predicts."""
+"""Train some of the fused model's weights on the calibration samples: towards the parents' ensemble, or labels."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from ..core.types import State
 from ..graph import Program
 from ..solvers.head import Head, HeadWeights
 
-__all__ = ["Samples", "Settings", "Teacher", "distil", "split_samples"]
+__all__ = ["Samples", "Settings", "Teacher", "distil", "split_samples", "trainable"]
 
 
-# The parameters every distilling step has.
+# Parameters that training steps have in common.
 Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
 Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
 Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)]
 Temperature = Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)]
 TeacherWeights = Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")]
 Patience = Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)]
+Mix = Annotated[bool, Param("train on mixtures of pairs of calibration samples (mixup)")]
+Shift = Annotated[
+    float, Param("images: largest random shift as a part of the side; rotation and scale follow", ge=0.0, le=0.5)
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ def split_samples(context: FusionContext, classes: int) -> tuple[Samples, Sample
     return Samples(x[~mask], y[~mask]), Samples(x[mask], y[mask])
 
 
+def trainable(context: FusionContext, state: State) -> list[str]:
+    """Names of all weights that training may change."""
+    return [name for name in context.trace.parameters if state[name].is_floating_point()]
+
+
 def distil(
     context: FusionContext,
     state: State,
@@ -96,7 +105,8 @@ def distil(
     sample(generator) draws a batch of the student's inputs and the probabilities wanted for them; `judge` is the
     fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
     seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
-    `settings.patience` checks without a better one. Raises FusionError if the outputs are not finite.
+    `settings.patience` checks without a better one. Progress comes with every step, its detail with the step's loss
+    and the last held-out one; the report has the curve. Raises FusionError if the outputs are not finite.
     """
     generator = torch_generator(context.seed, "distillation", label, device=context.device.type)
     trained = {name: state[name].detach().to(context.device).clone().requires_grad_() for name in names}
@@ -111,7 +121,8 @@ def distil(
     best, best_loss, best_step, failures = _snapshot(trained), judged(), 0, 0
     if not math.isfinite(best_loss):
         raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
-    start_loss = best_loss
+    start_loss = held_out = best_loss
+    curve: list[tuple[int, float, float]] = []
     for step in range(1, settings.steps + 1):
         x, target = sample(generator)
         loss = _cross_entropy(student(current, x)[0], target)
@@ -119,16 +130,26 @@ def distil(
         loss.backward()
         optimiser.step()
         schedule.step()
-        context.progress("post", step / settings.steps, f"{label}: step {step} of {settings.steps}")
+        now = float(loss.detach())
         if step % settings.check_every == 0 or step == settings.steps:
-            now = judged()
-            if now < best_loss:
-                best, best_loss, best_step, failures = _snapshot(trained), now, step, 0
+            held_out = judged()
+            curve.append((step, now, held_out))
+            if held_out < best_loss:
+                best, best_loss, best_step, failures = _snapshot(trained), held_out, step, 0
             else:
                 failures += 1
-            if failures >= settings.patience or not math.isfinite(now):
-                break
-    context.decisions[label] = {"steps": best_step, "held_out_before": start_loss, "held_out_after": best_loss}
+        detail = {"level": label, "index": 0, "levels": 1, "step": step, "steps": settings.steps}
+        # A loss that is not finite has no place in JSON.
+        detail |= {k: v for k, v in (("loss", now), ("held_out", held_out)) if math.isfinite(v)}
+        context.progress("post", step / settings.steps, f"{label}: step {step} of {settings.steps}", detail)
+        if failures >= settings.patience or not math.isfinite(held_out):
+            break
+    context.decisions[label] = {
+        "steps": best_step,
+        "held_out_before": start_loss,
+        "held_out_after": best_loss,
+        "curve": [point for point in curve if all(map(math.isfinite, point))],
+    }
     return {**state, **best}
 
 

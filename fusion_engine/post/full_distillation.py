@@ -14,17 +14,20 @@ from ..graph import Program
 from ..solvers.head import head
 from .distillation import (
     Batch,
+    Mix,
     Patience,
     Rate,
     Settings,
+    Shift,
     Steps,
     Teacher,
     TeacherWeights,
     Temperature,
     distil,
     split_samples,
+    trainable,
 )
-from .sampling import draw, mixup, shifted
+from .sampling import augmented
 
 __all__ = ["full_distillation"]
 
@@ -47,10 +50,8 @@ def full_distillation(
     temperature: Temperature = 1.5,
     head_weights: TeacherWeights = "importance",
     labels: Annotated[float, Param("share of the true labels in the target, where there are labels", ge=0, le=1)] = 0.0,
-    mix: Annotated[bool, Param("train on mixtures of pairs of calibration samples (mixup)")] = True,
-    shift: Annotated[
-        float, Param("images: largest random shift as a part of the side; rotation and scale follow", ge=0.0, le=0.5)
-    ] = 0.0,
+    mix: Mix = True,
+    shift: Shift = 0.0,
     patience: Patience = 6,
 ) -> dict[str, Tensor]:
     """Train all weights to predict what the parents' softmax ensemble predicts, early-stopped on held-out samples.
@@ -62,7 +63,6 @@ def full_distillation(
     weights = head(context, head_weights)
     teacher = Teacher(context, weights, temperature)
     pool, judge = split_samples(context, weights.weights.shape[1])
-    move = shift if pool.x.dim() == 4 else 0.0
     trust = labels if context.data.y is not None else 0.0
     if trust != labels:
         context.notes.append("full_distillation: the calibration data has no labels, so it follows the ensemble alone")
@@ -71,18 +71,13 @@ def full_distillation(
         return teacher(x).lerp(y, trust)
 
     def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        rows = draw(len(pool.x), batch, generator)
-        x, y = pool.x[rows], pool.y[rows]
-        if move:
-            x = shifted(x, move, generator)
-        if mix:
-            x, y = mixup(x, y, generator)
+        x, y = augmented(pool.x, pool.y, batch, mix, shift, generator)
         return x, target(x, y)
 
     return distil(
         context,
         state,
-        [name for name in context.trace.parameters if state[name].is_floating_point()],
+        trainable(context, state),
         Program(context.trace, None, [context.trace.output]),
         sample,
         (judge.x, target(judge.x, judge.y)),

@@ -1,4 +1,4 @@
-"""Training inputs for distillation, drawn from a few calibration samples: mixup and small shifts of images."""
+"""Training inputs drawn from a few calibration samples: mixup and small shifts of images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["draw", "mixup", "shifted"]
+__all__ = ["augmented", "draw", "mixup", "shifted"]
 
 
 def draw(samples: int, batch: int, generator: torch.Generator) -> Tensor:
     """(batch,) positions among `samples`, with replacement, on the generator's device."""
     return torch.randint(samples, (batch,), generator=generator, device=generator.device)
+
+
+def augmented(
+    x: Tensor, y: Tensor, batch: int, mix: bool, shift: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of inputs and label shares: drawn, shifted by up to `shift` where they are images, mixed if `mix`.
+
+    Inputs that are no numbers to calculate with (tokens) are left as they are.
+    """
+    rows = draw(len(x), batch, generator)
+    x, y = x[rows], y[rows]
+    if shift and x.dim() == 4 and x.is_floating_point():
+        x = shifted(x, shift, generator)
+    return mixup(x, y, generator) if mix and x.is_floating_point() else (x, y)
 
 
 def mixup(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core.types import Layer, State
 
-__all__ = ["fold_norms", "read_layer", "write_layer"]
+__all__ = ["fold_norms", "per_channel", "read_layer", "write_layer"]
 
 
 def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
@@ -29,7 +29,7 @@ def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
     folded = shift * scale
     if norm.bias is not None:
         folded = folded + state[norm.bias].double()
-    return weight * _per_channel(scale, layer, weight), folded
+    return weight * per_channel(scale, layer, weight), folded
 
 
 def write_layer(state: dict[str, Tensor], layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
@@ -68,7 +68,7 @@ def fold_norms(state: State, layers: Iterable[Layer]) -> dict[str, Tensor]:
     return folded
 
 
-def _per_channel(scale: Tensor, layer: Layer, weight: Tensor) -> Tensor:
+def per_channel(scale: Tensor, layer: Layer, weight: Tensor) -> Tensor:
     """`scale` shaped to multiply the output channels of `weight`."""
     if layer.options.get("transposed"):
         groups = int(layer.options.get("groups", 1))

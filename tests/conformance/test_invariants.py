@@ -5,6 +5,8 @@ Nothing is listed by hand: methods come from the registry, architectures from th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -133,17 +135,42 @@ def test_same_seed_same_bits_and_inputs_untouched(case: Case, grouping: str, sol
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("step", registry.names("post"))
 def test_every_step_follows_every_solver(case: Case, step: str, solver: str) -> None:
-    """Shapes and types stay, the given state is untouched, and buffers do not move (norms are in eval mode)."""
+    """Shapes and types stay, the given state is untouched, and buffers move only where that is the step's purpose."""
+    spec = registry.get("post", step)
     context = case.context([case.state, other_parent(case)], "kmeans")
-    if output_layer(case.trace) is None or not has_classes(case.trace):
+    if "gradients" in spec.needs and (output_layer(case.trace) is None or not has_classes(case.trace)):
         pytest.skip("the model has no layer of classes at its end")
-    fused, _ = solve(context, solver)
+    fused, groupings = solve(context, solver)
     before = {k: v.clone() for k, v in fused.items()}
-    refined = refine(context, fused, step, {"steps": 3})
+    short = {"steps": 3} if "steps" in {p.name for p in spec.parameters} else {}
+    refined = refine(replace(context, groupings=groupings), fused, step, short)
     assert all(torch.equal(before[k], fused[k]) for k in before)
     assert {k: (v.shape, v.dtype) for k, v in refined.items()} == {k: (v.shape, v.dtype) for k, v in fused.items()}
-    buffers = set(fused) - set(case.trace.parameters)
-    assert all(torch.equal(refined[k], fused[k]) for k in buffers)
+    assert not any(tensor.is_inference() or tensor.requires_grad for tensor in refined.values())
+    assert all(tensor.isfinite().all() for tensor in refined.values())
+    parameters = {alias for name in case.trace.parameters for alias in case.trace.aliases.get(name, (name,))}
+    kept = parameters if spec.statistics else set(fused) - parameters
+    assert all(torch.equal(refined[k], fused[k]) for k in kept)
+
+
+def restores(spec: registry.MethodSpec) -> bool:
+    """Whether a step puts right what merging did to the parents' features: nothing, where all parents are one. Training
+    and statistics of the calibration samples change a parent too."""
+    return "gradients" not in spec.needs and not (spec.statistics and "moments" in spec.needs)
+
+
+RESTORING = [name for name in registry.names("post") if restores(registry.get("post", name))]
+
+
+@pytest.mark.parametrize("step", RESTORING)
+@pytest.mark.parametrize("grouping", [g for g in GROUPINGS if g != "identity"])
+def test_steps_without_training_give_the_parent_back(case: Case, step: str, grouping: str) -> None:
+    """Invariants 2 and 3, after a refining step."""
+    for states in ([case.state], [case.state, case.permuted(1)]):
+        context = case.context(states, grouping)
+        fused, groupings = solve(context, "average")
+        refined = refine(replace(context, groupings=groupings), fused, step)
+        torch.testing.assert_close(case.outputs(refined), case.outputs(case.state), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

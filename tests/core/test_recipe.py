@@ -36,7 +36,13 @@ def steps(draw: st.DrawFn, kind: str) -> dict:
 @st.composite
 def any_recipe(draw: st.DrawFn) -> Recipe:
     parts = {kind: draw(steps(kind)) for kind in ("importance", "grouping", "solver")}
-    return Recipe.from_mapping({"name": "x", **parts, "post": draw(st.lists(steps("post"), max_size=2))})
+
+    def follows(step: dict) -> bool:
+        accepts = registry.get("post", step["method"]).accepts
+        return accepts is None or parts["solver"]["method"] in accepts
+
+    post = draw(st.lists(steps("post").filter(follows), max_size=2))
+    return Recipe.from_mapping({"name": "x", **parts, "post": post})
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,6 +92,20 @@ def test_what_the_input_lacks_is_named_with_a_way_out() -> None:
     shares.checked(2, ["labels", "class_counts"])
     with pytest.raises(RecipeError, match="at most 2 parents and there are 3; use grouping kmeans"):
         Recipe(grouping="hungarian").checked(3)
+
+
+def test_labels_are_asked_for_by_the_step_that_needs_them() -> None:
+    tuned = Recipe(post=["fine_tuning"])
+    with pytest.raises(RecipeError, match=r"post 'fine_tuning' needs labels .* use post 'full_distillation'"):
+        tuned.checked(2)
+    tuned.checked(2, ["labels"])
+
+
+@pytest.mark.parametrize("step", [n for n in registry.names("post") if registry.get("post", n).accepts is not None])
+def test_steps_for_norms_of_averaged_models_do_not_follow_least_squares(step: str) -> None:
+    Recipe(solver="average", post=[step]).checked(2)
+    with pytest.raises(RecipeError, match=r"cannot follow solver 'least_squares'.*'repair', or solver 'average'"):
+        Recipe(solver="least_squares", post=["repair", step]).checked(2)
 
 
 def test_settings_change_a_copy() -> None:

@@ -1,18 +1,24 @@
-"""Distillation: what may change, what must not get worse, and how training inputs are drawn."""
+"""Steps that train: what may change, what must not get worse, and how training inputs are drawn."""
 
 from __future__ import annotations
+
+import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from fusion_engine import fuse, load_data
 from fusion_engine.core import registry
+from fusion_engine.core.errors import RecipeError
 from fusion_engine.data import balanced_sample
 from fusion_engine.demo import load_demo
-from fusion_engine.post.sampling import mixup, shifted
+from fusion_engine.post.sampling import augmented, mixup, shifted
 
+TRAINING = [name for name in registry.names("post") if "gradients" in registry.get("post", name).needs]
 BASE = {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}
 STEPS = {"steps": 40}
+TUNED = [{"method": "fine_tuning", "steps": 100}]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def setting():
     return load_demo("mlp")[:2], data.subset(balanced_sample(data, 15).tolist())
 
 
-@pytest.mark.parametrize("name", registry.names("post"))
+@pytest.mark.parametrize("name", TRAINING)
 def test_held_out_cross_entropy_never_rises(name: str, setting) -> None:
     parents, data = setting
     report = fuse(parents, data, {**BASE, "post": [{"method": name, **STEPS}]}).report
@@ -30,7 +36,7 @@ def test_held_out_cross_entropy_never_rises(name: str, setting) -> None:
     assert decision["steps"] > 0  # it did improve
 
 
-@pytest.mark.parametrize("name", registry.names("post"))
+@pytest.mark.parametrize("name", TRAINING)
 def test_same_seed_same_bits(name: str, setting) -> None:
     parents, data = setting
     recipe = {**BASE, "post": [{"method": name, **STEPS}]}
@@ -80,3 +86,38 @@ def test_shift_by_nothing_is_the_image_and_by_something_is_not() -> None:
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(shifted(x, 0.0, torch.Generator().manual_seed(1)), x, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(shifted(x, 0.2, torch.Generator().manual_seed(1)), x, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_progress_carries_the_losses_and_the_report_their_curve(name: str, setting) -> None:
+    parents, data = setting
+    seen = []
+    result = fuse(parents, data, {**BASE, "post": [{"method": name, **STEPS}]}, on_progress=seen.append)
+    details = [e.detail for e in seen if e.detail.get("level") == name]
+    assert [d["step"] for d in details] == list(range(1, 41))
+    assert all((d["index"], d["levels"], d["steps"]) == (0, 1, 40) for d in details)
+    assert details[-1]["held_out"] < details[0]["held_out"]
+    curve = result.report["decisions"][name]["curve"]
+    assert [point[0] for point in curve] == [25, 40]
+    assert curve[-1][1:] == (details[-1]["loss"], details[-1]["held_out"])
+    json.dumps(details)
+
+
+def test_fine_tuning_learns_the_labels(setting) -> None:
+    parents, data = setting
+    losses = [fuse(parents, data, {**BASE, "post": post}, test=data).report["fused"]["loss"] for post in ([], TUNED)]
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_fine_tuning_without_labels_is_refused_before_anything_is_computed(setting) -> None:
+    parents, data = setting
+    events = []
+    with pytest.raises(RecipeError, match=r"needs labels .* use post 'full_distillation'"):
+        fuse(parents, replace(data, y=None), {**BASE, "post": TUNED}, on_progress=events.append)
+    assert not events
+
+
+def test_tokens_are_drawn_but_not_mixed() -> None:
+    x, y = torch.arange(12).reshape(6, 2), torch.eye(6)
+    drawn, shares = augmented(x, y, 8, True, 0.2, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, x[shares.argmax(1)])

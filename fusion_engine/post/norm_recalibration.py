@@ -1,0 +1,75 @@
+"""Norm recalibration: estimate the batch norms' running statistics again, on the calibration samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.registry import register
+from ..core.types import State
+from ..graph.apply import lookup
+from ..solvers.activations import FusedPrefix, batch_size
+from .channels import ChannelMoments
+from .norms import BatchNorm, live_norms, with_statistics
+
+__all__ = ["norm_recalibration"]
+
+_BUDGET = 512 * 2**20
+
+
+@register(
+    "post",
+    "norm_recalibration",
+    title="Norm recalibration",
+    citation="Izmailov et al. 2018; for merged networks Jordan et al. 2023",
+    needs={"moments"},
+    scope="network",
+    accepts={"average"},
+    statistics=True,
+)
+def norm_recalibration(context: FusionContext, state: State) -> dict[str, Tensor]:
+    """Estimates the running statistics of every BatchNorm again, on the calibration samples.
+
+    Averaged neurons vary less than the parents' and the averaged statistics are not theirs. Norm after norm, with the
+    norms before it done, the mean and variance of its input over all samples and positions replace them: what one
+    training pass over all samples as a single batch would store (its inputs normalised by the plain variance, the
+    unbiased one stored), whatever the momentum and the batch size, and without dropout. num_batches_tracked becomes 1.
+
+    It follows solver average. Least squares folds the norms into their layers, so that they are the identity, and fits
+    every layer to the others as they are; there the recipe is refused, and a norm that is folded stays as it is.
+    Returns a new state. Labels are not used.
+    """
+    norms = live_norms(context, state, "norm_recalibration")
+    if not norms:
+        return dict(state)
+    return _recalibrated(context, state, norms)
+
+
+@torch.no_grad()
+def _recalibrated(context: FusionContext, state: State, norms: list[BatchNorm]) -> dict[str, Tensor]:
+    trace = context.trace
+    current, final = dict(state), dict[str, Tensor]()
+    size = batch_size(context, list(trace.layers.values()))
+    prefix = FusedPrefix(context, size, _BUDGET)
+    left = list(norms)
+    for level in trace.levels:
+        for norm in [n for n in left if n.mean in level.tensors]:
+            moments = ChannelMoments()
+            for (x,) in prefix.batches(current, [norm.input]):
+                moments.add(x.movedim(1, -1).reshape(-1, x.shape[1]))
+                done = (len(norms) - len(left)) / len(norms)
+                context.progress("post", done, f"norm_recalibration: {norm.name}")
+            left.remove(norm)
+            if moments.count > 1:
+                now = {norm.mean: moments.mean, norm.var: moments.variance}
+                current = with_statistics(context, current, now)
+                final |= {norm.mean: moments.mean, norm.var: moments.unbiased_variance}
+        if not left:
+            break
+        prefix.advance(current, level)
+    for norm in norms:
+        counter = f"{norm.name}.num_batches_tracked"
+        if norm.mean in final and counter in state:
+            final[counter] = torch.ones_like(lookup(state, counter, trace))
+    return with_statistics(context, state, final)

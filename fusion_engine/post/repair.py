@@ -1,0 +1,159 @@
+"""REPAIR: give every fused neuron the mean and the spread that the parents' neurons in its group have."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.registry import register
+from ..core.types import Layer, State
+from ..graph import Program, Trace, merge_outputs
+from ..solvers.activations import FusedPrefix, batch_size
+from ..solvers.fold import per_channel
+from ..stats import feature_rows
+from .channels import ChannelMoments
+
+__all__ = ["repair"]
+
+_BUDGET = 512 * 2**20
+_DEAD = 1e-5
+
+
+@register(
+    "post",
+    "repair",
+    title="REPAIR",
+    citation="Jordan et al. 2023",
+    needs={"moments"},
+    scope="network",
+)
+def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
+    """Rescales every fused neuron to the average mean and standard deviation of the parents' neurons in its group.
+
+    Jordan et al. 2023, for groups of any kind: y -> (y - mu) s'/s + mu', y the output of a layer after its batch norm,
+    mu' and s' averaged with the weights of the group, over the calibration samples and positions. Layer after layer,
+    the layers before it repaired. Written into the batch norm's weight and bias, else into the layer's; a layer that
+    has neither norm nor bias gets the scale alone. (A batch norm without parameters keeps the shift in its mean.)
+
+    The output layer, layers with weights that serve elsewhere too, and neurons that hardly vary (here or in the
+    parents) stay as they are. Returns a new state. Labels are not used.
+    """
+    return _repaired(context, state)
+
+
+@torch.no_grad()
+def _repaired(context: FusionContext, state: State) -> dict[str, Tensor]:
+    trace = context.trace
+    layers = [layer for layer in trace.layers.values() if _is_repairable(context, layer)]
+    repaired = dict(state)
+    if not layers:
+        return repaired
+    size = batch_size(context, list(trace.layers.values()))
+    wanted = _targets(context, layers, size)
+    prefix = FusedPrefix(context, size, _BUDGET)
+    left = list(layers)
+    for level in trace.levels:
+        for layer in [x for x in left if x.name in level.layers]:
+            own = ChannelMoments()
+            for (y,) in prefix.batches(repaired, [layer.output]):
+                own.add(feature_rows(layer, y))
+                done = 0.5 + 0.5 * (len(layers) - len(left)) / len(layers)
+                context.progress("post", done, f"repair: {layer.name}")
+            left.remove(layer)
+            _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
+        if not left:
+            break
+        prefix.advance(repaired, level)
+    return repaired
+
+
+def _is_repairable(context: FusionContext, layer: Layer) -> bool:
+    """Whether the layer's outputs are neurons of a space, with weights of its own; the notes say what is left out."""
+    if layer.space is None or layer.output == context.trace.output:
+        return False
+    if _is_shared(context.trace, layer):
+        context.notes.append(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
+        return False
+    if not _can_shift(layer):
+        context.notes.append(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
+    return True
+
+
+def _is_shared(trace: Trace, layer: Layer) -> bool:
+    capture = trace.capture
+    uses = Counter(
+        capture.tensors[node.name] for node in capture.graph.nodes if node.name in capture.tensors for _ in node.users
+    )
+    norm = layer.norm
+    names = [layer.weight, layer.bias]
+    names += [] if norm is None else [norm.weight, norm.bias, norm.running_mean]
+    return any(uses[name] > 1 or len(trace.aliases.get(name, ())) > 1 for name in names if name is not None)
+
+
+def _can_shift(layer: Layer) -> bool:
+    return layer.norm is not None or layer.bias is not None
+
+
+def _targets(context: FusionContext, layers: list[Layer], size: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """By layer the (n,) mean and standard deviation its fused neurons should have."""
+    program = Program(context.trace, None, [layer.output for layer in layers])
+    means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    spreads: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    for p, state in enumerate(context.states):
+        moments = {layer.name: ChannelMoments() for layer in layers}
+        seen = 0
+        for x in context.batches(size):
+            for layer, y in zip(layers, program(state, x), strict=True):
+                moments[layer.name].add(feature_rows(layer, y))
+            seen += len(x)
+            done = 0.5 * (p + seen / len(context.data)) / context.parents
+            context.progress("post", done, f"repair: features of parent {p + 1}")
+        for name, found in moments.items():
+            means[name].append(found.mean)
+            spreads[name].append(found.variance.sqrt())
+    targets = {}
+    for layer in layers:
+        merge = [m.to(context.device) for m in merge_outputs(context.states, context.trace, context.groupings, layer)]
+        mean = sum((m @ x for m, x in zip(merge, means[layer.name], strict=True)), torch.zeros(()))
+        spread = sum((m.abs() @ x for m, x in zip(merge, spreads[layer.name], strict=True)), torch.zeros(()))
+        targets[layer.name] = (mean, spread)
+    return targets
+
+
+def _change(own: ChannelMoments, mean: Tensor, spread: Tensor, *, shifts: bool) -> tuple[Tensor, Tensor]:
+    """Scale and shift (n,) of every neuron; 1 and 0 for the dead."""
+    now = own.variance.sqrt()
+    alive = _varies(own.mean, now) & _varies(mean, spread)
+    scale = torch.where(alive, spread / now, torch.ones_like(now))
+    shift = torch.where(alive, mean - scale * own.mean, torch.zeros_like(now))
+    return scale, shift if shifts else torch.zeros_like(shift)
+
+
+def _varies(mean: Tensor, spread: Tensor) -> Tensor:
+    """Whether neurons vary by more than rounding, beside their own mean and beside the layer's liveliest neuron."""
+    return spread > _DEAD * (mean.abs() + spread.max())
+
+
+def _rescale(state: dict[str, Tensor], layer: Layer, scale: Tensor, shift: Tensor) -> None:
+    """Make the layer (with its batch norm) give scale * y + shift in place of y; the old tensors stay as they are."""
+    norm = layer.norm
+    if norm is not None and norm.weight is not None and norm.bias is not None:
+        _put(state, norm.weight, state[norm.weight].double() * scale)
+        _put(state, norm.bias, state[norm.bias].double() * scale + shift)
+        return
+    weight = state[layer.weight].double()
+    _put(state, layer.weight, weight * per_channel(scale, layer, weight))
+    if norm is not None:
+        # (scale (W x + b) - mean') / root = scale * y + shift
+        root = (state[norm.running_var].double() + norm.eps).sqrt()
+        _put(state, norm.running_mean, state[norm.running_mean].double() * scale - shift * root)
+        shift = torch.zeros_like(shift)
+    if layer.bias is not None:
+        _put(state, layer.bias, state[layer.bias].double() * scale + shift)
+
+
+def _put(state: dict[str, Tensor], name: str, value: Tensor) -> None:
+    state[name] = value.to(state[name])

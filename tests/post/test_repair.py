@@ -1,0 +1,114 @@
+"""REPAIR: the means and spreads that fused neurons have afterwards, measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from fusion_engine.graph import Program, merge_outputs
+from fusion_engine.post import refine
+from fusion_engine.stats import feature_rows
+from tests.post.fused_cases import fused_case
+
+MODELS = [
+    "mlp", "vgg11", "vgg_bn_2fc", "resnet", "densenet", "mobilenet", "shufflenet", "unet", "vit_fused", "vit_module",
+]  # fmt: skip
+
+
+def measured(context, state: dict) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Mean and standard deviation of every layer's outputs over samples and positions, by layer."""
+    layers = list(context.trace.layers.values())
+    with torch.no_grad():
+        outputs = Program(context.trace, None, [x.output for x in layers])(state, context.data.normalised())
+    rows = [feature_rows(layer, y).double() for layer, y in zip(layers, outputs, strict=True)]
+    return {layer.name: (r.mean(0), r.std(0, unbiased=False)) for layer, r in zip(layers, rows, strict=True)}
+
+
+@pytest.mark.parametrize("solver", ["average", "least_squares"])
+@pytest.mark.parametrize("name", MODELS)
+def test_fused_neurons_get_the_means_and_spreads_of_their_groups(name: str, solver: str) -> None:
+    _, context, fused = fused_case(name, solver=solver)
+    repaired = refine(context, fused, "repair")
+    parents, found = [measured(context, s) for s in context.states], measured(context, repaired)
+    checked = 0
+    for layer in context.trace.layers.values():
+        if layer.space is None:
+            continue
+        merge = merge_outputs(context.states, context.trace, context.groupings, layer)
+        mean = sum(m @ p[layer.name][0] for m, p in zip(merge, parents, strict=True))
+        spread = sum(m @ p[layer.name][1] for m, p in zip(merge, parents, strict=True))
+        alive = spread > 1e-3
+        torch.testing.assert_close(found[layer.name][1][alive], spread[alive], rtol=2e-3, atol=1e-4)
+        if layer.bias is not None or layer.norm is not None:
+            torch.testing.assert_close(found[layer.name][0][alive], mean[alive], rtol=2e-3, atol=1e-3)
+        checked += int(alive.sum())
+    assert checked > 0
+    assert not any(torch.equal(repaired[x.weight], fused[x.weight]) for x in unnormed(context))
+    last = [x for x in context.trace.layers.values() if x.output == context.trace.output]
+    assert all(torch.equal(repaired[x.weight], fused[x.weight]) for x in last)
+
+
+def unnormed(context) -> list:
+    return [x for x in context.trace.layers.values() if x.space is not None and x.norm is None]
+
+
+def plain_norms(model: nn.Module) -> nn.Module:
+    """Batch norms without weight and bias."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                plain = nn.BatchNorm2d(child.num_features, affine=False)
+                plain.running_mean, plain.running_var = child.running_mean, child.running_var
+                setattr(parent, name, plain)
+    return model
+
+
+def test_norms_without_parameters_are_repaired_too() -> None:
+    _, context, fused = fused_case("resnet", wrap=plain_norms)
+    found, parents = measured(context, refine(context, fused, "repair")), [measured(context, s) for s in context.states]
+    for layer in (x for x in context.trace.layers.values() if x.space is not None):
+        merge = merge_outputs(context.states, context.trace, context.groupings, layer)
+        for i in (0, 1):
+            wanted = sum(m @ p[layer.name][i] for m, p in zip(merge, parents, strict=True))
+            torch.testing.assert_close(found[layer.name][i], wanted, rtol=2e-3, atol=1e-3)
+
+
+def test_dead_neurons_stay_dead_and_harm_nobody() -> None:
+    _, context, fused = fused_case("mlp", grouping="balanced")
+    dead = {"fc.0.weight": torch.zeros_like(fused["fc.0.weight"][3]), "fc.0.bias": fused["fc.0.bias"][3] * 0 - 2}
+    broken = {k: v.clone() for k, v in fused.items()}
+    for name, value in dead.items():
+        broken[name][3] = value
+    repaired = refine(context, broken, "repair")
+    for name, value in dead.items():
+        assert torch.equal(repaired[name][3], value)
+    assert all(tensor.isfinite().all() for tensor in repaired.values())
+
+
+def test_shared_weights_are_left_alone_with_a_note() -> None:
+    _, context, fused = fused_case("tied", labels=False)
+    repaired = refine(context, fused, "repair")
+    changed = {name.partition(".")[0] for name in fused if not torch.equal(fused[name], repaired[name])}
+    assert changed == {"middle"}
+    noted = " ".join(note for note in context.notes if note.startswith("repair:"))
+    assert "encoder stays as it is" in noted
+    assert "twice stays as it is" in noted
+
+
+def test_layers_without_bias_get_the_scale_alone() -> None:
+    _, context, fused = fused_case("densenet")
+    refine(context, fused, "repair")
+    assert any("convs.0 has no bias" in note for note in context.notes)
+
+
+def test_repair_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, context, fused = fused_case("resnet")
+    whole = refine(context, fused, "repair")
+    monkeypatch.setattr("fusion_engine.post.repair.batch_size", lambda *_: 5)
+    monkeypatch.setattr("fusion_engine.post.repair._BUDGET", 1)
+    parts = refine(replace(context), fused, "repair")
+    for key in whole:
+        torch.testing.assert_close(parts[key], whole[key], rtol=1e-4, atol=1e-5)
