@@ -124,11 +124,12 @@ def _add_boxes(
 ) -> None:
     middle = [_top(n) + _ROW / 2 for n in range(len(shown))]
     stacked = [n for n, row in enumerate(shown) if row.repeats]
-    chart.add_bar(  # a second card behind a folded box
-        orientation="h", y=[middle[n] + 4 for n in stacked], x=[_BOX - 8] * len(stacked), base=[12] * len(stacked),
-        width=_ROW, marker={"color": "#EEF2F6", "line": {"color": FAINT, "width": 1}, "cornerradius": 6},
-        hoverinfo="skip",
-    )
+    if stacked:  # a second card behind each folded box
+        chart.add_bar(
+            orientation="h", y=[middle[n] + 4 for n in stacked], x=[_BOX - 8] * len(stacked),
+            base=[12] * len(stacked), width=_ROW, hoverinfo="skip",
+            marker={"color": "#EEF2F6", "line": {"color": FAINT, "width": 1}, "cornerradius": 6},
+        )
     still = {"marker": {"opacity": 1}}
     chart.add_bar(
         orientation="h", y=middle, x=[_BOX] * len(shown), base=0, width=_ROW,
