@@ -48,6 +48,13 @@ class Head:
         log = torch.logsumexp(stacked.log_softmax(-1), 0) - torch.log(torch.tensor(float(len(stacked))))
         return log - log.mean(-1, keepdim=True) + mean.mean(-1, keepdim=True)
 
+    def ensemble(self, logits: Sequence[Tensor], temperature: float) -> Tensor:
+        """Softened predictions (rows, classes) of the weighted ensemble, float64:
+        sum_p w_pc softmax(logits_p / temperature)_c, normalised."""
+        stacked = (torch.stack(list(logits)).double() / temperature).softmax(-1)
+        mixed = (stacked * self.weights.to(stacked)[:, None]).sum(0)
+        return mixed / mixed.sum(-1, keepdim=True)
+
 
 def output_layer(trace: Trace) -> Layer | None:
     """The layer whose outputs are the model's outputs, where there is one."""

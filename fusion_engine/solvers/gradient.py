@@ -1,0 +1,212 @@
+"""The gradient solver: level after level, weights trained to reproduce the parents' merged outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.registry import Param, register
+from ..core.types import Grouping
+from ..graph import merge_states
+from ..importance.attribution import has_classes
+from .activations import batch_size
+from .first_parent import align_to_first, keeps_first_width
+from .fold import fold_norms
+from .head import HeadParameter, head
+from .least_squares import least_squares
+from .level_data import Goal, Merged, draw_pool
+from .level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
+from .level_problem import level_nodes, node_weights
+from .level_run import LevelRun, Options, Trials, level_work
+from .level_training import Optimiser, Scheduler, Settings
+
+__all__ = ["gradient"]
+
+Start = Literal["least_squares", "average", "first_parent"]
+
+# Below this many held-out samples nothing is searched for: their error would choose by chance.
+_JUDGES = 20
+_FEW_EPOCHS = 3
+_MOST_EPOCHS = 100
+_RATE = 1e-3
+# Multiplications and additions, forward and backward, that all epochs of a run may take by themselves (auto epochs).
+_WORK = 1.5e12
+
+
+@register(
+    "solver",
+    "gradient",
+    title="Gradient descent, level after level",
+    citation="Luenam et al. 2025 (gradient), warm-started by least squares",
+    needs={"moments", "gradients"},
+    scope="network",
+)
+def gradient(
+    context: FusionContext,
+    *,
+    start: Annotated[Start, Param("the weights training starts from; the papers start from the first parent")] = (
+        "least_squares"
+    ),
+    levels: Annotated[str, Param("auto, or levels merged by hand, every one once and in order: 0-2,3,4-7")] = "auto",
+    head_target: Annotated[
+        Literal["distil", "merged"],
+        Param("what the last level learns: the parents' softmax ensemble, or their weighted logits"),
+    ] = "distil",
+    head_weights: HeadParameter = "importance",
+    temperature: Annotated[float, Param("softens the ensemble's predictions", ge=0.05, le=20.0)] = 2.0,
+    epochs: Annotated[
+        int | Literal["auto"], Param("most epochs a level; auto: as many as are cheap", ge=1, le=100_000)
+    ] = "auto",
+    rate: Annotated[
+        float | Literal["auto"], Param("highest learning rate; auto: by held-out error", ge=1e-7, le=1e3)
+    ] = "auto",
+    optimiser: Annotated[Optimiser, Param("how steps are taken", expert=True)] = "adam",
+    scheduler: Annotated[Scheduler, Param("how the rate changes over the epochs", expert=True)] = "one_cycle",
+    batch: Annotated[int, Param("samples a step", ge=1, le=4096, expert=True)] = 64,
+    patience: Annotated[
+        int, Param("epochs without a better held-out error before a level stops", ge=1, le=1000, expert=True)
+    ] = 20,
+    weight_decay: Annotated[float, Param("pull of the weights towards zero", ge=0.0, le=1.0, expert=True)] = 0.0,
+    perturbation: Annotated[
+        float, Param("noise added to the start, relative to each tensor's deviation", ge=0.0, le=10.0, expert=True)
+    ] = 0.0,
+    mixtures: Annotated[
+        int, Param("mixtures of pairs of samples to train on, for every sample (mixup)", ge=0, le=100, expert=True)
+    ] = 4,
+    align_skips: Annotated[
+        bool, Param("residual streams inside a level have targets as well", label="Align skips", expert=True)
+    ] = True,
+    memory_mb: Annotated[
+        int, Param("kept activations; beyond it they are computed again", ge=1, label="Memory (MB)", expert=True)
+    ] = 1024,
+) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+    """Level after level, trains the weights to map the fused model so far to the parents' merged level outputs.
+
+    Loss of a level: mean of w (f - T)^2 in shares of the target's variance, with f the level's output behind the
+    finished levels before it, T = sum_p M_p F_p the parents' merged tensors at the level's output and w the
+    importance of the fused neuron (the sum of its members' scores, mean 1). The last level learns the softmax
+    ensemble (`distil`: Kullback-Leibler divergence, Hinton et al. 2015) or the weighted logits (`merged`).
+
+    Levels are cut where a single tensor crosses the graph, so a residual block's target is the merged stream behind
+    its addition, never its branch alone: the branch makes up for what the stream before it lacks. With `align_skips`
+    a level that holds several additions, or ends some steps behind one, is compared with the merged stream at each.
+    Norms stay in eval mode, and batch norms behind a layer are folded (parameters stay trainable). A tensor that
+    several levels share is trained in the first. Held-out samples judge: the best weights seen are kept, the level's
+    own start among them; a level that diverges gets its least-squares solution, and the notes say so.
+
+    Groupings are those of the least-squares solver, whatever the start. Returns the fused state and the groupings.
+    Raises RecipeError for levels that do not fit the model.
+    """
+    count = len(context.trace.levels)
+    plan = None if levels == "auto" else parse_plan(levels, count)
+    settings = Settings(optimiser, 0.0, weight_decay, 1, batch, patience, scheduler)
+    options = Options(settings, None if rate == "auto" else float(rate), perturbation, align_skips)
+    with context.watch.stage("solve"):
+        solved = replace(context, progress=_part(context, 0.0, 0.2))
+        solution, groupings = least_squares(solved, head_weights=head_weights, memory_mb=memory_mb)
+        begin, solution, groupings = _begin(context, start, solution, groupings, head_weights)
+        classes = has_classes(context.trace)
+        if not classes and head_target == "distil":
+            context.notes.append("gradient: the model has no output of shape (samples, classes); it is merged instead")
+        goal = Goal(
+            head(context, head_weights) if classes else None,
+            temperature if classes and head_target == "distil" else None,
+        )
+        few = int(context.held_out.sum()) < _JUDGES
+        pool = draw_pool(context, 0 if few else mixtures)
+        size, budget = batch_size(context, list(context.trace.layers.values())), memory_mb * 2**20
+        plans = [plan] if plan is not None else [finest(count)] if few else candidate_plans(count)
+        nodes = dict.fromkeys(
+            node
+            for p in plans
+            for level in merge_levels(context.trace.levels, p)
+            for node in level_nodes(context.trace, level, goal, align_skips=align_skips)
+        )
+        merged = Merged(
+            context, groupings, goal, pool.x, list(nodes), size=size, budget=budget // 2,
+            report=_reader(context, 0.2, 0.25),
+        )  # fmt: skip
+        weights = {
+            node: node_weights(context, groupings, node, merged.rows(node, pool.train[:1]))
+            for node in nodes
+            if node != context.trace.output or goal.head is None
+        }
+        most = _most_epochs(context, len(pool.train), few) if epochs == "auto" else epochs
+        trials = Trials(0 if few else max(1, most // 20), _RATE)
+
+        def run(low: float, high: float) -> LevelRun:
+            part = replace(context, progress=_part(context, low, high))
+            return LevelRun(part, groupings, goal, pool, merged, weights, options, size=size, budget=budget // 2)
+
+        why, tried = "set by hand", dict[str, float]()
+        if plan is None:
+            plan, why, tried = _choose(run, plans, begin, solution, max(1, most // 10))
+        result = run(0.45, 1.0).run(plan, begin, solution, most, trials)
+    context.decisions["gradient"] = {
+        "levels": {"spec": format_plan(plan), "why": why, **({"held_out": tried} if tried else {})},
+        "steps": result.steps,
+    }
+    return result.state, groupings
+
+
+def _begin(
+    context: FusionContext, start: Start, solution: dict[str, Tensor], groupings: dict[str, Grouping], rule: Any
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Grouping]]:
+    """The state to start from, the least-squares solution, and the groupings, in one order of neurons."""
+    trace = context.trace
+    if start == "least_squares":
+        return solution, solution, groupings
+    parents = [fold_norms(state, trace.layers.values()) for state in context.states]
+    if start == "first_parent":
+        if keeps_first_width(groupings):
+            groupings, solution = align_to_first(trace, groupings, solution)
+            return parents[0], solution, groupings
+        context.notes.append("gradient: the fused model is not as wide as the first parent; it starts from the average")
+    return merge_states(parents, trace, groupings, head(context, rule).for_merge(context)), solution, groupings
+
+
+def _choose(
+    run: Any, plans: list[Plan], begin: Mapping[str, Tensor], solution: Mapping[str, Tensor], epochs: int
+) -> tuple[Plan, str, dict[str, float]]:
+    """The plan whose short run leaves the smallest held-out loss at the model's output, why, and all their losses."""
+    if len(plans) == 1:
+        return plans[0], "the only partition, or too few held-out samples to compare others", {}
+    tried: dict[str, float] = {}
+    for i, plan in enumerate(plans):
+        low = 0.25 + 0.2 * i / len(plans)
+        quiet = f"trying the levels {format_plan(plan)}"
+        trial = run(low, low + 0.2 / len(plans))
+        tried[format_plan(plan)] = trial.run(plan, begin, solution, epochs, Trials(0, _RATE), quiet=quiet).error
+    best = min(plans, key=lambda p: tried[format_plan(p)])
+    why = f"smallest held-out loss at the output after {epochs} epochs a level: " + ", ".join(
+        f"{spec} {error:.4g}" for spec, error in tried.items()
+    )
+    return best, why, tried
+
+
+def _most_epochs(context: FusionContext, samples: int, few: bool) -> int:
+    """Epochs that cost no more than the work allowed; a count of operations, as time would differ between runs."""
+    if few:
+        return _FEW_EPOCHS
+    work = 3.0 * samples * sum(level_work(context, level) for level in context.trace.levels)
+    return int(min(_MOST_EPOCHS, max(2, _WORK / max(work, 1.0))))
+
+
+def _part(context: FusionContext, low: float, high: float) -> Any:
+    """Reports of a part of the solve."""
+
+    def report(stage: str, fraction: float, message: str, detail: Mapping[str, Any] | None = None) -> None:
+        if stage == "solve":
+            fraction = low + (high - low) * min(max(fraction, 0.0), 1.0)
+        context.progress(stage, fraction, message, *(() if detail is None else (detail,)))
+
+    return report
+
+
+def _reader(context: FusionContext, low: float, high: float) -> Any:
+    part = _part(context, low, high)
+    return lambda fraction, message: part("solve", fraction, message)
