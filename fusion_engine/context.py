@@ -76,6 +76,7 @@ class FusionContext:
     notes         facts for the report, appended by the steps (fallbacks)
     decisions     what the steps chose automatically and by what measure, for the report
     groupings     of every space; known after the solve, for the steps that follow it
+    sizes         fused neurons by space; spaces that are missing keep the traced size
     """
 
     trace: Trace
@@ -91,6 +92,7 @@ class FusionContext:
     notes: list[str] = field(default_factory=list)
     decisions: dict[str, Any] = field(default_factory=dict)
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def parents(self) -> int:

@@ -24,11 +24,12 @@ from .data import Dataset, canonical_order, check_calibration, check_samples
 from .evaluation import compare
 from .graph import Trace, trace, verify
 from .importance import score
-from .parents import Parent, check_parents, write_state
+from .parents import Parent, check_parents, module_for, write_state
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
 from .solvers.head import head
+from .widths import Widths, plan_widths
 
 __all__ = ["FusionResult", "fuse"]
 
@@ -114,8 +115,9 @@ def fuse(
     states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
 
     with watch.stage("total"):
-        graph = _traced(parents, data, seed, watch, progress)
-        notes += graph.warnings
+        widths = _traced(parents, data, chosen.width, seed, watch, progress)
+        graph = widths.trace
+        notes += [*graph.warnings, *widths.notes]
         with watch.stage("importance"):
             scores = [
                 score(
@@ -141,6 +143,7 @@ def fuse(
             watch=watch,
             progress=progress,
             notes=notes,
+            sizes=widths.sizes,
         )
         fused, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
         for i, step in enumerate(chosen.post):
@@ -153,31 +156,39 @@ def fuse(
             progress("evaluate", 0.0, "comparing with the references on the test data")
             references = compare(parents, fused, test, head(context, "importance").weights, device=where)
     progress("evaluate", 1.0, "done")
-    model = copy.deepcopy(parents[0].model)
+    model = copy.deepcopy(module_for(parents, fused))
     model.load_state_dict(fused)
     return FusionResult(
         state=fused,
         model=model.eval(),
         groupings=groupings,
         importance={name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]},
-        report={**references, **_facts(context, groupings, chosen)},
+        report={**references, **_facts(context, groupings, chosen), "width": _width(parents, model, chosen)},
         recipe=chosen,
         trace=graph,
         parents=tuple(parents),
     )
 
 
-def _traced(parents: Sequence[Parent], data: Dataset, seed: int, watch: Stopwatch, progress: ProgressReport) -> Trace:
+def _traced(
+    parents: Sequence[Parent], data: Dataset, width: float, seed: int, watch: Stopwatch, progress: ProgressReport
+) -> Widths:
     """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
     example = (data.normalised(slice(0, 2)),)
     with watch.stage("trace"):
         progress("trace", 0.0, "tracing the architecture")
-        graph = trace(parents[0].model, example)
+        widths = plan_widths(parents, trace(parents[0].model, example), example[0], width)
     with watch.stage("verify"):
         for p, parent in enumerate(parents):
             progress("verify", p / len(parents), f"checking that neurons of {parent.name} can be exchanged")
-            verify(graph, parent.state, example, seed=seed)
-    return graph
+            verify(widths.trace.fitting(parent.state), parent.state, example, seed=seed)
+    return widths
+
+
+def _width(parents: Sequence[Parent], model: nn.Module, recipe: Recipe) -> dict[str, Any]:
+    """The report's entry about size: weights of the fused network and of every parent."""
+    counts = [sum(p.numel() for p in m.parameters()) for m in (model, *(parent.model for parent in parents))]
+    return {"relative": recipe.width, "parameters": counts[0], "parents_parameters": counts[1:]}
 
 
 def _facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Recipe) -> dict[str, Any]:

@@ -26,6 +26,7 @@ TIERS = [
     {"importance", "grouping", "solvers", "post", "evaluation", "embedding", "training"},
     {"presets", "demo"},
     {"store"},
+    {"widths"},
     {"pipeline"},
     {"jobs"},
     {"cli"},

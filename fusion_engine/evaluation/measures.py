@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,28 +46,35 @@ def evaluate(
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Evaluate `model` on labelled data with the weights `state` (None: its own). Raises DataError without labels."""
-    return measure(collect_logits(model, [state], data, batch_size=batch_size, device=device)[0], data)
+    return measure(collect_logits([model], [state], data, batch_size=batch_size, device=device)[0], data)
 
 
 def collect_logits(
-    model: nn.Module,
-    states: list[Mapping[str, Tensor] | None],
+    models: Sequence[nn.Module],
+    states: Sequence[Mapping[str, Tensor] | None],
     data: Dataset,
     *,
     batch_size: int = 512,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Outputs (len(states), N, classes) float32 on the CPU, in one pass over the data; eval mode, no gradients."""
-    own = model.state_dict()
-    placed = [{name: t.to(device) for name, t in (own if s is None else {**own, **s}).items()} for s in states]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Outputs (len(states), N, classes) float32 on the CPU, in one pass over the data; eval mode, no gradients.
+
+    models: a module for each state (None: the module's own weights), which may be the same one.
+    """
+    placed = [
+        {name: t.to(device) for name, t in {**model.state_dict(), **(state or {})}.items()}
+        for model, state in zip(models, states, strict=True)
+    ]
+    modes = [(module, module.training) for model in set(models) for module in model.modules()]
+    for model in models:
+        model.eval()
     parts = []
     try:
         with torch.inference_mode():
             for x, _ in data.batches(batch_size):
                 x = x.to(device)
-                parts.append(torch.stack([functional_call(model, state, (x,)).float().cpu() for state in placed]))
+                pairs = zip(models, placed, strict=True)
+                parts.append(torch.stack([functional_call(m, state, (x,)).float().cpu() for m, state in pairs]))
     finally:
         for module, training in modes:
             module.training = training

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, check_samples
-from ..parents import Parent
+from ..parents import Parent, module_for
 from .measures import Evaluation, collect_logits, measure
 
 __all__ = ["average_state", "compare", "ensembles"]
@@ -51,19 +51,24 @@ def compare(
 ) -> dict[str, Any]:
     """Evaluations of parents, references and the fused state on `data`, in one pass over it.
 
-    head_weights (k, classes) adds the head-weighted ensemble. Returns the report's plain values: 'parents' (a list;
-    'file' is the parent's name), 'best_parent', 'mean_parent', 'average', 'ensemble', 'softmax_ensemble',
-    'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class, confusion ('mean_parent': accuracy and
-    loss). Raises DataError without labels, and for samples that do not fit the parents.
+    head_weights (k, classes) adds the head-weighted ensemble. Parents of different widths have no 'average'. Returns
+    the report's plain values: 'parents' (a list; 'file' is the parent's name), 'best_parent', 'mean_parent', 'average',
+    'ensemble', 'softmax_ensemble', 'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class, confusion
+    ('mean_parent': accuracy and loss). Raises DataError without labels, and for samples that do not fit the parents.
     """
     check_samples(data, parents[0].classes, parents[0].input_shape)
     states = [parent.state for parent in parents]
-    extra = [average_state(states), *([] if fused is None else [fused])]
-    logits = collect_logits(parents[0].model, [*states, *extra], data, batch_size=batch_size, device=device)
+    models = [parent.model for parent in parents]
+    same_width = all(t.shape == state[name].shape for state in states[1:] for name, t in states[0].items())
+    extra: list[Mapping[str, Tensor]] = [average_state(states)] if same_width else []
+    if fused is not None:
+        extra.append(fused)
+    models += [module_for(parents, state) for state in extra]
+    logits = collect_logits(models, [*states, *extra], data, batch_size=batch_size, device=device)
     own = logits[: len(parents)]
     singles = [measure(rows, data) for rows in own]
     best = max(range(len(singles)), key=lambda p: singles[p].accuracy)
-    named: dict[str, Evaluation] = {"average": measure(logits[len(parents)], data)}
+    named: dict[str, Evaluation] = {"average": measure(logits[len(parents)], data)} if same_width else {}
     named |= {name: measure(rows, data) for name, rows in ensembles(own, head_weights).items()}
     if fused is not None:
         named["fused"] = measure(logits[-1], data)

@@ -46,6 +46,8 @@ class Program:
         )
         self._constants = [self._capture.constants[p] for p in placeholders if p in self._capture.constants]
         self._counters = self._builder.counters
+        self._trace, self._request = trace, (inputs, outputs, train)
+        self._others: dict[int, Program] = {}  # for states of other widths
         self._compiled: dict[tuple[torch.device, bool], tuple[Callable[..., Any], list[torch.Tensor]]] = {}
 
     def __call__(self, state: State, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -53,6 +55,10 @@ class Program:
 
         Any batch size works if the model allows it. Raises ParentError if `state` lacks a tensor.
         """
+        if self._trace.variants and state:
+            trace = self._trace.fitting(state)
+            if trace is not self._trace:
+                return self._at_other_width(trace)(state, *tensors)
         if len(tensors) != len(self._fed):
             raise UnsupportedModelError(
                 f"the model takes {len(self._fed)} inputs ({', '.join(self._fed)}) and {len(tensors)} were given"
@@ -68,6 +74,12 @@ class Program:
             if name in state:
                 state[name].add_(1)
         return result
+
+    def _at_other_width(self, trace: Trace) -> Program:
+        if id(trace) not in self._others:
+            inputs, outputs, train = self._request
+            self._others[id(trace)] = Program(trace, inputs, outputs, train=train)
+        return self._others[id(trace)]
 
     def _weights(self, state: State) -> list[torch.Tensor]:
         try:

@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from fusion_engine.core.types import Layer, Level, Space
+from fusion_engine.core.errors import ParentError
+from fusion_engine.core.types import Layer, Level, Space, State
 
+from .apply import lookup
 from .capture import Capture, capture
 from .labeler import Labeler
 from .layers import channel_offset, find_layers
@@ -29,7 +31,8 @@ class Trace:
     ('output' stands for all outputs of a model with several). frozen: (tensor, reason) of dimensions whose
     entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights); `Layer` and
     `Member` use the first. shapes: of the tensors in the graph, at the width that was traced. parameters: what
-    training may change (no buffers; tied weights once).
+    training may change (no buffers; tied weights once). variants: the same architecture at other widths; spaces,
+    layers, levels and nodes have the same names there.
     """
 
     spaces: dict[str, Space]
@@ -43,6 +46,19 @@ class Trace:
     shapes: dict[str, tuple[int, ...]]
     parameters: tuple[str, ...]
     capture: Capture
+    variants: tuple[Trace, ...] = ()
+
+    def fitting(self, state: State) -> Trace:
+        """The trace of the width that `state` has: this one, or one of `variants`.
+
+        Raises ParentError if none fits.
+        """
+        if not self.variants:
+            return self
+        for candidate in (self, *self.variants):
+            if all(lookup(state, name, self).shape == size for name, size in candidate.shapes.items()):
+                return candidate
+        raise ParentError("these weights have widths for which the architecture was not traced")
 
     def channel_dim(self, node: str) -> int:
         """Dimension (negative index) along which the channels of a layer's output node lie."""

@@ -43,5 +43,5 @@ def score(
     spec = registry.get("importance", method)
     filled = registry.check_parameters("importance", method, dict(parameters or {}))
     moved = {name: tensor.detach().to(device) for name, tensor in state.items()}
-    scores: dict[str, Tensor] = spec.function(trace, moved, data, on_progress, **filled)
+    scores: dict[str, Tensor] = spec.function(trace.fitting(moved), moved, data, on_progress, **filled)
     return scores

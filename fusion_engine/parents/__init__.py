@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .check import MAX_PARENTS, check_parents
 from .load import load_parent, load_parents, save_parent
-from .parent import Metadata, Parent, make_parent, state_digest
+from .parent import Metadata, Parent, make_parent, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "load_parent",
     "load_parents",
     "make_parent",
+    "module_for",
     "read_safetensors",
     "save_parent",
     "state_digest",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core.errors import ParentError
+from ..architectures.resize import resized
+from ..core.errors import ParentError, UnsupportedModelError
 from .parent import Parent
 
 __all__ = ["MAX_PARENTS", "check_parents"]
@@ -13,9 +14,11 @@ MAX_PARENTS = 8
 
 
 def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
-    """Raise ParentError unless there are `minimum` to 8 parents of one architecture, layer for layer.
+    """Raise ParentError unless there are `minimum` to 8 parents of one architecture, layer for layer. Built-in
+    architectures may differ in their widths.
 
-    Returns notes on what is allowed but worth knowing: identical parents, class counts that only some have.
+    Returns notes on what is allowed but worth knowing: identical parents, different widths, class counts that only
+    some have.
     """
     if len(parents) < minimum:
         raise ParentError(f"{minimum} parents or more are needed, and there {_are(len(parents))}")
@@ -29,6 +32,9 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
         if parent.digest in seen:
             notes.append(f"{seen[parent.digest]} and {parent.name} are identical")
         seen.setdefault(parent.digest, parent.name)
+    widths = {tuple(tuple(tensor.shape) for tensor in parent.state.values()) for parent in parents}
+    if len(widths) > 1:
+        notes.append("the parents have different widths: the fused network gets the first one's")
     lacking = [parent.name for parent in parents if parent.metadata.class_counts is None]
     if lacking and len(lacking) < len(parents):
         notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
@@ -48,14 +54,18 @@ def _compare(first: Parent, other: Parent) -> None:
         extra = next((name for name in has.state if name not in lacks.state), None)
         if extra is not None:
             raise ParentError(f"{has.name} has a layer {extra!r} and {lacks.name} has not; parents must share layers")
-    for name, a in first.state.items():
-        b = other.state[name]
-        if a.shape != b.shape:
+    shapes = {name: tuple(tensor.shape) for name, tensor in other.state.items()}
+    name = next((name for name, tensor in first.state.items() if tuple(tensor.shape) != shapes[name]), None)
+    alike = first.architecture
+    if name is not None:
+        try:
+            alike = resized(first.architecture, shapes)
+        except UnsupportedModelError:
             raise ParentError(
-                f"layer {name!r} is {tuple(a.shape)} in {first.name} and {tuple(b.shape)} in {other.name}; "
-                "parents must agree in every layer"
-            )
-    if first.architecture != other.architecture:
+                f"layer {name!r} is {tuple(first.state[name].shape)} in {first.name} and {shapes[name]} in "
+                f"{other.name}; parents must agree in every layer, or be one built-in architecture at different widths"
+            ) from None
+    if alike != other.architecture:
         raise ParentError(f"{pair} differ in what their layers do: {first.architecture} and {other.architecture}")
 
 

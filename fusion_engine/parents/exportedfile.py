@@ -66,7 +66,9 @@ def _read(archive: zipfile.ZipFile, limit: int, program: bool) -> tuple[dict[str
         )
     weights_file = f"{root}data/weights/{name}_weights_config.json"
     if weights_file not in entries:
-        raise ParentError("the weights are stored as a pickle by an older torch; load it there and save model.state_dict()")
+        raise ParentError(
+            "the weights are stored as a pickle by an older torch; load it there and save model.state_dict()"
+        )
     weights = _payloads(archive, f"{root}data/weights/", _json(archive, weights_file), limit)
     tensors = {key: stored.value for key, stored in weights.items()}
     if not program:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..architectures import Config, CustomConfig, ExportedConfig, build, example_input
+from ..architectures.resize import resized
 from ..core.errors import ParentError
 
-__all__ = ["Metadata", "Parent", "make_parent", "state_digest"]
+__all__ = ["Metadata", "Parent", "make_parent", "module_for", "state_digest"]
 
 
 @dataclass(frozen=True)
@@ -128,3 +129,15 @@ def make_parent(
     own = {key: tensor.detach() for key, tensor in model.state_dict().items()}
     names = dict(key_map) if key_map is not None else {key: key for key in own}
     return Parent(name, architecture, own, model, metadata or Metadata(), names)
+
+
+def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:
+    """A module in eval mode that takes `state`: a parent's own (do not modify it), or one built at other widths.
+
+    Raises UnsupportedModelError if the architecture has no such widths.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for parent in parents:
+        if all(tuple(tensor.shape) == shapes.get(name) for name, tensor in parent.state.items()):
+            return parent.model
+    return build(resized(parents[0].architecture, shapes))

@@ -20,7 +20,7 @@ from .fold import fold_norms, read_layer, write_layer
 from .grouped_ridge import GroupedRegression
 from .head import Head, HeadParameter, head
 from .ridge import Regression
-from .spaces import group_spaces, regroup
+from .spaces import group_spaces, needs_moments, regroup
 from .targets import RowOrder, Target, find_target
 
 __all__ = ["least_squares"]
@@ -88,7 +88,7 @@ class _Solve:
             for layer in todo:
                 ready = [x for x in layers if x not in todo or x.name in self.targets]
                 self.targets[layer.name] = find_target(self.trace, layer, ready)
-            wanted = context.parents > 1 and "moments" in spec.needs
+            wanted = needs_moments(context)
             nodes = [target.node for target in self.targets.values()]
             features = ParentFeatures(context, nodes, size, self.budget, moments=wanted)
             moments = features.moments()

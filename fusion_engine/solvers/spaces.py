@@ -15,7 +15,7 @@ from ..grouping import group, identity_grouping
 from ..stats import Moments, SpaceStats, grouping_sites, parent_moments
 from .nested import group_nest
 
-__all__ = ["group_spaces", "regroup"]
+__all__ = ["group_spaces", "needs_moments", "regroup"]
 
 
 def group_spaces(
@@ -29,7 +29,7 @@ def group_spaces(
     gets another grouping than the recipe's.
     """
     trace, step = context.trace, context.grouping
-    needed = "moments" in registry.get("grouping", step.method).needs and context.parents > 1
+    needed = needs_moments(context)
     with context.watch.stage("grouping"):
         if needed and moments is None:
             moments = parent_moments(
@@ -54,7 +54,8 @@ def group_spaces(
             elif name in stats:
                 groupings[name] = group(stats[name], step.method, step.parameters)
             else:
-                groupings[name] = identity_grouping(name, [space.size] * context.parents, space.size)
+                sizes = [len(scores[name]) for scores in context.importance]
+                groupings[name] = identity_grouping(name, sizes, context.sizes.get(name, space.size))
     for name in nests:
         if groupings[name].info.get("fallback"):
             context.notes.append(
@@ -62,6 +63,13 @@ def group_spaces(
                 f"{groupings[name].info['fallback']}"
             )
     return {name: groupings[name] for name in trace.spaces}, stats
+
+
+def needs_moments(context: FusionContext) -> bool:
+    """Whether the recipe's grouping has to see features; one parent that keeps its width is its own grouping."""
+    same = all(context.sizes.get(name, space.size) == space.size for name, space in context.trace.spaces.items())
+    wanted = "moments" in registry.get("grouping", context.grouping.method).needs
+    return wanted and (context.parents > 1 or not same)
 
 
 def regroup(context: FusionContext, stats: SpaceStats, gram: Tensor, projected: Tensor) -> Grouping:
@@ -80,7 +88,7 @@ def _stats(context: FusionContext, space: Space, moments: Moments) -> SpaceStats
         means=moments.mean,
         count=moments.count,
         importance=importance,
-        size=space.size,
+        size=context.sizes.get(space.name, space.size),
         seed=context.seed,
         freedom=space.freedom,
     )

@@ -158,7 +158,7 @@ def parent_moments(
     """
     gathered = FeatureMoments(trace, feature_sites(trace, spaces) if sites is None else sites, precision)
     program = Program(trace, None, gathered.nodes)
-    moved = [{name: state[name].to(device) for name in program.tensors} for state in states]
+    moved = [{name: tensor.to(device) for name, tensor in state.items()} for state in states]
     done = 0
     with torch.inference_mode():
         for x, _ in data.batches(batch_size or fitting_batch(trace, copies=len(states))):

@@ -63,7 +63,7 @@ def test_evaluation_leaves_the_model_alone_and_batches_do_not_matter() -> None:
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     with torch.inference_mode():
         expected = model.eval()(data.normalised())
-    torch.testing.assert_close(collect_logits(model, [None], data)[0], expected)
+    torch.testing.assert_close(collect_logits([model], [None], data)[0], expected)
 
 
 def test_compare_agrees_with_single_evaluations() -> None:

@@ -194,14 +194,10 @@ def test_size_limit_and_other_suffixes(tmp_path: Path) -> None:
 # ---- belonging together
 
 
-def widened(a: Parent) -> Parent:
-    return parent("b", MLPConfig((6, 7, 3)))
-
-
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (widened, r"layer 'fc1.weight' is \(5, 6\) in a and \(7, 6\) in b"),
+        (lambda a: parent("b", MLPConfig((7, 5, 3))), r"layer 'fc1.weight' is \(5, 6\) in a and \(5, 7\) in b"),
         (lambda a: parent("b", MLPConfig((6, 5, 5, 3))), "b has a layer 'fc3.weight' and a has not"),
         (lambda a: parent("b", MLPConfig((6, 5, 4))), "different numbers of classes: 3 and 4"),
         (lambda a: parent("b", MLPConfig((6, 5, 3), activation="tanh")), "differ in what their layers do"),
@@ -225,6 +221,8 @@ def test_number_of_parents() -> None:
 def test_notes() -> None:
     a, b, c = parent("a", seed=1), parent("b", seed=1), parent("c", seed=2, class_counts=[1, 1, 1])
     assert check_parents([a, b]) == ["a and b are identical"]
+    wider = parent("w", MLPConfig((6, 7, 3)), seed=3)
+    assert check_parents([a, wider]) == ["the parents have different widths: the fused network gets the first one's"]
     assert check_parents([a, c]) == ["class counts are not known for a, so they are not used"]
 
 

@@ -1,0 +1,72 @@
+"""The same network at other widths: its config, read from the shapes of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from ..core.errors import UnsupportedModelError
+from .registry import Config, get, names
+
+__all__ = ["resized"]
+
+ShapesByName = Mapping[str, tuple[int, ...]]
+
+
+def resized(config: Config, shapes: ShapesByName) -> Config:
+    """The config of a network like `config` whose tensors have these shapes, by canonical name.
+
+    What shapes cannot tell (heads, kinds of norm, pooling) stays as in `config`. Raises UnsupportedModelError if the
+    architecture has no such network: only built-in ones can change their widths, and not in every layer.
+    """
+    if config.name not in names():
+        raise UnsupportedModelError(
+            f"{config}: only built-in architectures can change their widths; use width 1 and parents of equal widths"
+        )
+    architecture = get(config.name)
+    try:
+        match = architecture.recognise(shapes, config.input_shape)
+    except (ValueError, UnsupportedModelError):  # no such network
+        match = None
+    found: Any = None if match is None else match.config
+    ends = (config.input_shape, config.classes)
+    if found is None or (found.input_shape, found.classes) != ends or not _fits(found, shapes):
+        raise UnsupportedModelError(
+            f"a {config.name} cannot have these widths (first tensor that differs: {_first(config, shapes)}); "
+            "use width 1 and parents of equal widths"
+        )
+    for field in fields(found):
+        kept = getattr(config, field.name)
+        if getattr(found, field.name) != kept:
+            found = _with(found, field.name, kept, shapes)
+    result: Config = found
+    return result
+
+
+def _with(config: Any, field: str, value: Any, shapes: ShapesByName) -> Any:
+    """`config` with another value of a field, if its network still has these shapes; else `config`."""
+    try:
+        candidate = replace(config, **{field: value})
+        return candidate if _fits(candidate, shapes) else config
+    except (ValueError, RuntimeError, AssertionError, UnsupportedModelError):  # no such network
+        return config
+
+
+def _fits(config: Config, shapes: ShapesByName) -> bool:
+    """Whether the network has these shapes; files may lack counters."""
+    own = _shapes(config)
+    return shapes.keys() <= own.keys() and all(own[name] == shape for name, shape in shapes.items())
+
+
+def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state = get(config.name).build(config).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _first(config: Config, shapes: ShapesByName) -> str:
+    own = _shapes(config)
+    return next((name for name in own if own[name] != shapes.get(name)), "none")

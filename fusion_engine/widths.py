@@ -1,0 +1,94 @@
+"""Parents and fused networks of different widths: what each space's width becomes, and the traces of all widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from .architectures import Config, build
+from .architectures.resize import resized
+from .core.errors import UnsupportedModelError
+from .core.types import Grouping, State
+from .graph import Trace, find_nests, merge_states, trace
+from .parents import Parent
+
+__all__ = ["Widths", "plan_widths"]
+
+
+@dataclass(frozen=True)
+class Widths:
+    """trace: the first parent's, with the other widths as its variants. sizes: fused neurons by space. config: the
+    fused network's. notes: lines for the report."""
+
+    trace: Trace
+    sizes: Mapping[str, int]
+    config: Config
+    notes: tuple[str, ...] = ()
+
+
+def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width: float) -> Widths:
+    """Widths of the fused network, `width` times the first parent's in every space that can change.
+
+    Heads and channel groups, and what is inside them, keep their size. Where the architecture has no network with
+    another residual stream, only spaces made by a single layer change, and a note says so. Raises
+    UnsupportedModelError where the parents' or the wanted widths cannot be had.
+    """
+    variants = _parents_traces(parents, graph, example)
+    graph = replace(graph, variants=tuple(variants))
+    config = parents[0].architecture
+    sizes = {name: space.size for name, space in graph.spaces.items()}
+    nests = find_nests(graph)
+    fixed = {*nests, *(name for nest in nests.values() for kind in nest.kinds for name in kind)}
+    for name in fixed:
+        if any(variant.spaces[name].size != sizes[name] for variant in variants):
+            raise UnsupportedModelError(
+                f"the parents' attention heads or channel groups differ in size ({name}), and such cannot be matched; "
+                "use parents of equal widths"
+            )
+    if width == 1:
+        return Widths(graph, sizes, config)
+    free = [space for space in graph.spaces.values() if space.name not in fixed]
+    attempts = (free, [space for space in free if len(space.features) == 1])
+    for attempt, spaces in enumerate(attempts):
+        wanted = sizes | {space.name: max(1, round(space.size * width)) for space in spaces}
+        try:
+            config = resized(parents[0].architecture, _shapes(parents[0].state, graph, wanted))
+            fused = trace(build(config), (example,))
+        except UnsupportedModelError:
+            if attempt == len(attempts) - 1 or not attempts[1]:
+                raise
+            continue
+        kept = sorted({s.name for s in free} - {s.name for s in spaces})
+        notes = [f"width {width:g}: {', '.join(kept)} cannot change in this architecture"] if kept else []
+        if len(fused.spaces) != len(graph.spaces):
+            raise UnsupportedModelError(f"width {width:g} is too small: some layers would have a single neuron")
+        return Widths(replace(graph, variants=(*variants, fused)), wanted, config, tuple(notes))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _parents_traces(parents: Sequence[Parent], graph: Trace, example: Tensor) -> list[Trace]:
+    """Traces of the parents' widths other than the first's, once each."""
+    found: list[Trace] = []
+    for parent in parents[1:]:
+        known = [graph, *found]
+        if not any(all(parent.state[n].shape == s for n, s in t.shapes.items() if n in parent.state) for t in known):
+            found.append(trace(parent.model, (example,)))
+            if list(found[-1].spaces) != list(graph.spaces):
+                raise UnsupportedModelError(
+                    f"{parent.name} has other coupled channels than {parents[0].name} at its width; "
+                    "use parents of equal widths"
+                )
+    return found
+
+
+def _shapes(state: State, graph: Trace, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the fused tensors if the spaces had these sizes: those of a merge by any matrices of that size."""
+    groupings = {}
+    for name, space in graph.spaces.items():
+        matrix = np.eye(sizes[name], space.size)
+        groupings[name] = Grouping(name, "shape", (matrix,), (matrix.T,))
+    merged = merge_states([state], graph, groupings)
+    return {name: tuple(tensor.shape) for name, tensor in merged.items()}
