@@ -37,10 +37,15 @@ def expert(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
         with left:
             importance = forms.method_form("Importance", methods["importance"], recipe["importance"], f"{key}.i")
             grouping = forms.method_form("Grouping", methods["grouping"], recipe["grouping"], f"{key}.g")
+            width = st.number_input(
+                "Width", min_value=0.05, max_value=8.0, value=float(recipe["width"]), step=0.25, key=f"{key}.width",
+                format="%g", help="Hidden widths of the fused network over the first parent's: below 1 it is smaller.",
+            )
         with right:
             solver = forms.method_form("Solver", methods["solver"], recipe["solver"], f"{key}.s")
             post = forms.post_form(methods["post"], recipe["post"], f"{key}.p")
-        draft.update(recipe | {"importance": importance, "grouping": grouping, "solver": solver, "post": post})
+        parts = {"importance": importance, "grouping": grouping, "solver": solver, "post": post}
+        draft.update(recipe | parts | {"width": width})
         with st.container(horizontal=True):
             st.button("Undo", on_click=draft.undo, disabled=not draft.can_undo, icon=":material/undo:")
             st.button(

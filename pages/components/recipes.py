@@ -16,6 +16,7 @@ __all__ = [
 
 PARTS = ("importance", "grouping", "solver")
 LEVELS = "levels"
+_WORDS = {"importance": "importance", "post": "step"}
 Catalogue = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -104,12 +105,18 @@ def refusal(recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelle
             return f"{known['title']} works with at most {most} parents; you have {parents}."
         if parents < known["min_parents"]:
             return f"{known['title']} needs at least {known['min_parents']} parents; you have {parents}."
-        if kind == "importance" and "labels" in known["needs"] and not labelled:
-            return f"{known['title']} needs labels and the calibration data has none; choose another importance."
+        if kind in ("importance", "post") and "labels" in known["needs"] and not labelled:
+            return f"{known['title']} needs labels and the calibration data has none; choose another {_WORDS[kind]}."
+        follows = known["accepts"] if kind == "post" else None
+        if follows is not None and recipe["solver"]["method"] not in follows:
+            return f"{known['title']} follows the solvers {', '.join(follows)} only."
     solver = method(methods, "solver", recipe["solver"]["method"])
     accepts = solver["accepts"] if solver else None
     if accepts is not None and recipe["grouping"]["method"] not in accepts:
         return f"{solver['title'] if solver else ''} works with the groupings {', '.join(accepts)} only."
+    grouping = method(methods, "grouping", recipe["grouping"]["method"])
+    if recipe.get("width", 1.0) != 1.0 and grouping is not None and grouping.get("pairs"):
+        return f"{grouping['title']} pairs neurons one to one, which keeps the width; choose another grouping."
     if recipe["solver"].get("head_weights") == "class_share" and not counts:
         return (
             "Head weights class_share need the parents' class counts (a parents.json beside the parents); "

@@ -27,7 +27,7 @@ def parameter(name: str, kind: str, default: Any, **changes: Any) -> dict[str, A
 def method(kind: str, name: str, parameters: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
     base = {
         "kind": kind, "name": name, "title": f"{name} method", "summary": f"Summary of {name}.", "citation": "",
-        "needs": [], "scope": "space", "min_parents": 1, "max_parents": None, "accepts": None,
+        "needs": [], "scope": "space", "min_parents": 1, "max_parents": None, "accepts": None, "pairs": False,
         "parameters": list(parameters),
     }
     return base | changes
@@ -40,7 +40,7 @@ def catalogue() -> dict[str, Any]:
     methods = {
         "importance": [method("importance", "activation"), method("importance", "conductance", needs=["labels"])],
         "grouping": [
-            method("grouping", "kmeans", (tries,)), method("grouping", "hungarian", max_parents=2),
+            method("grouping", "kmeans", (tries,)), method("grouping", "hungarian", max_parents=2, pairs=True),
             method("grouping", "identity"),
         ],
         "solver": [
@@ -48,7 +48,10 @@ def catalogue() -> dict[str, Any]:
             method("solver", "picky", accepts=["hungarian"]),
             method("solver", "gradient", (parameter("levels", "str", "auto"), parameter("epochs", "int", 9))),
         ],
-        "post": [method("post", "polish", (parameter("rate", "float", 0.01, ge=0.0), parameter("mix", "bool", True)))],
+        "post": [
+            method("post", "polish", (parameter("rate", "float", 0.01, ge=0.0), parameter("mix", "bool", True))),
+            method("post", "learn", needs=["labels"], accepts=["average"]),
+        ],
     }
     presets = [
         {"name": "kf_linear", "title": "k-means fusion", "citation": "Someone 2025", "summary": "Try this first.",

@@ -112,3 +112,24 @@ def test_a_failed_job_shows_its_line(open_page, filled) -> None:
     run = samples.add_run("fuse", {"parents": samples.PARENTS}, "failed", "parent 1 has NaN weights in fc0")
     app = open_page("fuse", job=run, **READY)
     assert "NaN weights" in app.error[0].value
+
+
+def test_another_width(open_page, filled, submitted) -> None:
+    app = open_page("fuse", **READY)
+    next(n for n in app.number_input if n.label == "Width").set_value(0.5).run()
+    assert "--set width=0.5" in commands(app)
+    next(s for s in app.selectbox if s.label == "Grouping").select("hungarian").run()
+    assert "keeps the width" in app.warning[0].value
+    next(s for s in app.selectbox if s.label == "Grouping").select("kmeans").run()
+    app.button(key="fuse").click().run()
+    assert submitted[0][1]["recipe"]["width"] == 0.5
+
+
+def test_steps_that_cannot_follow(open_page, filled) -> None:
+    unlabelled = samples.add_data("e" * 32, labelled=False)
+    app = open_page("fuse", parents=samples.PARENTS, data=unlabelled)
+    app.multiselect[0].select("learn").run()
+    assert "needs labels" in app.warning[0].value
+    app = open_page("fuse", **READY)
+    app.multiselect[0].select("learn").run()
+    assert "follows the solvers average only" in app.warning[0].value
