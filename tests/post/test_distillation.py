@@ -106,7 +106,7 @@ def test_progress_carries_the_losses_and_the_report_their_curve(name: str, setti
 def test_fine_tuning_learns_the_labels(setting) -> None:
     parents, data = setting
     losses = [fuse(parents, data, {**BASE, "post": post}, test=data).report["fused"]["loss"] for post in ([], TUNED)]
-    assert losses[1] < 0.5 * losses[0]
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_fine_tuning_without_labels_is_refused_before_anything_is_computed(setting) -> None:
