@@ -21,13 +21,16 @@ class RunProgress:
     """A progress callback that appends to the run's events and raises Cancelled when somebody asked for it.
 
     Events closer together than `interval` seconds are dropped unless the stage changes or the detail says that
-    something is done; the mark of a cancellation is looked for at least ten times a second.
+    something is done. Events with a detail have an interval of their own, so that those without, which solvers may
+    report far more often, do not crowd them out. The mark of a cancellation is looked for at least ten times a
+    second.
     """
 
     def __init__(self, run: str, interval: float = 0.1) -> None:
         self._run, self._interval = run, interval
         self._stage, self._fraction = "", 0.0
-        self._written = self._checked = 0.0
+        self._checked = 0.0
+        self._written = {True: 0.0, False: 0.0}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
@@ -36,9 +39,11 @@ class RunProgress:
             if store.cancel_requested(self._run):
                 raise Cancelled(self._run)
         self._fraction = max(self._fraction, min(1.0, event.fraction))
+        detailed = bool(event.detail)
         telling = event.stage != self._stage or bool(event.detail.get("done"))
-        if telling or now - self._written >= self._interval:
-            self._stage, self._written = event.stage, now
+        if telling or now - self._written[detailed] >= self._interval:
+            self._stage = event.stage
+            self._written[detailed] = now
             store.append_event(
                 self._run, Progress(event.stage, self._fraction, event.message, event.detail)
             )

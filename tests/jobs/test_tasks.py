@@ -115,6 +115,15 @@ def test_progress_never_falls_and_is_thinned_out() -> None:
     assert [(e["stage"], e["fraction"]) for e in events] == [("a", 0.0), ("b", 0.2), ("c", 1.0)]
 
 
+def test_details_are_thinned_out_apart_from_the_rest_and_what_is_done_is_always_told() -> None:
+    run = store.create_run("work", {})
+    progress = RunProgress(run, interval=3600)
+    details = [{}, {"epoch": 1}, {}, {"epoch": 2}, {"done": True}, {"done": True}]
+    for detail in details:
+        progress(Progress("a", 0.5, detail=detail))
+    assert [e["detail"] for e in store.read_events(run)] == [{}, {"epoch": 1}, {"done": True}, {"done": True}]
+
+
 def test_progress_raises_when_cancelled_or_deleted() -> None:
     run = store.create_run("work", {})
     store.request_cancel(run)
