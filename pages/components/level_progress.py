@@ -74,10 +74,18 @@ def _chip(run: LevelRun, solved: bool) -> str:
     epoch = f" {run.curve[-1][0]}/{run.epochs}" if run.state == "running" and run.curve and run.epochs else ""
     done = f"{100 * run.curve[-1][0] / run.epochs:.0f}%" if epoch else "0%"
     title = f"{run.name or f'level {run.index}'}: {meaning}" + (f", {run.reason}" if run.reason else "")
+    label = escaped(short(run.name, 26)) if run.unit == "step" else " · ".join(
+        [str(run.index), *([escaped(short(run.name, 26))] if run.name else [])]
+    )
     return (
         f'<span role="listitem" class="{style}" style="--done: {done}" title="{escaped(title)}">'
-        f"{sign} {run.index}{f' · {escaped(short(run.name, 26))}' if run.name else ''}{epoch}</span>"
+        f"{sign} {label}{epoch}</span>"
     )
+
+
+def _named(run: LevelRun) -> str:
+    name = escaped(short(run.name, 40))
+    return name if run.unit == "step" else f"level {run.index} · {name}"
 
 
 def loss_curves(run: LevelRun) -> go.Figure:
@@ -101,7 +109,7 @@ def loss_curves(run: LevelRun) -> go.Figure:
         )
     last = max([run.epochs if run.state == "running" else 0, *(p[0] for p in run.curve)])
     chart.update_xaxes(
-        title_text=f"Epoch of level {run.index} · {escaped(short(run.name, 40))}", range=[0, last * 1.02 + 0.2]
+        title_text=f"{run.unit.capitalize()} of {_named(run)}", range=[0, last * 1.02 + 0.2]
     )
     marks = _marks([v for _, *pair in run.curve for v in pair if v is not None])
     chart.update_yaxes(title_text="Loss", type="log", tickvals=marks, ticktext=[f"{mark:g}" for mark in marks])

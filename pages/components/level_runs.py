@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LevelRun", "from_events", "from_report", "latest"]
+__all__ = ["LevelRun", "from_events", "from_report", "latest", "steps_from_events"]
 
 
 @dataclass
@@ -14,7 +14,8 @@ class LevelRun:
     """One level. state: 'waiting', 'running', 'trained' or 'least_squares' (kept or solved without training).
 
     curve: (epoch, training loss, held-out loss) a point, either loss None where it is not known. epochs: the most
-    there can be, 0 if unknown. reason: why it was stopped or not kept.
+    there can be, 0 if unknown. reason: why it was stopped or not kept. unit: what the curve counts, 'epoch', or 'step'
+    for what follows the solve.
     """
 
     index: int
@@ -22,15 +23,16 @@ class LevelRun:
     state: str = "waiting"
     reason: str = ""
     epochs: int = 0
+    unit: str = "epoch"
     curve: list[tuple[int, float | None, float | None]] = field(default_factory=list)
 
 
-def from_events(events: Iterable[Mapping[str, Any]]) -> list[LevelRun]:
+def from_events(events: Sequence[Mapping[str, Any]]) -> list[LevelRun]:
     """The levels as a run's progress tells them; none for fusions that do not work level by level.
 
     A solver that trains may first solve by least squares; once it trains, what came before is left out.
     """
-    told = [d for d in (e.get("detail") or {} for e in events) if isinstance(d.get("levels"), int) and "index" in d]
+    told = _details(events, "solve")
     trained = [d for d in told if "epoch" in d or d.get("done")]
     found: dict[int, LevelRun] = {}
     for detail in trained or told:
@@ -48,8 +50,31 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> list[LevelRun]:
         elif "epoch" in detail:
             run.epochs = int(detail.get("epochs") or 0)
             run.curve.append((int(detail["epoch"]), _number(detail.get("loss")), _number(detail.get("held_out"))))
+    if events and events[-1]["stage"] != "solve":
+        for run in found.values():
+            if run.state == "running":
+                run.state = "trained" if trained else "least_squares"
     number = max((int(d["levels"]) for d in trained or told), default=0)
     return [found.get(i) or LevelRun(i) for i in range(max(number, 1 + max(found, default=-1)))]
+
+
+def steps_from_events(events: Sequence[Mapping[str, Any]], first: int) -> list[LevelRun]:
+    """The training of the steps after the solve, numbered from `first`; their curves go by step."""
+    found: dict[str, LevelRun] = {}
+    for detail in (d for d in _details(events, "post") if "step" in d):
+        name = str(detail.get("level") or "")
+        for earlier in found.values():
+            earlier.state = "trained"
+        run = found.setdefault(name, LevelRun(first + len(found), name, unit="step"))
+        run.state, run.epochs = "running", int(detail.get("steps") or 0)
+        run.curve.append((int(detail["step"]), _number(detail.get("loss")), _number(detail.get("held_out"))))
+    return list(found.values())
+
+
+def _details(events: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[str, Any]]:
+    """What the events of a stage say about levels."""
+    details = [event.get("detail") or {} for event in events if event["stage"] == stage]
+    return [d for d in details if isinstance(d.get("levels"), int) and "index" in d]
 
 
 def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
@@ -59,7 +84,7 @@ def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
         LevelRun(
             index, str(step["level"]), str(step.get("kept") or "trained"), str(step.get("reason") or ""),
             int(step.get("epochs") or 0),
-            [(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []],
+            curve=[(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []],
         )
         for index, step in enumerate(steps)
     ]

@@ -63,7 +63,9 @@ def _live(run: str, title: str, cancel: bool) -> None:
             events = client.events(run)
             st.caption(_stages(events) or "Starting.")
             _each_parent(run, events)
-            if levels := level_runs.from_events(events):
+            levels = level_runs.from_events(events)
+            levels += level_runs.steps_from_events(events, len(levels))
+            if levels:
                 level_progress.draw(levels, run, solved=not any(level.curve for level in levels))
 
 

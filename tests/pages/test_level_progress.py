@@ -11,7 +11,7 @@ from fusion_engine import store
 from fusion_engine.core.types import Progress
 from fusion_engine.store.files import write_json
 from pages.components.level_progress import loss_curves, summary
-from pages.components.level_runs import LevelRun, from_events, from_report, latest
+from pages.components.level_runs import LevelRun, from_events, from_report, latest, steps_from_events
 
 
 def events(*details: dict) -> list[dict]:
@@ -51,8 +51,22 @@ def test_a_missing_last_event_of_a_level_does_not_leave_it_running() -> None:
 
 def test_other_jobs_have_no_levels() -> None:
     assert from_events(events({"parent": 1, "loss": 0.25}, {})) == []
-    assert from_events([{"stage": "load", "detail": None}]) == []
+    assert from_events([{"stage": "solve", "detail": None}]) == []
     assert from_report(samples.report()) == []
+
+
+def test_steps_after_the_solve_have_curves_of_their_own() -> None:
+    told = events(samples.epoch(0, 1, 0.5, 0.6, levels=1))
+    told += [
+        {"stage": "post", "fraction": 0.9, "message": "", "detail": {
+            "level": name, "index": 0, "levels": 1, "step": step, "steps": 20, "loss": 1.0 / step}}
+        for name, step in (("head", 1), ("head", 2), ("all", 1))
+    ]
+    assert [(run.name, run.state) for run in from_events(told)] == [("fc0", "trained")]
+    head, whole = steps_from_events(told, 1)
+    assert (head.index, head.state, head.curve) == (1, "trained", [(1, 1.0, None), (2, 0.5, None)])
+    assert (whole.index, whole.state, whole.epochs) == (2, "running", 20)
+    assert loss_curves(head).layout.xaxis.title.text == "Step of head"
 
 
 def test_losses_that_cannot_be_drawn_are_left_out() -> None:
