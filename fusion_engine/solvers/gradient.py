@@ -31,10 +31,13 @@ Start = Literal["least_squares", "average", "first_parent"]
 # Below this many held-out samples nothing is searched for: their error would choose by chance.
 _JUDGES = 20
 _FEW_EPOCHS = 3
-_MOST_EPOCHS = 100
 _RATE = 1e-3
-# Multiplications and additions, forward and backward, that all epochs of a run may take by themselves (auto epochs).
+# What "as many as are cheap" means. Work is multiplications and additions, forward and backward, of all epochs of a
+# run: a count, as seconds would differ from run to run.
 _WORK = 1.5e12
+_LEAST_EPOCHS, _MOST_EPOCHS = 8, 100  # the first: what mixtures must leave
+_MOST_MIXTURES = 16
+_MOST_PASSES = 340  # samples and mixtures seen, for every calibration sample
 
 
 @register(
@@ -69,14 +72,18 @@ def gradient(
     batch: Annotated[int, Param("samples a step", ge=1, le=4096, expert=True)] = 64,
     patience: Annotated[
         int, Param("epochs without a better held-out error before a level stops", ge=1, le=1000, expert=True)
-    ] = 20,
+    ] = 10,
     weight_decay: Annotated[float, Param("pull of the weights towards zero", ge=0.0, le=1.0, expert=True)] = 0.0,
     perturbation: Annotated[
         float, Param("noise added to the start, relative to each tensor's deviation", ge=0.0, le=10.0, expert=True)
     ] = 0.0,
     mixtures: Annotated[
-        int, Param("mixtures of pairs of samples to train on, for every sample (mixup)", ge=0, le=100, expert=True)
-    ] = 4,
+        int | Literal["auto"],
+        Param("mixtures of pairs of samples to train on, for every sample; auto: as many as are cheap", ge=0, le=100),
+    ] = "auto",
+    shift: Annotated[
+        float, Param("images: largest random shift of a mixture as a part of the side", ge=0.0, le=0.5, expert=True)
+    ] = 0.0,
     align_skips: Annotated[
         bool, Param("residual streams inside a level have targets as well", label="Align skips", expert=True)
     ] = True,
@@ -117,7 +124,9 @@ def gradient(
             temperature if classes and head_target == "distil" else None,
         )
         few = int(context.held_out.sum()) < _JUDGES
-        pool = draw_pool(context, 0 if few else mixtures)
+        if mixtures == "auto":
+            mixtures = 0 if few else _cheap_mixtures(context)
+        pool = draw_pool(context, mixtures, shift)
         size, budget = batch_size(context, list(context.trace.layers.values())), memory_mb * 2**20
         plans = [plan] if plan is not None else [finest(count)] if few else candidate_plans(count)
         nodes = dict.fromkeys(
@@ -135,7 +144,9 @@ def gradient(
             for node in nodes
             if node != context.trace.output or goal.head is None
         }
-        most = _most_epochs(context, len(pool.train), few) if epochs == "auto" else epochs
+        most = epochs
+        if most == "auto":
+            most = _FEW_EPOCHS if few else _cheap_epochs(context, len(pool.train) / len(pool.samples))
         trials = Trials(0 if few else max(1, most // 20), _RATE)
 
         def run(low: float, high: float) -> LevelRun:
@@ -188,12 +199,21 @@ def _choose(
     return best, why, tried
 
 
-def _most_epochs(context: FusionContext, samples: int, few: bool) -> int:
-    """Epochs that cost no more than the work allowed; a count of operations, as time would differ between runs."""
-    if few:
-        return _FEW_EPOCHS
-    work = 3.0 * samples * sum(level_work(context, level) for level in context.trace.levels)
-    return int(min(_MOST_EPOCHS, max(2, _WORK / max(work, 1.0))))
+def _epoch_work(context: FusionContext) -> float:
+    """Work of one pass over the calibration samples that are trained on."""
+    samples = len(context.data) - int(context.held_out.sum())
+    return max(1.0, 3.0 * samples * sum(level_work(context, level) for level in context.trace.levels))
+
+
+def _cheap_mixtures(context: FusionContext) -> int:
+    """Mixtures for every sample that leave enough epochs."""
+    return int(min(_MOST_MIXTURES, max(0, _WORK / (_LEAST_EPOCHS * _epoch_work(context)) - 1)))
+
+
+def _cheap_epochs(context: FusionContext, passes: float) -> int:
+    """Epochs within the work allowed; passes: samples and mixtures an epoch shows, for every sample."""
+    most = min(_MOST_EPOCHS, _MOST_PASSES / passes)
+    return int(max(2, min(most, _WORK / (passes * _epoch_work(context)))))
 
 
 def _part(context: FusionContext, low: float, high: float) -> Any:

@@ -14,6 +14,7 @@ from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
 from ..graph import Program, Trace, merge_activations
 from ..graph.nodes import shape
+from ..post.sampling import shifted
 from .head import Head
 
 __all__ = ["Goal", "Merged", "Pool", "Prefix", "draw_pool"]
@@ -32,11 +33,12 @@ class Pool:
     held: Tensor
 
 
-def draw_pool(context: FusionContext, mixtures: int) -> Pool:
+def draw_pool(context: FusionContext, mixtures: int, shift: float = 0.0) -> Pool:
     """The calibration samples, and `mixtures` mixtures of pairs for every sample that is trained on.
 
     A mixture is lambda a + (1 - lambda) b with lambda uniform in [0, 1] (Zhang et al. 2018, alpha = 1); its targets
-    are what the parents make of it. Tokens are not mixed. Where nothing can be held out, all samples judge.
+    are what the parents make of it. Mixtures of images are shifted, at most by `shift` of the side. Tokens are not
+    mixed. Where nothing can be held out, all samples judge.
     """
     x = torch.cat(list(context.batches(1024)))
     held = context.held_out.to(x.device)
@@ -53,7 +55,8 @@ def draw_pool(context: FusionContext, mixtures: int) -> Pool:
         second = train[torch.randint(len(train), (count,), generator=generator, device=device)]
         share = torch.rand(count, generator=generator, device=device).reshape(-1, *[1] * (x.dim() - 1))
         train = torch.cat([train, torch.arange(len(x), len(x) + count, device=device)])
-        x = torch.cat([x, x[second].lerp(x[first], share)])
+        made = x[second].lerp(x[first], share)
+        x = torch.cat([x, shifted(made, shift, generator) if shift and x.dim() == 4 else made])
     return Pool(x, train, samples, held.nonzero()[:, 0])
 
 
@@ -140,15 +143,18 @@ class Prefix:
         with torch.no_grad():
             return self._programs[node](state, self._kept[index])[0]
 
-    def advance(self, state: State, level: Level, report: Report) -> None:
-        """Step over a finished level: keep its output if it fits in the budget, else go on from where we are."""
+    def advance(self, level: Level, output: Callable[[Tensor], Tensor], report: Report) -> None:
+        """Step over a finished level: keep its output if it fits in the budget, else go on from where we are.
+
+        output: computes it for the samples of an index.
+        """
         needed = 4 * math.prod((shape(self._trace.capture.node(level.output)) or (1,))[1:]) * len(self._x)
         if needed > self._budget:
             return
         parts = []
         for index in torch.arange(len(self._x), device=self._x.device).split(self._size):
             report(float(index[0]) / len(self._x), f"output of {level.name}")
-            parts.append(self.rows(state, level.output, index))
+            parts.append(output(index))
         self._at, self._kept = level.output, torch.cat(parts)
         self._programs.clear()
 

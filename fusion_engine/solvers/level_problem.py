@@ -61,8 +61,7 @@ class LevelProblem:
 
     def loss(self, weights: State, index: Tensor) -> Tensor:
         """Loss over the samples `index`, differentiable in `weights`."""
-        x = self._prefix.rows(self._state, self.level.input, index)
-        outputs = self._program({**self._state, **weights}, x)
+        outputs = self._outputs(weights, index)
         terms = [
             self._distance(node, output, self._merged.rows(node, index)) / self._scales[node]
             for node, output in zip(self._nodes, outputs, strict=True)
@@ -74,6 +73,15 @@ class LevelProblem:
         """Loss over the held-out samples."""
         parts = self.pool.held.split(self._size)
         return sum(float(self.loss(weights, part)) * len(part) for part in parts) / len(self.pool.held)
+
+    @torch.no_grad()
+    def output(self, index: Tensor) -> Tensor:
+        """The level's output for the samples `index`, with the weights the state has now."""
+        return self._outputs({}, index)[0]
+
+    def _outputs(self, weights: State, index: Tensor) -> tuple[Tensor, ...]:
+        x = self._prefix.rows(self._state, self.level.input, index)
+        return self._program({**self._state, **weights}, x)
 
     def _distance(self, node: str, output: Tensor, target: Tensor) -> Tensor:
         if node == self._distilled:

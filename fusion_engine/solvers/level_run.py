@@ -110,7 +110,7 @@ class LevelRun:
             steps.append(step)
             progress.done(step)
             if level is not levels[-1]:
-                prefix.advance(state, level, progress.message)
+                prefix.advance(level, problem.output, progress.message)
         return RunResult(state, steps, error)
 
     def _level(
@@ -128,8 +128,8 @@ class LevelRun:
         names = [name for name in own if name in parameters and state[name].is_floating_point()]
         before = problem.held_out({})
         as_it_is = "least_squares" if all(state[n] is solution[n] for n in own) else "start"
-        step: dict[str, Any] = {"level": level.name, "rate": None, "epochs": 0, "held_out_before": before, "held_out_after": before}
-        step |= {"kept": as_it_is, "reason": "", "curve": []}
+        step: dict[str, Any] = {"level": level.name, "rate": None, "epochs": 0}
+        step |= {"held_out_before": before, "held_out_after": before, "kept": as_it_is, "reason": "", "curve": []}
         if not names:
             return step | {"reason": "its parameters belong to levels before it"}
         if before < _EXACT:
