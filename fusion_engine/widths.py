@@ -51,7 +51,9 @@ def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width:
     if width == 1:
         return Widths(graph, sizes, config)
     free = [space for space in graph.spaces.values() if space.name not in fixed]
-    attempts = (free, [space for space in free if len(space.features) == 1])
+    outputs = {layer.output for layer in graph.layers.values()}
+    inside = [space for space in free if len(space.features) == 1 and space.features[0].node in outputs]
+    attempts = (free, inside)
     for attempt, spaces in enumerate(attempts):
         wanted = sizes | {space.name: max(1, round(space.size * width)) for space in spaces}
         try:

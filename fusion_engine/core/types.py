@@ -65,8 +65,8 @@ class Space:
     `freedom` says which invertible matrices M keep the function exactly: 'perm' (permutations only),
     'orth' (orthogonal), 'gl' (any). `block` is true where one neuron carries several scalars that must
     move together in order (attention heads). `features` are the nodes at which the space's pre-activation
-    features are read: the outputs of its producing layers, after a norm folded into them (a residual stream has
-    many); where no layer makes the space, the first node that shows it.
+    features are read: the outputs of its producing layers, after a norm folded into them; the sums of a residual
+    stream; where no layer makes the space, the first node that shows it.
     """
 
     name: str

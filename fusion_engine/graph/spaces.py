@@ -42,8 +42,9 @@ def find_spaces(
         name: replace(layer, space=next((s.name for s in made.values() if _produces(s, producers[name])), None))
         for name, layer in layers.items()
     }
+    additions = {node.name for node in labeler.capture.graph.nodes if operator(node) == "add"}
     return (
-        {name: _with_features(space, found, producers) for name, space in made.items()},
+        {name: _with_features(space, found, producers, additions) for name, space in made.items()},
         found,
         _frozen(labeler, families),
     )
@@ -74,11 +75,15 @@ def _named(
     return named
 
 
-def _with_features(space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]]) -> Space:
-    """Features are read where layers make the space; where none does, at the first node that shows it."""
+def _with_features(
+    space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]], additions: set[str]
+) -> Space:
+    """Features are read where layers make the space; a residual stream, which several make, where it is summed up.
+    Where no layer makes the space, at the first node that shows it."""
     outputs = {layer.output for name, layer in layers.items() if _shows(space, producers[name])}
     made = tuple(site for site in space.sites if site.node in outputs)
-    return replace(space, features=made or space.sites[:1])
+    sums = tuple(site for site in space.sites if site.node in additions)
+    return replace(space, features=(sums if len(made) > 1 else ()) or made or space.sites[:1])
 
 
 def _shows(space: Space, output: tuple[str, int]) -> bool:

@@ -147,7 +147,7 @@ class _Solve:
         if not self.projects or layer.space not in self.stats:
             return False
         space = self.trace.spaces[layer.space]
-        alone = len(space.features) == 1 and self.targets[layer.name].other is None
+        alone = [site.node for site in space.features] == [layer.output] and self.targets[layer.name].other is None
         return alone and space.features[0].index.shape == (self.trace.shapes[layer.weight][0], 1)
 
     def _weights(self, layer: Layer) -> tuple[Tensor, torch.Size, bool]:

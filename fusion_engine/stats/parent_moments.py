@@ -42,7 +42,7 @@ class Moments(NamedTuple):
 
 
 def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
-    """Where each space's pre-activation features are read; a residual stream has many places."""
+    """Where each space's pre-activation features are read; a residual stream is read at all its sums."""
     found = {name: trace.spaces[name].features for name in (trace.spaces if spaces is None else spaces)}
     return {name: sites for name, sites in found.items() if sites}
 

@@ -73,7 +73,7 @@ def test_spaces_and_features() -> None:
     stream = resnet.spaces["conv1"]
     made_by = [layer.output for layer in resnet.layers.values() if layer.space == stream.name]
     assert len(made_by) > 1, "many layers write the residual stream"
-    assert [site.node for site in stream.features] == made_by
+    assert all(site.node.startswith("add") for site in stream.features), "it is read where it is summed up"
     assert {resnet.layers[n].space for n in ("conv1", "layers.0.conv2", "layers.1.conv2")} == {"conv1"}
     assert len({site.node for site in stream.sites}) > 5
     assert len(resnet.spaces["layers.0.conv1"].features) == 1
