@@ -178,7 +178,7 @@ def _check_follows(step: registry.MethodSpec, solver: registry.MethodSpec) -> No
     if step.accepts is not None and solver.name not in step.accepts:
         raise RecipeError(
             f"post {step.name!r} cannot follow solver {solver.name!r}, which fits the layers to the norms as they are; "
-            f"nearest that works: post 'repair', or solver {sorted(step.accepts)[0]!r}"
+            f"nearest that works: the same without it, or solver {sorted(step.accepts)[0]!r}"
         )
 
 

@@ -33,7 +33,7 @@ def fine_tuning(
     steps: Steps = 300,
     batch: Batch = 256,
     rate: Rate = 1e-3,
-    smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.1,
+    smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.0,
     mix: Mix = True,
     shift: Shift = 0.0,
     patience: Patience = 6,
@@ -41,8 +41,8 @@ def fine_tuning(
     """Trains all weights on the labels of the calibration samples, early-stopped on a held-out fifth.
 
     Cross entropy with (1 - smoothing) times the label plus smoothing over all classes, of samples shifted and mixed on
-    request; the held-out samples are judged by their plain labels. The parents play no part any more, so this is for
-    as many labelled samples as one would train on. Norms stay in eval mode. Returns a new state.
+    request; held-out samples are judged as they are, with the same smoothing. The parents play no part any more, so
+    this is for as many labelled samples as one would train on. Norms stay in eval mode. Returns a new state.
 
     Raises DataError for calibration data without labels, FusionError for a model that does not end in classes.
     """
@@ -51,12 +51,15 @@ def fine_tuning(
     logits = Program(context.trace, None, [context.trace.output])
     pool, judge = split_samples(context, _classes(context, state, logits))
 
+    def target(y: Tensor) -> Tensor:
+        return y.lerp(torch.full_like(y, 1 / y.shape[1]), smoothing)
+
     def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         x, y = augmented(pool.x, pool.y, batch, mix, shift, generator)
-        return x, y.lerp(torch.full_like(y, 1 / y.shape[1]), smoothing)
+        return x, target(y)
 
     return distil(
-        context, state, trainable(context, state), logits, sample, (judge.x, judge.y),
+        context, state, trainable(context, state), logits, sample, (judge.x, target(judge.y)),
         Settings(steps, batch, rate, patience), "fine_tuning",
     )  # fmt: skip
 

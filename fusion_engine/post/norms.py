@@ -61,8 +61,8 @@ def live_norms(context: FusionContext, state: State, step: str) -> list[BatchNor
         context.notes.append(f"{step}: the model has no batch norms, so nothing changes")
     if folded:
         context.notes.append(
-            f"{step}: {len(folded)} batch norms are folded into their layers and stay as they are; "
-            "use repair, or solver 'average'"
+            f"{step}: {len(folded)} batch norms are folded into their layers and stay the identity; the step is for "
+            "models merged by solver 'average'"
         )
     for name in dict.fromkeys(norm.name for norm in shared):
         context.notes.append(f"{step}: batch norm {name} stays as it is, as it is used several times")
