@@ -39,7 +39,7 @@ def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
     has neither norm nor bias gets the scale alone. (A batch norm without parameters keeps the shift in its mean.)
 
     Averaging makes neurons vary too little, and this is its remedy. Least squares gives the spread that leaves the
-    smallest error, and has the ends of residual branches correct the stream: more spread makes its models worse.
+    smallest error and has residual branches correct their stream, so more spread mostly makes its models worse.
 
     The output layer, layers with weights that serve elsewhere too, and neurons that hardly vary (here or in the
     parents) stay as they are. Returns a new state. Labels are not used.
