@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from . import __version__
 from .context import FusionContext, ProgressReport, Stopwatch
-from .core.errors import DataError
+from .core import registry
+from .core.errors import DataError, RecipeError
 from .core.recipe import Recipe
 from .core.types import Grouping, Progress, ProgressCallback, no_progress
 from .data import Dataset, canonical_order, check_calibration, check_samples
 from .evaluation import compare
 from .graph import Trace, trace, verify
 from .importance import score
-from .parents import Parent, check_parents, module_for, write_state
+from .parents import Parent, check_parents, module_for, same_widths, write_state
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
@@ -109,6 +110,11 @@ def fuse(
     known = all(c is not None for c in counts)
     available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}
     chosen = chosen.checked(len(parents), available)
+    if len(parents) > 1 and not same_widths(parents) and registry.get("grouping", chosen.grouping.method).pairs:
+        raise RecipeError(
+            f"the parents have different widths and grouping {chosen.grouping.method!r} pairs neurons one to one; "
+            "use grouping 'kmeans'"
+        )
     if data.y is None and chosen.importance.method not in ("uniform", "activation"):
         notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
     data = canonical_order(data)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, check_samples
-from ..parents import Parent, module_for
+from ..parents import Parent, module_for, same_widths
 from .measures import Evaluation, collect_logits, measure
 
 __all__ = ["average_state", "compare", "ensembles"]
@@ -59,7 +59,7 @@ def compare(
     check_samples(data, parents[0].classes, parents[0].input_shape)
     states = [parent.state for parent in parents]
     models = [parent.model for parent in parents]
-    same_width = all(t.shape == state[name].shape for state in states[1:] for name, t in states[0].items())
+    same_width = same_widths(parents)
     extra: list[Mapping[str, Tensor]] = [average_state(states)] if same_width else []
     if fused is not None:
         extra.append(fused)

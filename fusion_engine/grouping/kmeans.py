@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,14 @@ from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
 from .hard import labels_from_stats
 
-__all__ = ["kmeans", "weighted_kmeans"]
+__all__ = ["kmeans", "representation_error", "weighted_kmeans"]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
+
+_TRIES = 3
+_MOST_TRIES = 30
+_GAIN = 1e-3  # a smaller fall of the held-out error is no improvement
 
 
 @register(
@@ -31,7 +35,10 @@ Labels = NDArray[np.int64]
 def kmeans(
     stats: SpaceStats,
     *,
-    tries: Annotated[int, Param("starts; the one with the smallest cost is kept", ge=1, le=50)] = 3,
+    tries: Annotated[
+        int | Literal["auto"],
+        Param("starts; the best is kept. auto: until more starts no longer lower the held-out error", ge=1, le=50),
+    ] = 3,
     start: Annotated[
         Literal["farthest_first", "kmeans++"], Param("how the first centres are drawn", expert=True)
     ] = "farthest_first",
@@ -41,6 +48,10 @@ def kmeans(
 
     stats: any number of parents of any widths; stats.size clusters, at most the number of neurons (FusionError
     otherwise). A cluster may hold several neurons of one parent and none of another.
+
+    Of several starts the one with the smallest cost is kept. With tries 'auto' starts are made on the training
+    samples and judged by the representation error on the held-out ones, until 3 in a row bring no improvement; the
+    best then settles on all samples. Without held-out moments 'auto' means 3.
     """
     if stats.size > sum(stats.sizes):
         raise FusionError(
@@ -48,14 +59,33 @@ def kmeans(
             "lower the width"
         )
     random = numpy_generator(stats.seed, "kmeans", stats.space)
+    if tries == "auto" and stats.held is not None:
+        return labels_from_stats(stats, "kmeans", *_judged(stats, stats.held, start, iterations, random))
     best: tuple[float, Labels] | None = None
-    for _ in range(tries):
+    for _ in range(_TRIES if tries == "auto" else tries):
         centres = _start(stats.gram, stats.weights, stats.size, start, random)
         cost, labels = weighted_kmeans(stats.gram, stats.weights, centres, iterations)
         if best is None or cost < best[0]:
             best = cost, labels
     assert best is not None
     return labels_from_stats(stats, "kmeans", best[1], {"cost": best[0]})
+
+
+def _judged(
+    stats: SpaceStats, held: Array, start: str, iterations: int, random: np.random.Generator
+) -> tuple[Labels, dict[str, Any]]:
+    """Labels and facts: starts made on the training samples until `_TRIES` in a row do not lower the held-out error."""
+    seen, weights = stats.gram - held, stats.weights
+    best, error, made, since = np.zeros(0, dtype=np.int64), np.inf, 0, 0
+    while made < _MOST_TRIES and since < _TRIES:
+        _, labels = weighted_kmeans(seen, weights, _start(seen, weights, stats.size, start, random), iterations)
+        found = representation_error(held, weights, labels, stats.size)
+        made, since = made + 1, since + 1
+        if found < error * (1 - _GAIN):
+            best, error, since = labels, found, 0
+    cost, settled = _lloyd(stats.gram, weights, *_centres(stats.gram, weights, best, stats.size), iterations)
+    total = float(weights @ np.diag(held))
+    return settled, {"cost": cost, "chosen": {"tries": made, "held_out_error": error / total if total else 0.0}}
 
 
 def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: int) -> tuple[float, Labels]:
@@ -65,9 +95,13 @@ def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: in
     G_ii - 2 (A G)_ci + (A G A^T)_cc: O(N^2) an iteration, whatever the number of samples behind the Gram.
     An empty cluster takes the worst-served neuron. Returns the weighted cost and labels (N,).
     """
-    count, groups = len(gram), len(centres)
+    return _lloyd(gram, weights, gram[centres], np.diag(gram)[centres], iterations)
+
+
+def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: int) -> tuple[float, Labels]:
+    """cross: (n, N) products of the centres with the points; norms: (n,) of the centres with themselves."""
+    count, groups = len(gram), len(norms)
     own = np.diag(gram)
-    cross, norms = gram[centres], own[centres]
     labels = np.full(count, -1, dtype=np.int64)
     everyone = np.arange(count)
     for _ in range(iterations):
@@ -78,12 +112,25 @@ def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: in
         if (new == labels).all():
             break
         labels = new
-        share = weights / np.bincount(labels, weights, groups)[labels]
-        mean = sparse.csr_array((share, (labels, everyone)), shape=(groups, count))
-        cross = mean @ gram
-        norms = np.bincount(labels, share * cross[labels, everyone], groups).astype(np.float64, copy=False)
+        cross, norms = _centres(gram, weights, labels, groups)
     residual = np.maximum(own - 2 * cross[labels, everyone] + norms[labels], 0.0)
     return float(weights @ residual), labels
+
+
+def _centres(gram: Array, weights: Array, labels: Labels, groups: int) -> tuple[Array, Array]:
+    """Products of the groups' weighted means with all points, (n, N), and with themselves, (n,)."""
+    everyone = np.arange(len(labels))
+    share = weights / np.bincount(labels, weights, groups)[labels]
+    cross: Array = sparse.csr_array((share, (labels, everyone)), shape=(groups, len(labels))) @ gram
+    norms = np.bincount(labels, share * cross[labels, everyone], groups).astype(np.float64, copy=False)
+    return cross, norms
+
+
+def representation_error(gram: Array, weights: Array, labels: Labels, groups: int) -> float:
+    """Weighted squared distance of all points to the weighted means of their groups, for points with this Gram."""
+    cross, norms = _centres(gram, weights, labels, groups)
+    own = cross[labels, np.arange(len(labels))]
+    return float(weights @ np.maximum(np.diag(gram) - 2 * own + norms[labels], 0.0))
 
 
 def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Labels:

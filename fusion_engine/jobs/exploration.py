@@ -48,7 +48,8 @@ def joint_stats(
             met = [importance[source][p] for p, source in enumerate(sources)]
             stats[name] = inner_stats(graph, name, sources, moments, met, seed)
             continue
-        (gram, means, count), scores = moments[name], importance[name]
+        gram, means, count, _ = moments[name]
+        scores = importance[name]
         stats[name] = SpaceStats(
             space=name,
             sizes=tuple(len(s) for s in scores),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .check import MAX_PARENTS, check_parents
+from .check import MAX_PARENTS, check_parents, same_widths
 from .load import load_parent, load_parents, save_parent
 from .parent import Metadata, Parent, make_parent, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
@@ -17,6 +17,7 @@ __all__ = [
     "make_parent",
     "module_for",
     "read_safetensors",
+    "same_widths",
     "save_parent",
     "state_digest",
     "write_state",

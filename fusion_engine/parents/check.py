@@ -8,7 +8,7 @@ from ..architectures.resize import resized
 from ..core.errors import ParentError, UnsupportedModelError
 from .parent import Parent
 
-__all__ = ["MAX_PARENTS", "check_parents"]
+__all__ = ["MAX_PARENTS", "check_parents", "same_widths"]
 
 MAX_PARENTS = 8
 
@@ -32,13 +32,18 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
         if parent.digest in seen:
             notes.append(f"{seen[parent.digest]} and {parent.name} are identical")
         seen.setdefault(parent.digest, parent.name)
-    widths = {tuple(tuple(tensor.shape) for tensor in parent.state.values()) for parent in parents}
-    if len(widths) > 1:
+    if not same_widths(parents):
         notes.append("the parents have different widths: the fused network gets the first one's")
     lacking = [parent.name for parent in parents if parent.metadata.class_counts is None]
     if lacking and len(lacking) < len(parents):
         notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
     return notes
+
+
+def same_widths(parents: Sequence[Parent]) -> bool:
+    """Whether all tensors have the same shapes in all parents."""
+    first = parents[0].state
+    return all(parent.state[name].shape == tensor.shape for parent in parents[1:] for name, tensor in first.items())
 
 
 def _compare(first: Parent, other: Parent) -> None:

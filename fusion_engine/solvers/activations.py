@@ -35,10 +35,18 @@ class ParentFeatures:
     """
 
     def __init__(
-        self, context: FusionContext, nodes: Collection[str], size: int, budget: int, *, moments: bool
+        self,
+        context: FusionContext,
+        nodes: Collection[str],
+        size: int,
+        budget: int,
+        *,
+        moments: bool,
+        judged: bool = False,
     ) -> None:
         self._context, self._size, self._budget = context, size, budget
         self._gathered = FeatureMoments(context.trace, grouping_sites(context.trace), "mixed") if moments else None
+        self._judged = judged  # the moments of held-out samples are wanted apart as well
         self._wanted = set(nodes)
         self._kept: dict[str, list[list[Tensor]]] | None = None
         names = list(dict.fromkeys([*nodes, *(self._gathered.nodes if self._gathered else ())]))
@@ -68,10 +76,12 @@ class ParentFeatures:
         if self._kept is None or self._gathered is None:
             return None
         nodes = self._gathered.nodes
+        sizes = [len(x) for x in self._context.data.x.split(self._size)]
+        held = self._context.held_out.to(self._context.device).split(sizes) if self._judged else [None] * len(sizes)
         for done, node in enumerate(nodes):
             self._context.progress("grouping", 0.5 + 0.4 * done / len(nodes), "moments of the features")
-            for tensors in self._kept[node]:
-                self._gathered.update(node, tensors)
+            for tensors, mask in zip(self._kept[node], held, strict=True):
+                self._gathered.update(node, tensors, mask)
             if node not in self._wanted:
                 self._kept.pop(node)
         return self._gathered.result()

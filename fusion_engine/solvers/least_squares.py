@@ -20,7 +20,7 @@ from .fold import fold_norms, read_layer, write_layer
 from .grouped_ridge import GroupedRegression
 from .head import Head, HeadParameter, head
 from .ridge import Regression
-from .spaces import group_spaces, needs_moments, regroup
+from .spaces import group_spaces, judges_groups, needs_moments, regroup
 from .targets import RowOrder, Target, find_target
 
 __all__ = ["least_squares"]
@@ -90,7 +90,9 @@ class _Solve:
                 self.targets[layer.name] = find_target(self.trace, layer, ready)
             wanted = needs_moments(context)
             nodes = [target.node for target in self.targets.values()]
-            features = ParentFeatures(context, nodes, size, self.budget, moments=wanted)
+            features = ParentFeatures(
+                context, nodes, size, self.budget, moments=wanted, judged=judges_groups(context)
+            )
             moments = features.moments()
         self.groupings, self.stats = group_spaces(context, moments)
         self.projects = spec.scope == "level" and context.parents > 1

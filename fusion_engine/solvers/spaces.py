@@ -15,7 +15,7 @@ from ..grouping import group, identity_grouping
 from ..stats import Moments, SpaceStats, grouping_sites, parent_moments
 from .nested import group_nest
 
-__all__ = ["group_spaces", "needs_moments", "regroup"]
+__all__ = ["group_spaces", "judges_groups", "needs_moments", "regroup"]
 
 
 def group_spaces(
@@ -40,6 +40,7 @@ def group_spaces(
                 precision="mixed",
                 on_progress=lambda event: context.progress("grouping", event.fraction / 2, event.message),
                 device=str(context.device),
+                held_out=context.held_out if judges_groups(context) else None,
             )
         known = moments if needed and moments is not None else {}
         stats = {n: _stats(context, trace.spaces[n], m) for n, m in known.items() if n in trace.spaces}
@@ -56,6 +57,9 @@ def group_spaces(
             else:
                 sizes = [len(scores[name]) for scores in context.importance]
                 groupings[name] = identity_grouping(name, sizes, context.sizes.get(name, space.size))
+    chosen = {n: dict(g.info["chosen"]) for n, g in groupings.items() if "chosen" in g.info}
+    if chosen:
+        context.decisions["grouping"] = chosen
     for name in nests:
         if groupings[name].info.get("fallback"):
             context.notes.append(
@@ -70,6 +74,12 @@ def needs_moments(context: FusionContext) -> bool:
     same = all(context.sizes.get(name, space.size) == space.size for name, space in context.trace.spaces.items())
     wanted = "moments" in registry.get("grouping", context.grouping.method).needs
     return wanted and (context.parents > 1 or not same)
+
+
+def judges_groups(context: FusionContext) -> bool:
+    """Whether the grouping has something to choose by held-out samples, and there are enough of them."""
+    automatic = "auto" in context.grouping.parameters.values()
+    return automatic and needs_moments(context) and bool(context.held_out.any())
 
 
 def regroup(context: FusionContext, stats: SpaceStats, gram: Tensor, projected: Tensor) -> Grouping:
@@ -91,4 +101,5 @@ def _stats(context: FusionContext, space: Space, moments: Moments) -> SpaceStats
         size=context.sizes.get(space.name, space.size),
         seed=context.seed,
         freedom=space.freedom,
+        held=moments.held,
     )

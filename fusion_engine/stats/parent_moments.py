@@ -34,11 +34,15 @@ Sites = Mapping[str, Sequence[Site]]
 
 
 class Moments(NamedTuple):
-    """Joint moments of [F_1 ... F_k] in one space: gram (N, N) (sum of f f^T), mean (N,), number of rows."""
+    """Joint moments of [F_1 ... F_k] in one space: gram (N, N) (sum of f f^T), mean (N,), number of rows.
+
+    held: the part of the gram that is of held-out samples, where it was asked for.
+    """
 
     gram: NDArray[np.float64]
     mean: NDArray[np.float64]
     count: int  # type: ignore[assignment]  # hides tuple.count
+    held: NDArray[np.float64] | None = None
 
 
 def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
@@ -94,41 +98,59 @@ class FeatureMoments:
         for name, places in sites.items():
             for i, site in enumerate(places):
                 self._at.setdefault(site.node, []).append((name, i, site, _whole_dim(trace, site)))
-        self._grams: dict[tuple[str, int], GramAccumulator] = {}
+        self._grams: dict[tuple[str, int, bool], GramAccumulator] = {}
 
     @property
     def nodes(self) -> list[str]:
         """Names of the nodes that are read, once each."""
         return list(self._at)
 
-    def update(self, node: str, tensors: Sequence[Tensor]) -> None:
-        """Add the parents' tensors at `node` for one batch."""
+    def update(self, node: str, tensors: Sequence[Tensor], held: Tensor | None = None) -> None:
+        """Add the parents' tensors at `node` for one batch. held: (samples,) mask of samples whose moments are to be
+        known apart as well."""
+        if held is None or any(len(t) != len(held) for t in tensors):
+            self._add(node, tensors, False)
+            return
+        for part, mask in ((False, ~held), (True, held)):
+            if bool(mask.any()):
+                self._add(node, [t[mask] for t in tensors], part)
+
+    def _add(self, node: str, tensors: Sequence[Tensor], held: bool) -> None:
         for name, i, site, whole in self._at.get(node, ()):
             if whole == 1 and tensors[0].dim() > 2:
                 maps = torch.cat(list(tensors), 1).flatten(2)
-                self._gram(name, i, maps.shape[1]).update_maps(maps)
+                self._gram(name, i, held, maps.shape[1]).update_maps(maps)
             elif whole is not None:
                 rows = torch.cat([t.movedim(whole, -1).reshape(-1, t.shape[whole]) for t in tensors], 1)
-                self._gram(name, i, rows.shape[1]).update(rows)
+                self._gram(name, i, held, rows.shape[1]).update(rows)
             else:
                 features = torch.cat([read_site(t, site) for t in tensors])
-                self._gram(name, i, len(features)).update(features.T)
+                self._gram(name, i, held, len(features)).update(features.T)
 
     def result(self) -> dict[str, Moments]:
         """Moments by space."""
         found = {}
         for name, places in self._sites.items():
-            grams = [self._grams[name, i] for i in range(len(places))]
-            count = max(g.count for g in grams)
-            total = torch.stack([g.gram * (count / max(g.count, 1)) for g in grams]).sum(0)
-            mean = torch.stack([g.mean for g in grams]).mean(0)
-            found[name] = Moments(total.cpu().numpy(), mean.cpu().numpy(), count * len(grams))
+            parts = [[self._grams.get((name, i, held)) for held in (False, True)] for i in range(len(places))]
+            counts = [sum(part.count for part in pair if part is not None) for pair in parts]
+            count, width = max(counts), next(part.width for pair in parts for part in pair if part is not None)
+            gram, held_gram, mean = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
+            for pair, own in zip(parts, counts, strict=True):
+                for part, held in zip(pair, (False, True), strict=True):
+                    if part is not None:
+                        product = part.gram.cpu().numpy() * (count / own)
+                        gram += product
+                        mean += part.sum.cpu().numpy() / (own * len(parts))
+                        held_gram += product if held else 0.0
+            apart = any(pair[1] is not None for pair in parts)
+            found[name] = Moments(gram, mean, count * len(parts), held_gram if apart else None)
         return found
 
-    def _gram(self, name: str, place: int, width: int) -> GramAccumulator:
-        if (name, place) not in self._grams:
-            self._grams[name, place] = GramAccumulator(width, precision=self._precision)
-        return self._grams[name, place]
+    def _gram(self, name: str, place: int, held: bool, width: int) -> GramAccumulator:
+        key = name, place, held
+        if key not in self._grams:
+            self._grams[key] = GramAccumulator(width, precision=self._precision)
+        return self._grams[key]
 
 
 def _whole_dim(trace: Trace, site: Site) -> int | None:
@@ -149,12 +171,14 @@ def parent_moments(
     precision: Precision = "double",
     on_progress: ProgressCallback = no_progress,
     device: str = "cpu",
+    held_out: Tensor | None = None,
 ) -> dict[str, Moments]:
     """Moments by space name. Every parent runs once over the data, and no activations outlive their batch.
 
     A row is a sample and position (and entry, in a space whose neurons carry several scalars). `sites` says
     where to read each space (default: `feature_sites` of `spaces`, the pre-activations). `batch_size` None
-    takes one that fits in memory; it does not change the result. Labels are not used.
+    takes one that fits in memory; it does not change the result. held_out: (samples,) mask of those whose moments
+    are wanted apart as well. Labels are not used.
     """
     gathered = FeatureMoments(trace, feature_sites(trace, spaces) if sites is None else sites, precision)
     program = Program(trace, None, gathered.nodes)
@@ -165,6 +189,6 @@ def parent_moments(
             on_progress(Progress("moments", done / len(data), "reading the parents' features"))
             values = [program(state, x.to(device)) for state in moved]
             for node, tensors in zip(gathered.nodes, zip(*values, strict=True), strict=True):
-                gathered.update(node, tensors)
+                gathered.update(node, tensors, None if held_out is None else held_out[done : done + len(x)].to(device))
             done += len(x)
     return gathered.result()

@@ -29,6 +29,7 @@ class SpaceStats:
     seed        seed of everything random in the grouping of this space
     projected   (N, N) gram of P f, P the projection onto the span of the layer's inputs X:
                 C^T (X^T X)^-1 C with C = X^T F; None where it was not computed
+    held        (N, N) the part of `gram` that is of held-out samples, to judge a grouping by; None where not asked for
     freedom     transforms that keep the model's function: 'perm', 'orth' or 'gl'
     """
 
@@ -42,6 +43,7 @@ class SpaceStats:
     seed: int = 0
     projected: Array | None = None
     freedom: Freedom = "perm"
+    held: Array | None = None
 
     def __post_init__(self) -> None:
         total = sum(self.sizes)

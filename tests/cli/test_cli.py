@@ -119,10 +119,10 @@ def test_errors_take_one_line_and_leave_nothing(
 
 
 def test_parents_that_do_not_belong_together(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parents = [str(files / "a.safetensors"), str(files / "other.safetensors")]
+    parents = [str(files / "a.safetensors"), str(files / "foreign.safetensors")]
     assert main(["fuse", *parents, "--calibration", str(files / "calib.npz"), "--recipe", "average"]) == 2
     line = one_line(capsys)
-    assert "a and other" in line or "in a and" in line
+    assert "a and foreign" in line or "in a and" in line
     assert str(files) not in line
 
 
@@ -176,7 +176,7 @@ def test_inspect_shows_spaces_and_levels(files: Path, capsys: pytest.CaptureFixt
 
 
 def test_inspect_of_parents_that_do_not_fit(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parents = [str(files / f"{name}.safetensors") for name in ("a", "b", "other")]
+    parents = [str(files / f"{name}.safetensors") for name in ("a", "b", "foreign")]
     assert main(["inspect", *parents, "--json"]) == 2
     out, err = capsys.readouterr()
     found = json.loads(out)

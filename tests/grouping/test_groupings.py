@@ -14,7 +14,7 @@ from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.core.types import Grouping
 from fusion_engine.grouping import group
 from fusion_engine.grouping.hungarian import pair_costs
-from fusion_engine.grouping.kmeans import weighted_kmeans
+from fusion_engine.grouping.kmeans import representation_error, weighted_kmeans
 from fusion_engine.stats import SpaceStats
 
 GROUPINGS = registry.names("grouping")
@@ -224,3 +224,20 @@ def test_balanced_takes_one_neuron_of_every_parent() -> None:
     grouping: Grouping = group(random_stats(4, n=7), "balanced")
     assert grouping.labels is not None
     assert all(sorted(own) == list(range(7)) for own in grouping.labels)
+
+
+def test_automatic_tries_are_judged_by_held_out_samples() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(120, 24)) * np.linspace(0.5, 2, 24)
+    gram, held = features.T @ features, features[:30].T @ features[:30]
+    stats = SpaceStats("s", (12, 12), gram, features.mean(0), 120, (np.ones(12), np.ones(12)), 8, held=held)
+    grouping = group(stats, "kmeans", {"tries": "auto"})
+    chosen = grouping.info["chosen"]
+    assert 3 < chosen["tries"] <= 30
+    assert 0 < chosen["held_out_error"] < 1
+    again = group(stats, "kmeans", {"tries": "auto"})
+    assert all((a == b).all() for a, b in zip(grouping.labels, again.labels, strict=True))
+    labels = np.concatenate(grouping.labels)
+    means = np.stack([features[:, labels == g].mean(1) for g in range(8)], 1)
+    brute = ((features[:30] - means[:30][:, labels]) ** 2).sum()
+    assert representation_error(held, np.ones(24), labels, 8) == pytest.approx(brute)
