@@ -32,9 +32,10 @@ Start = Literal["least_squares", "average", "first_parent"]
 _JUDGES = 20
 _FEW_EPOCHS = 3
 _RATE = 1e-3
+_CHUNK = 128  # most samples run at once, so that a request to cancel is heard soon
 # What "as many as are cheap" means. Work is multiplications and additions, forward and backward, of all epochs of a
 # run: a count, as seconds would differ from run to run.
-_WORK = 1.5e12
+_WORK = 1e12
 _LEAST_EPOCHS, _MOST_EPOCHS = 8, 100  # the first: what mixtures must leave
 _MOST_MIXTURES = 16
 _MOST_PASSES = 340  # samples and mixtures seen, for every calibration sample
@@ -127,7 +128,8 @@ def gradient(
         if mixtures == "auto":
             mixtures = 0 if few else _cheap_mixtures(context)
         pool = draw_pool(context, mixtures, shift)
-        size, budget = batch_size(context, list(context.trace.layers.values())), memory_mb * 2**20
+        size = min(_CHUNK, batch_size(context, list(context.trace.layers.values())))
+        budget = memory_mb * 2**20
         plans = [plan] if plan is not None else [finest(count)] if few else candidate_plans(count)
         nodes = dict.fromkeys(
             node
