@@ -12,7 +12,7 @@ from ..core.registry import Param, register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
+from .attribution import OUTPUT, attribute, batch_dim, gradients, of_target, site_nodes, summed, target_logits
 
 __all__ = ["conductance"]
 
@@ -42,6 +42,7 @@ def conductance(
     """
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)
+    dims = [batch_dim(trace, site.node) for _, site in sites]
     points = torch.as_tensor((1 + np.polynomial.legendre.leggauss(n_steps + 1)[0]) / 2, dtype=torch.float32)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -51,12 +52,12 @@ def conductance(
         total = target_logits(logits, targets.repeat(len(points))).sum()
         slopes = gradients(total, features)
 
-        def along_path(f: Tensor, slope: Tensor) -> Tensor:
-            at, gradient = (t.detach().unflatten(0, (len(points), len(x))) for t in (f, slope))
-            attribution: Tensor = (at.diff(dim=0) * gradient[:-1]).sum(0)
+        def along_path(f: Tensor, slope: Tensor, dim: int) -> Tensor:
+            at, gradient = (t.detach().unflatten(dim, (len(points), len(x))) for t in (f, slope))
+            attribution: Tensor = (at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim)
             return attribution
 
-        found = summed(sites, map(along_path, features, slopes))
+        found = summed(sites, map(along_path, features, slopes, dims))
         ends = logits.detach().unflatten(0, (len(points), len(x)))
         return {**found, OUTPUT: of_target(ends[-1] - ends[0], targets)}
 

@@ -9,7 +9,7 @@ from ..core.registry import register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
+from .attribution import OUTPUT, attribute, batch_dim, gradients, of_target, site_nodes, summed, target_logits
 from .rescale import with_rescale_rule
 
 __all__ = ["deeplift"]
@@ -34,14 +34,20 @@ def deeplift(
     all spaces.
     """
     sites, nodes = site_nodes(trace)
+    dims = [batch_dim(trace, site.node) for _, site in sites]
     program = Program(with_rescale_rule(trace), None, nodes)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
         pair = torch.cat([x, torch.zeros_like(x)]).detach().requires_grad_()
         *features, logits = program(state, pair)
         multipliers = gradients(target_logits(logits, targets.repeat(2)).sum(), features)
-        pairs = [(f.detach(), m) for f, m in zip(features, multipliers, strict=True)]
-        found = summed(sites, ((f[: len(x)] - f[len(x) :]) * m[: len(x)] for f, m in pairs))
+
+        def share(f: Tensor, multiplier: Tensor, dim: int) -> Tensor:
+            at, base = f.detach().split(len(x), dim)
+            attribution: Tensor = (at - base) * multiplier.narrow(dim, 0, len(x))
+            return attribution
+
+        found = summed(sites, map(share, features, multipliers, dims))
         ends = logits.detach()
         return {**found, OUTPUT: of_target(ends[: len(x)] - ends[len(x) :], targets)}
 

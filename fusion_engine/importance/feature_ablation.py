@@ -13,7 +13,7 @@ from ..data import Dataset
 from ..graph import Program, Trace
 from ..graph.nodes import is_symbolic
 from ..stats import fitting_batch
-from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
+from .attribution import OUTPUT, attribute, batch_dim, dependents, of_target, site_nodes, target_logits
 
 __all__ = ["feature_ablation"]
 
@@ -35,6 +35,7 @@ def feature_ablation(
     shared = sorted({node for crossing in rests.values() for node in crossing})
     program = Program(trace, None, [*nodes, *shared])
     programs = {node: Program(trace, [node, *crossing], [trace.output]) for node, crossing in rests.items()}
+    dims = {node: batch_dim(trace, node) for node in [*rests, *shared]}
     at_once = fitting_batch(trace)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -48,8 +49,8 @@ def feature_ablation(
                 parts = []
                 for keep in _masks(feature, site, max(1, at_once // len(x))):
                     k = len(keep)
-                    ablated = (keep * feature).flatten(0, 1)
-                    around = [c.repeat(k, *[1] * (c.ndim - 1)) for c in crossing]
+                    ablated = (keep * feature).movedim(0, dims[site.node]).flatten(dims[site.node], dims[site.node] + 1)
+                    around = [_repeated(c, k, dims[node]) for c, node in zip(crossing, rests[site.node], strict=True)]
                     (out,) = programs[site.node](state, ablated, *around)
                     change = whole - target_logits(out, targets.repeat(k)).unflatten(0, (k, len(x)))
                     parts.append(change.abs().sum(1, dtype=torch.float64))
@@ -57,6 +58,11 @@ def feature_ablation(
             return {**found, OUTPUT: of_target(logits, targets)}
 
     return attribute(trace, state, data, on_progress, scores)
+
+
+def _repeated(tensor: Tensor, times: int, dim: int) -> Tensor:
+    """The batch `times` times along its dimension."""
+    return torch.cat([tensor] * times, dim)
 
 
 def _after(trace: Trace, node: str) -> list[str]:

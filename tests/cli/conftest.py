@@ -13,9 +13,10 @@ from fusion_engine.parents import make_parent, save_parent
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a.safetensors and b.safetensors (random networks for digits), other.safetensors (narrower), foreign.safetensors, calib and test."""
+    """Folder with a and b (random networks for digits), other (narrower), foreign (another input), calib and test."""
     folder = tmp_path_factory.mktemp("files")
-    for name, widths in [("a", (64, 12, 10)), ("b", (64, 12, 10)), ("other", (64, 9, 10)), ("foreign", (60, 12, 10))]:
+    networks = {"a": (64, 12, 10), "b": (64, 12, 10), "other": (64, 9, 10), "foreign": (60, 12, 10)}
+    for name, widths in networks.items():
         config = MLPConfig(widths)
         generator = torch_generator(0, name)
         state = {
