@@ -77,6 +77,7 @@ class FusionContext:
     decisions     what the steps chose automatically and by what measure, for the report
     groupings     of every space; known after the solve, for the steps that follow it
     sizes         fused neurons by space; spaces that are missing keep the traced size
+    reserve       whether the held-out samples are kept out of every fit: steps that follow are judged by them
     """
 
     trace: Trace
@@ -93,6 +94,7 @@ class FusionContext:
     decisions: dict[str, Any] = field(default_factory=dict)
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    reserve: bool = False
 
     @property
     def parents(self) -> int:

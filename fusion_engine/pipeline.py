@@ -150,11 +150,17 @@ def fuse(
             progress=progress,
             notes=notes,
             sizes=widths.sizes,
+            reserve=_is_judged_later(chosen),
         )
-        fused, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
+        solved, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
+        fused = solved
         for i, step in enumerate(chosen.post):
             part = replace(context, progress=_part(progress, i, len(chosen.post)), groupings=groupings)
             fused = refine(part, fused, step.method, step.parameters)
+        if context.reserve and chosen.post and all(torch.equal(fused[name], solved[name]) for name in fused):
+            # Training brought nothing: then the held-out samples are free to be solved for.
+            again = replace(context, reserve=False, notes=[])
+            fused, groupings = solve(again, chosen.solver.method, chosen.solver.parameters)
     fused = {name: fused[name].detach().cpu() for name in parents[0].state}
     references: dict[str, Any] = {}
     if test is not None:
@@ -189,6 +195,12 @@ def _traced(
             progress("verify", p / len(parents), f"checking that neurons of {parent.name} can be exchanged")
             verify(widths.trace.fitting(parent.state), parent.state, example, seed=seed)
     return widths
+
+
+def _is_judged_later(recipe: Recipe) -> bool:
+    """Whether weights are trained after the solve and stopped early by the held-out samples."""
+    specs = [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
+    return any("gradients" in spec.needs for spec in specs)
 
 
 def _width(parents: Sequence[Parent], model: nn.Module, recipe: Recipe) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -17,12 +17,17 @@ from ..core.seeds import torch_generator
 from ..core.types import State
 from ..graph import Program
 from ..solvers.head import Head, HeadWeights
+from ..solvers.work import forward_work
 
-__all__ = ["Samples", "Settings", "Teacher", "distil", "split_samples", "trainable"]
+__all__ = ["Samples", "Settings", "Teacher", "affordable", "distil", "split_samples", "trainable"]
 
+_WORK, _LEAST_STEPS, _MOST_STEPS = 6e12, 60, 700  # multiplications and additions of an automatic number of steps
 
 # Parameters that training steps have in common.
 Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
+AutoSteps = Annotated[
+    int | Literal["auto"], Param("most training steps; auto: as many as are cheap, 60 to 700", ge=1, le=100_000)
+]
 Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
 Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)]
 Temperature = Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)]
@@ -43,6 +48,14 @@ class Settings:
     rate: float
     patience: int
     check_every: int = 25
+
+
+def affordable(context: FusionContext, steps: int | Literal["auto"], batch: int, teachers: int) -> int:
+    """Number of steps; 'auto': what a fixed amount of work allows. teachers: models that run forward in each step."""
+    if steps != "auto":
+        return steps
+    step = (3 + teachers) * batch * forward_work(context)  # forward and backward are three forward passes
+    return int(min(_MOST_STEPS, max(_LEAST_STEPS, _WORK / step)))
 
 
 class Teacher:

@@ -12,7 +12,19 @@ from ..core.errors import DataError, FusionError
 from ..core.registry import Param, register
 from ..core.types import State
 from ..graph import Program
-from .distillation import Batch, Mix, Patience, Rate, Settings, Shift, Steps, distil, split_samples, trainable
+from .distillation import (
+    AutoSteps,
+    Batch,
+    Mix,
+    Patience,
+    Rate,
+    Settings,
+    Shift,
+    affordable,
+    distil,
+    split_samples,
+    trainable,
+)
 from .sampling import augmented
 
 __all__ = ["fine_tuning"]
@@ -30,7 +42,7 @@ def fine_tuning(
     context: FusionContext,
     state: State,
     *,
-    steps: Steps = 300,
+    steps: AutoSteps = "auto",
     batch: Batch = 256,
     rate: Rate = 1e-3,
     smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.0,
@@ -60,7 +72,7 @@ def fine_tuning(
 
     return distil(
         context, state, trainable(context, state), logits, sample, (judge.x, target(judge.y)),
-        Settings(steps, batch, rate, patience), "fine_tuning",
+        Settings(affordable(context, steps, batch, 0), batch, rate, patience), "fine_tuning",
     )  # fmt: skip
 
 

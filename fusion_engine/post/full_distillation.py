@@ -13,16 +13,17 @@ from ..core.types import State
 from ..graph import Program
 from ..solvers.head import head
 from .distillation import (
+    AutoSteps,
     Batch,
     Mix,
     Patience,
     Rate,
     Settings,
     Shift,
-    Steps,
     Teacher,
     TeacherWeights,
     Temperature,
+    affordable,
     distil,
     split_samples,
     trainable,
@@ -44,7 +45,7 @@ def full_distillation(
     context: FusionContext,
     state: State,
     *,
-    steps: Steps = 300,
+    steps: AutoSteps = "auto",
     batch: Batch = 256,
     rate: Rate = 2e-3,
     temperature: Temperature = 1.5,
@@ -52,7 +53,7 @@ def full_distillation(
     labels: Annotated[float, Param("share of the true labels in the target, where there are labels", ge=0, le=1)] = 0.0,
     mix: Mix = True,
     shift: Shift = 0.0,
-    patience: Patience = 6,
+    patience: Patience = 20,
 ) -> dict[str, Tensor]:
     """Train all weights to predict what the parents' softmax ensemble predicts, early-stopped on held-out samples.
 
@@ -81,6 +82,6 @@ def full_distillation(
         Program(context.trace, None, [context.trace.output]),
         sample,
         (judge.x, target(judge.x, judge.y)),
-        Settings(steps, batch, rate, patience),
+        Settings(affordable(context, steps, batch, context.parents), batch, rate, patience),
         "full_distillation",
     )

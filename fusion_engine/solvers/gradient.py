@@ -21,8 +21,9 @@ from .least_squares import least_squares
 from .level_data import Goal, Merged, draw_pool
 from .level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from .level_problem import level_nodes, node_weights
-from .level_run import LevelRun, Options, Trials, level_work
+from .level_run import LevelRun, Options, Trials
 from .level_training import Optimiser, Scheduler, Settings
+from .work import forward_work
 
 __all__ = ["gradient"]
 
@@ -204,7 +205,7 @@ def _choose(
 def _epoch_work(context: FusionContext) -> float:
     """Work of one pass over the calibration samples that are trained on."""
     samples = len(context.data) - int(context.held_out.sum())
-    return max(1.0, 3.0 * samples * sum(level_work(context, level) for level in context.trace.levels))
+    return max(1.0, 3.0 * samples * forward_work(context))
 
 
 def _cheap_mixtures(context: FusionContext) -> int:

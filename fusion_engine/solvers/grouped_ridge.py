@@ -21,14 +21,14 @@ class GroupedRegression:
     """`ridge.Regression` for a convolution with groups g: X_g (rows, d_g) and T_g (rows, n / g) of every group.
 
     Only second moments are kept, (g, d_g, d_g) in float64. Lambda is common to the groups, relative to the mean
-    square of each group's inputs, so that quiet and loud channels are pulled alike.
+    square of each group's inputs, so that quiet and loud channels are pulled alike. reserve: as there.
     """
 
-    def __init__(self, layer: Layer, shape: Sequence[int], bias: bool) -> None:
+    def __init__(self, layer: Layer, shape: Sequence[int], bias: bool, reserve: bool = False) -> None:
         self._layer, self._shape, self._bias = layer, tuple(shape), bias
         self._groups = int(layer.options["groups"])
         self._columns = math.prod(self._shape[1:])
-        self._train, self._held = _Moments(), _Moments()
+        self._train, self._held, self._reserve = _Moments(), _Moments(), reserve
 
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, channels, ...), target rows t (samples * positions, n), and a mask
@@ -72,8 +72,11 @@ class GroupedRegression:
                 ridge, error = search(judged, 1.0, guess, tick)
                 error /= max(self._held.square, _TINY)
         tick()
-        both = _Moments(xx, xt)
-        solved = first + _solve(both, first, ridge * scale)
+        known = _Moments(xx, xt)
+        if self._reserve and self._train.count and self._held.count:
+            scale = scale * self._train.count / (self._train.count + self._held.count)
+            known = self._train
+        solved = first + _solve(known, first, ridge * scale)
         return RidgeResult(solved.movedim(2, 1).reshape(start.shape), ridge, error)
 
 

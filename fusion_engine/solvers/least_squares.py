@@ -121,9 +121,9 @@ class _Solve:
                 rows = len(t) // len(x) * len(self.context.data)
                 grouped = layer.options.get("groups", 1) != 1
                 problem = (
-                    GroupedRegression(layer, shape, bias)
+                    GroupedRegression(layer, shape, bias, self.context.reserve)
                     if grouped
-                    else Regression(layer, shape, outputs, bias, rows, merge_later=late)
+                    else Regression(layer, shape, outputs, bias, rows, late, self.context.reserve)
                 )
             problem.add(x, t, held)
         assert problem is not None

@@ -14,13 +14,12 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
-from ..graph.nodes import shape
 from .level_data import Goal, Merged, Pool, Prefix
 from .level_plan import Plan, merge_levels
 from .level_problem import LevelProblem, level_nodes
 from .level_training import Outcome, Settings, train_level
 
-__all__ = ["LevelRun", "Options", "RunResult", "Trials", "level_work"]
+__all__ = ["LevelRun", "Options", "RunResult", "Trials"]
 
 _EXACT = 1e-7  # held-out error of a level that is as it should be, up to rounding in float32
 _RATES = {"adam": (3e-4, 1e-3, 3e-3), "sgd": (1e-2, 3e-2, 1e-1)}
@@ -52,17 +51,6 @@ class RunResult:
     state: dict[str, Tensor]
     steps: list[dict[str, Any]]
     error: float
-
-
-def level_work(context: FusionContext, level: Level) -> float:
-    """Multiplications and additions of the level's layers for one sample."""
-    trace, total = context.trace, 0.0
-    for layer in (trace.layers[name] for name in level.layers):
-        outputs = math.prod((shape(trace.capture.node(layer.output)) or (1, 1))[1:])
-        size = trace.shapes[layer.weight]
-        channels = size[1] * int(layer.options.get("groups", 1)) if layer.options.get("transposed") else size[0]
-        total += math.prod(size) * outputs / channels
-    return max(total, sum(math.prod(trace.shapes.get(name, ())) for name in level.tensors))
 
 
 class LevelRun:

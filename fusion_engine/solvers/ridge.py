@@ -42,11 +42,19 @@ class Regression:
     layer, shape: the layer and its weight's shape. outputs: columns of the targets. bias: whether the layer has one.
     rows: how many will come in all. With no more rows than columns the rows are kept and the dual problem is
     solved, which has as many unknowns as rows; otherwise only moments are kept. So memory is bounded by that of
-    X^T X, whatever the number of rows. merge_later: `merge_targets` or `target_moments` will be called.
+    X^T X, whatever the number of rows. merge_later: `merge_targets` or `target_moments` will be called. reserve: the
+    held-out rows judge lambda, and are not solved for.
     """
 
     def __init__(
-        self, layer: Layer, shape: Sequence[int], outputs: int, bias: bool, rows: int, merge_later: bool = False
+        self,
+        layer: Layer,
+        shape: Sequence[int],
+        outputs: int,
+        bias: bool,
+        rows: int,
+        merge_later: bool = False,
+        reserve: bool = False,
     ) -> None:
         columns = math.prod(shape[1:])
         keep = rows <= columns
@@ -59,6 +67,7 @@ class Regression:
         self._sample = pair(True) if columns > _LARGE and not keep else None
         self._every = math.ceil(rows / _LARGE)
         self._solver: _Primal | _Dual | None = None
+        self._reserve = reserve
 
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, ...), target rows t (samples * positions, outputs), and a mask
@@ -66,7 +75,11 @@ class Regression:
         if self._sample is None:
             _share_out(self._train, self._held, x, t, held_out)
         else:
-            self._train.add(x, t)  # the sample judges, so all rows may train
+            if not self._reserve:
+                self._train.add(x, t)  # the sample judges, so all rows may train
+            elif not bool(held_out.all()):
+                rows = held_out.repeat_interleave(len(t) // len(held_out))
+                self._train.add(x[~held_out], t[~rows])
             few = t.reshape(len(x), -1, t.shape[1])[:: self._every].reshape(-1, t.shape[1])
             _share_out(*self._sample, x[:: self._every], few, held_out[:: self._every])
 
@@ -111,6 +124,8 @@ class Regression:
                 ridge, error = search(judge.judge(start[picked], picked), scale, guess, tick)
                 error /= max(held.target_square(picked), _TINY)
         tick()
+        if self._reserve and self._train.count and self._held.count:
+            solver, scale = type(solver)([self._train]), scale * self._train.count / count
         return RidgeResult(start + solver.correction(start, ridge * scale).T, ridge, error)
 
     def _parts(self) -> list[LayerMoments]:

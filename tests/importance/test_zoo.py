@@ -32,7 +32,7 @@ def test_every_neuron_has_a_score(name: str, method: str, monkeypatch: pytest.Mo
     try:
         whole = score(found, state, data, method)
     except UnsupportedModelError:
-        with pytest.raises(UnsupportedModelError, match="DeepLIFT has no rule.*use the importance method 'conductance'"):
+        with pytest.raises(UnsupportedModelError, match=r"has no rule .* importance method 'conductance'"):
             score(found, state, data, method)
         return
     assert set(whole) == {*found.spaces, "output"}
