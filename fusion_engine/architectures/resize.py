@@ -11,7 +11,7 @@ import torch
 from ..core.errors import UnsupportedModelError
 from .registry import Config, get, names
 
-__all__ = ["resized"]
+__all__ = ["fits", "resized"]
 
 ShapesByName = Mapping[str, tuple[int, ...]]
 
@@ -33,7 +33,7 @@ def resized(config: Config, shapes: ShapesByName) -> Config:
         match = None
     found: Any = None if match is None else match.config
     ends = (config.input_shape, config.classes)
-    if found is None or (found.input_shape, found.classes) != ends or not _fits(found, shapes):
+    if found is None or (found.input_shape, found.classes) != ends or not fits(found, shapes):
         raise UnsupportedModelError(
             f"a {config.name} cannot have these widths (first tensor that differs: {_first(config, shapes)}); "
             "use width 1 and parents of equal widths"
@@ -50,12 +50,12 @@ def _with(config: Any, field: str, value: Any, shapes: ShapesByName) -> Any:
     """`config` with another value of a field, if its network still has these shapes; else `config`."""
     try:
         candidate = replace(config, **{field: value})
-        return candidate if _fits(candidate, shapes) else config
+        return candidate if fits(candidate, shapes) else config
     except (ValueError, RuntimeError, AssertionError, UnsupportedModelError):  # no such network
         return config
 
 
-def _fits(config: Config, shapes: ShapesByName) -> bool:
+def fits(config: Config, shapes: ShapesByName) -> bool:
     """Whether the network has these shapes; files may lack counters."""
     own = _shapes(config)
     return shapes.keys() <= own.keys() and all(own[name] == shape for name, shape in shapes.items())

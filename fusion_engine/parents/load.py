@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..architectures import Config, ExportedConfig, Match, match, read_config
+from ..architectures.resize import fits
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
@@ -60,7 +61,8 @@ def load_parent(
 
     No code of the file is run. arch: 'auto', a built-in name, or 'package.module:callable' (imports the user's code);
     an exported program brings its own, and any other than 'auto' takes only its weights. input_shape: shape of one
-    sample, needed for the latter. Class counts come from the file's header or from a parents.json beside it. Half
+    sample, needed for the latter. Class counts come from the file's header or from a parents.json beside it, which may
+    also say what weights do not tell ("architecture": {"heads": 12}); what is assumed otherwise, the notes say. Half
     and double precision become float32, which the metadata's notes say. limit: largest size in bytes, also unpacked.
     Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names the file.
     """
@@ -89,8 +91,14 @@ def load_parent(
         raise type(problem)(f"{path.name}: {problem}") from problem
     # Shapes do not tell an activation; a file of this program's own does.
     config = hint if hint is not None and hint.name == found.config.name else found.config
-    metadata = Metadata.read({**described, **_beside(path)}, config.classes, path.name)
+    beside = _beside(path)
+    told = beside.pop("architecture", None)
     state = {name: tensors[key] for name, key in found.key_map.items()}
+    if told:
+        config = _told(config, told, state, path.name)
+    elif config is found.config:
+        notes += found.notes
+    metadata = Metadata.read({**described, **beside}, config.classes, path.name)
     metadata = replace(metadata, notes=(*metadata.notes, *notes))
     return make_parent(path.stem, config, state, metadata, found.key_map)
 
@@ -146,7 +154,25 @@ def _beside(path: Path) -> dict[str, Any]:
         raise ParentError(f"{_SIDECAR}: 'parents' must be a list of mappings, each with a key 'file'")
     exact = [entry for entry in entries if entry["file"] == path.name]
     alike = [entry for entry in entries if Path(entry["file"]).stem == path.stem]
-    return {"class_counts": (exact or alike)[0].get("class_counts")} if exact or alike else {}
+    if not exact and not alike:
+        return {}
+    entry = (exact or alike)[0]
+    return {key: entry[key] for key in ("class_counts", "architecture") if entry.get(key) is not None}
+
+
+def _told(config: Config, values: Any, state: Mapping[str, Tensor], name: str) -> Config:
+    """`config` with what a parents.json says of the network and shapes do not: heads, groups, the order of norms."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    try:
+        told: Config = read_config({"name": config.name, **config.as_json(), **values})
+        if not fits(told, shapes) or values.keys() - config.as_json().keys():
+            raise ValueError
+    except (TypeError, ValueError, RuntimeError, AssertionError, UnsupportedModelError):
+        known = ", ".join(config.as_json())
+        raise ParentError(
+            f"{name}: what {_SIDECAR} says of the architecture does not fit these weights; a {config.name} has {known}"
+        ) from None
+    return told
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:
