@@ -63,7 +63,8 @@ def test_digest_depends_on_contents_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x": torch.zeros(6, 2, dtype=torch.int64)}, "uint8 or float32"),
+        ({"x": torch.zeros(6, 2, dtype=torch.int32)}, "uint8 or float32"),
+        ({"x": torch.zeros(6, 2, dtype=torch.int64), "mean": torch.zeros(1), "std": torch.ones(1)}, "tokens"),
         ({"x": torch.full((6, 2), float("nan"))}, "NaN"),
         ({"x": torch.zeros(0, 2), "y": None}, "at least one sample"),
         ({"y": torch.zeros(5, dtype=torch.int64)}, "6 samples but 5 labels"),
