@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import torch
@@ -21,7 +21,10 @@ from ..solvers.work import forward_work
 
 __all__ = ["Samples", "Settings", "Teacher", "affordable", "distil", "split_samples", "trainable"]
 
-_WORK, _LEAST_STEPS, _MOST_STEPS = 6e12, 60, 700  # multiplications and additions of an automatic number of steps
+_WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
+
+_RATES = (2e-3, 5e-4, 1e-4)
+_WARM_UP = 0.101  # share of the steps; torch's schedule divides by zero where a tenth of them is exactly one
 
 # Parameters that training steps have in common.
 Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
@@ -30,6 +33,9 @@ AutoSteps = Annotated[
 ]
 Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
 Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)]
+AutoRate = Annotated[
+    float | Literal["auto"], Param("highest learning rate (Adam, one cycle); auto: by held-out error", ge=1e-7, le=1.0)
+]
 Temperature = Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)]
 TeacherWeights = Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")]
 Patience = Annotated[int, Param("checks on held-out samples without progress before it stops", ge=1, le=1000)]
@@ -45,7 +51,7 @@ class Settings:
 
     steps: int
     batch: int
-    rate: float
+    rate: float | Literal["auto"]
     patience: int
     check_every: int = 25
 
@@ -118,52 +124,100 @@ def distil(
     sample(generator) draws a batch of the student's inputs and the probabilities wanted for them; `judge` is the
     fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
     seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
-    `settings.patience` checks without a better one. Progress comes with every step, its detail with the step's loss
-    and the last held-out one; the report has the curve. Raises FusionError if the outputs are not finite.
+    `settings.patience` checks without a better one. An automatic rate is the one that lowers the measure most in a
+    tenth of the steps. Progress comes with every step, its detail with the step's loss and the last held-out one; the
+    report has the curve. Raises FusionError if the outputs are not finite.
     """
-    generator = torch_generator(context.seed, "distillation", label, device=context.device.type)
-    trained = {name: state[name].detach().to(context.device).clone().requires_grad_() for name in names}
-    current = {**state, **trained}
-    optimiser = torch.optim.Adam(trained.values(), lr=settings.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, settings.steps, pct_start=0.1)
-
-    def judged() -> float:
-        with torch.no_grad():
-            return float(_cross_entropy(student(current, judge[0])[0], judge[1]))
-
-    best, best_loss, best_step, failures = _snapshot(trained), judged(), 0, 0
-    if not math.isfinite(best_loss):
-        raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
-    start_loss = held_out = best_loss
-    curve: list[tuple[int, float, float]] = []
-    for step in range(1, settings.steps + 1):
-        x, target = sample(generator)
-        loss = _cross_entropy(student(current, x)[0], target)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        now = float(loss.detach())
-        if step % settings.check_every == 0 or step == settings.steps:
-            held_out = judged()
-            curve.append((step, now, held_out))
-            if held_out < best_loss:
-                best, best_loss, best_step, failures = _snapshot(trained), held_out, step, 0
-            else:
-                failures += 1
-        detail = {"level": label, "index": 0, "levels": 1, "step": step, "steps": settings.steps}
-        # A loss that is not finite has no place in JSON.
-        detail |= {k: v for k, v in (("loss", now), ("held_out", held_out)) if math.isfinite(v)}
-        context.progress("post", step / settings.steps, f"{label}: step {step} of {settings.steps}", detail)
-        if failures >= settings.patience or not math.isfinite(held_out):
-            break
+    problem = _Problem(context, state, names, student, sample, judge, label)
+    tried: dict[float, float] = {}
+    if settings.rate == "auto":
+        short = max(10, settings.steps // 10)
+        for i, candidate in enumerate(_RATES):
+            share = (0.2 * i / len(_RATES), 0.2 * (i + 1) / len(_RATES))
+            tried[candidate] = problem.train(replace(settings, steps=short), candidate, share, trial=True).loss
+    rate = min(tried, key=lambda r: tried[r]) if settings.rate == "auto" else settings.rate
+    outcome = problem.train(settings, rate, (0.2 if tried else 0.0, 1.0))
     context.decisions[label] = {
-        "steps": best_step,
-        "held_out_before": start_loss,
-        "held_out_after": best_loss,
-        "curve": [point for point in curve if all(map(math.isfinite, point))],
+        "rate": rate,
+        **({"rates_held_out": {f"{r:g}": loss for r, loss in tried.items()}} if tried else {}),
+        "steps": outcome.step,
+        "held_out_before": problem.start,
+        "held_out_after": outcome.loss,
+        "curve": [point for point in outcome.curve if all(map(math.isfinite, point))],
     }
-    return {**state, **best}
+    return {**state, **outcome.weights}
+
+
+@dataclass
+class _Outcome:
+    """The best weights seen, their held-out loss and step; the curve of (step, loss, held-out loss)."""
+
+    weights: dict[str, Tensor]
+    loss: float
+    step: int = 0
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+class _Problem:
+    """What is trained, on what, and how it is judged; see `distil`."""
+
+    def __init__(
+        self,
+        context: FusionContext,
+        state: State,
+        names: Sequence[str],
+        student: Program,
+        sample: Callable[[torch.Generator], tuple[Tensor, Tensor]],
+        judge: tuple[Tensor, Tensor],
+        label: str,
+    ) -> None:
+        self.context, self.state, self.names, self.student = context, state, names, student
+        self.sample, self.judge, self.label = sample, judge, label
+        self.start = self.judged(state)
+        if not math.isfinite(self.start):
+            raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
+
+    @torch.no_grad()
+    def judged(self, state: State) -> float:
+        """Held-out cross entropy."""
+        return float(_cross_entropy(self.student(state, self.judge[0])[0], self.judge[1]))
+
+    def train(
+        self, settings: Settings, rate: float, share: tuple[float, float], *, trial: bool = False
+    ) -> _Outcome:
+        """Train from the start at this highest rate. share: the part of the progress. trial: reports no losses."""
+        context, label = self.context, self.label
+        generator = torch_generator(context.seed, "distillation", label, device=context.device.type)
+        weights = {n: self.state[n].detach().to(context.device).clone().requires_grad_() for n in self.names}
+        current = {**self.state, **weights}
+        optimiser = torch.optim.Adam(weights.values(), lr=rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, settings.steps, pct_start=_WARM_UP)
+        outcome, failures, held_out = _Outcome(_snapshot(weights), self.start), 0, self.start
+        for step in range(1, settings.steps + 1):
+            x, target = self.sample(generator)
+            loss = _cross_entropy(self.student(current, x)[0], target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            now = float(loss.detach())
+            if step % settings.check_every == 0 or step == settings.steps:
+                held_out = self.judged(current)
+                outcome.curve.append((step, now, held_out))
+                failures += 1
+                if held_out < outcome.loss:
+                    outcome.weights, outcome.loss, outcome.step, failures = _snapshot(weights), held_out, step, 0
+            detail = {"level": label, "index": 0, "levels": 1, "step": step, "steps": settings.steps}
+            # A loss that is not finite has no place in JSON.
+            detail |= {k: v for k, v in (("loss", now), ("held_out", held_out)) if math.isfinite(v)}
+            done = share[0] + (share[1] - share[0]) * step / settings.steps
+            if trial:
+                context.progress("post", done, f"{label}: trying the rate {rate:g}")
+            else:
+                context.progress("post", done, f"{label}: step {step} of {settings.steps}", detail)
+            if failures >= settings.patience or not math.isfinite(held_out):
+                break
+        return outcome
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

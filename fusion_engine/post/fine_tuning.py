@@ -13,11 +13,11 @@ from ..core.registry import Param, register
 from ..core.types import State
 from ..graph import Program
 from .distillation import (
+    AutoRate,
     AutoSteps,
     Batch,
     Mix,
     Patience,
-    Rate,
     Settings,
     Shift,
     affordable,
@@ -44,7 +44,7 @@ def fine_tuning(
     *,
     steps: AutoSteps = "auto",
     batch: Batch = 256,
-    rate: Rate = 1e-3,
+    rate: AutoRate = "auto",
     smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.0,
     mix: Mix = True,
     shift: Shift = 0.0,

@@ -13,11 +13,11 @@ from ..core.types import State
 from ..graph import Program
 from ..solvers.head import head
 from .distillation import (
+    AutoRate,
     AutoSteps,
     Batch,
     Mix,
     Patience,
-    Rate,
     Settings,
     Shift,
     Teacher,
@@ -47,7 +47,7 @@ def full_distillation(
     *,
     steps: AutoSteps = "auto",
     batch: Batch = 256,
-    rate: Rate = 2e-3,
+    rate: AutoRate = "auto",
     temperature: Temperature = 1.5,
     head_weights: TeacherWeights = "importance",
     labels: Annotated[float, Param("share of the true labels in the target, where there are labels", ge=0, le=1)] = 0.0,
