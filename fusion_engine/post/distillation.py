@@ -125,17 +125,18 @@ def distil(
     fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
     seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
     `settings.patience` checks without a better one. An automatic rate is the one that lowers the measure most in a
-    tenth of the steps. Progress comes with every step, its detail with the step's loss and the last held-out one; the
+    tenth of the steps (a middle one where steps are few). Progress comes with every step, its detail with the step's loss and the last held-out one; the
     report has the curve. Raises FusionError if the outputs are not finite.
     """
     problem = _Problem(context, state, names, student, sample, judge, label)
     tried: dict[float, float] = {}
-    if settings.rate == "auto":
+    rate = _RATES[1] if settings.rate == "auto" else settings.rate
+    if settings.rate == "auto" and settings.steps >= _LEAST_STEPS:
         short = max(10, settings.steps // 10)
         for i, candidate in enumerate(_RATES):
             share = (0.2 * i / len(_RATES), 0.2 * (i + 1) / len(_RATES))
             tried[candidate] = problem.train(replace(settings, steps=short), candidate, share, trial=True).loss
-    rate = min(tried, key=lambda r: tried[r]) if settings.rate == "auto" else settings.rate
+        rate = min(tried, key=lambda r: tried[r])
     outcome = problem.train(settings, rate, (0.2 if tried else 0.0, 1.0))
     context.decisions[label] = {
         "rate": rate,
