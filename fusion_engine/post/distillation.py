@@ -125,8 +125,8 @@ def distil(
     fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
     seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
     `settings.patience` checks without a better one. An automatic rate is the one that lowers the measure most in a
-    tenth of the steps (a middle one where steps are few). Progress comes with every step, its detail with the step's loss and the last held-out one; the
-    report has the curve. Raises FusionError if the outputs are not finite.
+    tenth of the steps (a middle one where steps are few). Progress comes with every step, its detail with the step's
+    loss and the last held-out one; the report has the curve. Raises FusionError if the outputs are not finite.
     """
     problem = _Problem(context, state, names, student, sample, judge, label)
     tried: dict[float, float] = {}
