@@ -70,8 +70,8 @@ class Goal:
 
 
 class Merged:
-    """The parents' merged tensors at chosen nodes over a pool: kept if they fit in `budget` bytes, else computed
-    again for the rows that are asked for."""
+    """The parents' merged tensors at chosen nodes over a pool: kept if they fit in `budget` bytes. Else those of the
+    nodes asked for last, as far as they fit; a node too large by itself is computed again for the rows asked for."""
 
     def __init__(
         self,
@@ -86,27 +86,42 @@ class Merged:
         report: Report,
     ) -> None:
         self._context, self._groupings, self._goal, self._x = context, groupings, goal, x
+        self._size, self._budget, self._report = size, budget, report
         self._programs: dict[str, Program] = {}
         self._kept: dict[str, Tensor] = {}
-        program = Program(context.trace, None, nodes)
-        for start in range(0, len(x), size):
-            report(start / len(x), "the parents' merged features")
-            tensors = self._compute(program, nodes, x[start : start + size])
-            if not self._kept:
-                if _bytes(tensors) * len(x) > budget * len(tensors[0]):
-                    return
-                self._kept = {n: t.new_empty(len(x), *t.shape[1:]) for n, t in zip(nodes, tensors, strict=True)}
-            for node, tensor in zip(nodes, tensors, strict=True):
-                self._kept[node][start : start + len(tensor)] = tensor
+        self._too_large: set[str] = set()
+        self._keep(nodes)
 
     def rows(self, node: str, index: Tensor) -> Tensor:
         """(rows, ...) merged tensor at `node` for the samples `index`. At the model's output, if it is distilled:
         the float64 probabilities of the parents' weighted ensemble."""
+        if node not in self._kept and node not in self._too_large and len(index) > 1:  # one row is a look at the shape
+            while self._kept and not self._keep([node]):
+                self._kept.pop(next(iter(self._kept)))  # the oldest
+            if node not in self._kept and not self._keep([node]):
+                self._too_large.add(node)
         if node in self._kept:
             return self._kept[node][index]
         if node not in self._programs:
             self._programs[node] = Program(self._context.trace, None, [node])
         return self._compute(self._programs[node], [node], self._x[index])[0]
+
+    def _keep(self, nodes: Sequence[str]) -> bool:
+        """Compute and keep the nodes' tensors, if they fit beside what is kept."""
+        program, x, size = Program(self._context.trace, None, nodes), self._x, self._size
+        used = _bytes(list(self._kept.values()))
+        made: dict[str, Tensor] = {}
+        for start in range(0, len(x), size):
+            self._report(start / len(x), "the parents' merged features")
+            tensors = self._compute(program, nodes, x[start : start + size])
+            if not made:
+                if used + _bytes(tensors) * len(x) / len(tensors[0]) > self._budget:
+                    return False
+                made = {n: t.new_empty(len(x), *t.shape[1:]) for n, t in zip(nodes, tensors, strict=True)}
+            for node, tensor in zip(nodes, tensors, strict=True):
+                made[node][start : start + len(tensor)] = tensor
+        self._kept.update(made)
+        return True
 
     @torch.no_grad()
     def _compute(self, program: Program, nodes: Sequence[str], x: Tensor) -> list[Tensor]:
