@@ -12,7 +12,7 @@ from .architectures import Config, build
 from .architectures.resize import resized
 from .core.errors import UnsupportedModelError
 from .core.types import Grouping, State
-from .graph import Trace, find_nests, merge_states, trace
+from .graph import Trace, merge_states, trace
 from .parents import Parent
 
 __all__ = ["Widths", "plan_widths"]
@@ -40,7 +40,7 @@ def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width:
     graph = replace(graph, variants=tuple(variants))
     config = parents[0].architecture
     sizes = {name: space.size for name, space in graph.spaces.items()}
-    nests = find_nests(graph)
+    nests = graph.nests
     fixed = {*nests, *(name for nest in nests.values() for kind in nest.kinds for name in kind)}
     for name in fixed:
         if any(variant.spaces[name].size != sizes[name] for variant in variants):
@@ -75,8 +75,7 @@ def _parents_traces(parents: Sequence[Parent], graph: Trace, example: Tensor) ->
     """Traces of the parents' widths other than the first's, once each."""
     found: list[Trace] = []
     for parent in parents[1:]:
-        known = [graph, *found]
-        if not any(all(parent.state[n].shape == s for n, s in t.shapes.items() if n in parent.state) for t in known):
+        if not any(known.fits(parent.state) for known in (graph, *found)):
             found.append(trace(parent.model, (example,)))
             if list(found[-1].spaces) != list(graph.spaces):
                 raise UnsupportedModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .apply import permute_state, transform_state
 from .merge import merge_activations, merge_outputs, merge_states
-from .nesting import Nest, find_nests
+from .nesting import Nest
 from .program import Program
 from .rules import label_rule
 from .sites import read_site
@@ -12,6 +12,6 @@ from .trace import Trace, trace
 from .verify import VerifyReport, verify, verify_all
 
 __all__ = [
-    "Nest", "Program", "Trace", "VerifyReport", "find_nests", "label_rule", "merge_activations", "merge_outputs",
+    "Nest", "Program", "Trace", "VerifyReport", "label_rule", "merge_activations", "merge_outputs",
     "merge_states", "permute_state", "read_site", "trace", "transform_state", "verify", "verify_all",
 ]  # fmt: skip

@@ -12,12 +12,12 @@ from fusion_engine.core.types import Layer, NormNames
 from .capture import Capture
 from .nodes import arguments, module_path, operator, shape
 
-__all__ = ["CONVOLUTIONS", "channel_offset", "find_layers"]
+__all__ = ["BATCH_NORMS", "CONVOLUTIONS", "channel_offset", "find_layers"]
 
 CONVOLUTIONS = frozenset(
     ["conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 )
-_BATCH_NORMS = frozenset(["batch_norm", "_native_batch_norm_legit_no_training"])
+BATCH_NORMS = frozenset(["batch_norm", "_native_batch_norm_legit_no_training"])
 
 
 def find_layers(capture: Capture) -> dict[str, Layer]:
@@ -86,7 +86,7 @@ def _options(node: fx.Node, call: dict[str, Any]) -> dict[str, Any]:
 def _folded_norm(capture: Capture, node: fx.Node) -> tuple[NormNames | None, fx.Node]:
     """The batch norm that alone reads `node` along its channels, and the node after it."""
     users = list(node.users)
-    if len(users) != 1 or operator(users[0]) not in _BATCH_NORMS:
+    if len(users) != 1 or operator(users[0]) not in BATCH_NORMS:
         return None, node
     after = users[0]
     call = arguments(after)

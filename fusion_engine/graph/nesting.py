@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fusion_engine.core.types import Space
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 __all__ = ["Nest", "find_nests"]
 
@@ -30,23 +26,23 @@ class Nest:
     loose: tuple[np.ndarray, ...]
 
 
-def find_nests(trace: Trace) -> dict[str, Nest]:
+def find_nests(spaces: Mapping[str, Space]) -> dict[str, Nest]:
     """By block space, in dependency order. Spaces inside several blocks belong to the first."""
     taken: set[str] = set()
     nests = {}
-    for block in trace.spaces.values():
+    for block in spaces.values():
         if not block.block or block.name in taken:
             continue
         inner: dict[int, list[str]] = {i: [] for i in range(block.size)}
-        for space in trace.spaces.values():
+        for space in spaces.values():
             holder = None if space.name in taken or space is block else _holder(block, space)
             if holder is not None:
                 inner[holder].append(space.name)
-        ordered = [sorted(names, key=lambda n: _place(trace.spaces[n])) for names in inner.values()]
-        shapes = [[trace.spaces[n].size for n in names] for names in ordered]
+        ordered = [sorted(names, key=lambda n: _place(spaces[n])) for names in inner.values()]
+        shapes = [[spaces[n].size for n in names] for names in ordered]
         kinds = tuple(zip(*ordered, strict=True)) if all(s == shapes[0] for s in shapes) else ()
         taken |= {block.name, *(name for kind in kinds for name in kind)}
-        nests[block.name] = Nest(block.name, kinds, _loose(trace, block, [kind[0] for kind in kinds]))
+        nests[block.name] = Nest(block.name, kinds, _loose(spaces, block, [kind[0] for kind in kinds]))
     return nests
 
 
@@ -69,10 +65,10 @@ def _place(space: Space) -> tuple[str, int]:
     return space.features[0].node, int(space.features[0].index.min())
 
 
-def _loose(trace: Trace, block: Space, inside: Sequence[str]) -> tuple[np.ndarray, ...]:
+def _loose(spaces: Mapping[str, Space], block: Space, inside: Sequence[str]) -> tuple[np.ndarray, ...]:
     loose = []
     for site in block.features:
-        covered = [s.index.ravel() for n in inside for s in trace.spaces[n].features if s.node == site.node]
+        covered = [s.index.ravel() for n in inside for s in spaces[n].features if s.node == site.node]
         owned = np.concatenate(covered) if covered else np.zeros(0, dtype=np.int64)
         loose.append(np.flatnonzero(~np.isin(site.index[0], owned)))
     return tuple(loose)

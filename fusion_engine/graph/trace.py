@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from .capture import Capture, capture
 from .labeler import Labeler
 from .layers import channel_offset, find_layers
 from .levels import find_levels
+from .nesting import Nest, find_nests
 from .nodes import arguments, shape
 from .spaces import find_spaces
 
@@ -48,6 +50,15 @@ class Trace:
     capture: Capture
     variants: tuple[Trace, ...] = ()
 
+    @cached_property
+    def nests(self) -> dict[str, Nest]:
+        """Block spaces (heads, channel groups) and what lies inside their neurons."""
+        return find_nests(self.spaces)
+
+    def fits(self, state: State) -> bool:
+        """Whether the tensors of `state` have the widths that were traced."""
+        return all(lookup(state, name, self).shape == size for name, size in self.shapes.items())
+
     def fitting(self, state: State) -> Trace:
         """The trace of the width that `state` has: this one, or one of `variants`.
 
@@ -56,7 +67,7 @@ class Trace:
         if not self.variants:
             return self
         for candidate in (self, *self.variants):
-            if all(lookup(state, name, self).shape == size for name, size in candidate.shapes.items()):
+            if candidate.fits(state):
                 return candidate
         raise ParentError("these weights have widths for which the architecture was not traced")
 

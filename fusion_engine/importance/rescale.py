@@ -16,6 +16,7 @@ from torch import Tensor, fx
 
 from ..core.errors import UnsupportedModelError
 from ..graph import Trace
+from ..graph.layers import BATCH_NORMS
 from ..graph.nodes import arguments, is_symbolic, module_path, operator
 from .attribution import dependents
 
@@ -77,7 +78,7 @@ def _rule(node: fx.Node, variable: set[str]) -> Callable[..., Tensor] | None:
         divisor = arguments(node)["other"]
         if not (isinstance(divisor, fx.Node) and divisor.name in varying):
             return None
-    elif name in {"batch_norm", "_native_batch_norm_legit_no_training"}:
+    elif name in BATCH_NORMS:
         return None  # fixed statistics in eval mode: affine
     elif name in _LINEAR.split() or not isinstance(node.target, torch._ops.OpOverload):
         return None  # the rest are tuple accesses

@@ -39,14 +39,17 @@ def joint_stats(
 
     Inside attention heads the neurons of the heads that met are shown together, as they were grouped.
     """
-    sites = {**grouping_sites(graph), **feature_sites(graph)}
+    met = {name for name, grouping in groupings.items() if "sources" in grouping.info}
+    sites = {name: places for name, places in feature_sites(graph).items() if name not in met}
+    if met:  # what they are shown by: every entry of the heads
+        sites |= {key: places for key, places in grouping_sites(graph).items() if key not in graph.spaces}
     moments = parent_moments(graph, [p.state for p in parents], data, sites=sites, on_progress=on_progress)
     stats = {}
     for name in feature_sites(graph):
-        sources = groupings[name].info.get("sources")
-        if sources is not None:
-            met = [importance[source][p] for p, source in enumerate(sources)]
-            stats[name] = inner_stats(graph, name, sources, moments, met, seed)
+        if name in met:
+            sources = groupings[name].info["sources"]
+            theirs = [importance[source][p] for p, source in enumerate(sources)]
+            stats[name] = inner_stats(graph, name, sources, moments, theirs, seed)
             continue
         gram, means, count, _ = moments[name]
         scores = importance[name]

@@ -65,23 +65,17 @@ def affordable(context: FusionContext, steps: int | Literal["auto"], batch: int,
 
 
 class Teacher:
-    """The parents' softmax ensemble: sum_p w_pc softmax(logits_p / temperature)_c, normalised."""
+    """The parents' softened softmax ensemble, for any inputs."""
 
     def __init__(self, context: FusionContext, head: Head, temperature: float) -> None:
         self._states = context.states
         self._program = Program(context.trace, None, [context.trace.output])
-        self._weights = head.weights.float().to(context.device)
-        self._temperature = temperature
+        self._head, self._temperature = head, temperature
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """(batch, classes) probabilities for inputs x."""
-        mixed: Tensor | None = None
-        for state, weights in zip(self._states, self._weights, strict=True):
-            part = (self._program(state, x)[0] / self._temperature).softmax(-1) * weights
-            mixed = part if mixed is None else mixed + part
-        assert mixed is not None
-        return mixed / mixed.sum(-1, keepdim=True)
+        return self._head.ensemble([self._program(state, x)[0] for state in self._states], self._temperature)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from ..context import FusionContext
 from ..core.types import State
 from ..graph import Trace
 from ..graph.apply import lookup, with_aliases
+from ..graph.layers import BATCH_NORMS
 from ..graph.nodes import arguments, operator
 
 __all__ = ["BatchNorm", "find_batch_norms", "live_norms", "with_statistics"]
-
-_OPERATORS = frozenset(["batch_norm", "_native_batch_norm_legit_no_training"])
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def find_batch_norms(trace: Trace) -> list[BatchNorm]:
     """Every use of a batch norm with running statistics, in the graph's order."""
     found = []
     for node in trace.capture.graph.nodes:
-        if operator(node) not in _OPERATORS:
+        if operator(node) not in BATCH_NORMS:
             continue
         call = arguments(node)
         statistics = [call["running_mean"], call["running_var"]]

@@ -49,9 +49,9 @@ class Head:
         return log - log.mean(-1, keepdim=True) + mean.mean(-1, keepdim=True)
 
     def ensemble(self, logits: Sequence[Tensor], temperature: float) -> Tensor:
-        """Softened predictions (rows, classes) of the weighted ensemble, float64:
+        """Softened predictions (rows, classes) of the weighted ensemble, in the type of the logits:
         sum_p w_pc softmax(logits_p / temperature)_c, normalised."""
-        stacked = (torch.stack(list(logits)).double() / temperature).softmax(-1)
+        stacked = (torch.stack(list(logits)) / temperature).softmax(-1)
         mixed = (stacked * self.weights.to(stacked)[:, None]).sum(0)
         return mixed / mixed.sum(-1, keepdim=True)
 

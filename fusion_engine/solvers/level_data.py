@@ -134,7 +134,7 @@ class Merged:
             elif self._goal.temperature is None:
                 merged.append(head.target(tensors).float())
             else:
-                merged.append(head.ensemble(tensors, self._goal.temperature))
+                merged.append(head.ensemble([t.double() for t in tensors], self._goal.temperature))
         return merged
 
 

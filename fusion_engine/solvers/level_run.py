@@ -14,6 +14,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
+from ..graph.apply import with_aliases
 from .level_data import Goal, Merged, Pool, Prefix
 from .level_plan import Plan, merge_levels
 from .level_problem import LevelProblem, level_nodes
@@ -193,10 +194,7 @@ class LevelRun:
 
     def _put(self, state: dict[str, Tensor], tensors: State) -> None:
         """Into `state`, under all names of tied tensors."""
-        for name, tensor in tensors.items():
-            for alias in self.context.trace.aliases.get(name, (name,)):
-                if alias in state:
-                    state[alias] = tensor
+        state.update(with_aliases(dict(tensors), state, self.context.trace))
 
 
 class _LevelProgress:

@@ -13,7 +13,7 @@ from ..context import FusionContext
 from ..core import registry
 from ..core.recipe import Step
 from ..core.types import Grouping
-from ..graph import Nest, Trace, find_nests
+from ..graph import Nest, Trace
 from ..grouping import group
 from ..grouping.hard import hard_grouping
 from ..stats import Moments, SpaceStats, entry_key
@@ -88,7 +88,7 @@ def inner_stats(
 ) -> SpaceStats:
     """Moments of the neurons that met in the fused space `name` inside a head: parent p's are those of its own space
     `sources[p]`, a head matched with the others. moments: of `grouping_sites`. importance: theirs, by parent."""
-    nest = next(n for n in find_nests(trace).values() if any(name in kind for kind in n.kinds))
+    nest = next(n for n in trace.nests.values() if any(name in kind for kind in n.kinds))
     kind = next(kind for kind in nest.kinds if name in kind)
     reader = _Reader(trace, nest, moments)
     return _inner_stats(trace, reader, _kind(trace, nest, kind), name, sources, importance, seed)

@@ -10,7 +10,6 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping, Space
-from ..graph import find_nests
 from ..grouping import group, identity_grouping
 from ..stats import Moments, SpaceStats, grouping_sites, parent_moments
 from .nested import group_nest
@@ -45,7 +44,7 @@ def group_spaces(
         known = moments if needed and moments is not None else {}
         stats = {n: _stats(context, trace.spaces[n], m) for n, m in known.items() if n in trace.spaces}
         groupings: dict[str, Grouping] = {}
-        nests = find_nests(trace) if needed else {}
+        nests = trace.nests if needed else {}
         for i, (name, space) in enumerate(trace.spaces.items()):
             context.progress("grouping", 0.5 + 0.5 * i / len(trace.spaces), f"grouping {name}")
             if name in groupings:

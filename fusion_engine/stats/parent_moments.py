@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.types import Progress, ProgressCallback, Site, State, no_progress
-from ..graph import Program, Trace, find_nests, read_site
+from ..graph import Program, Trace, read_site
 from ..graph.nodes import shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
@@ -54,7 +54,7 @@ def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str
 def grouping_sites(trace: Trace) -> dict[str, tuple[Site, ...]]:
     """What a grouping needs to see: plain spaces whole; of a block space (heads) every entry by itself, at each of
     its places under `entry_key`, which covers the spaces inside it too."""
-    nests = find_nests(trace)
+    nests = trace.nests
     inner = {name for nest in nests.values() for kind in nest.kinds for name in kind}
     sites: dict[str, tuple[Site, ...]] = {}
     for name, features in feature_sites(trace).items():

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from resnets_of_others import CifarStyle, ImageNetStyle, randomised
+from rebuilding import rebuilt
+from resnets_of_others import CifarStyle, ImageNetStyle
 from torch import nn
 
 from fusion_engine.architectures import ResNetConfig, build, example_input, match, read_config, recognise
@@ -67,17 +68,8 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("alphabetical", [False, True])
 def test_networks_of_others_give_the_same_function(name: str, alphabetical: bool) -> None:
     torch.manual_seed(0)
-    other = randomised(OTHERS[name]())
-    state = other.state_dict()
-    if alphabetical:
-        state = {key: state[key] for key in sorted(state)}
-    found = match(state)
-    assert found.config.name == "resnet"
-    assert set(found.key_map.values()) == set(state)
-    model = build(found.config)
-    model.load_state_dict({canonical: state[key] for canonical, key in found.key_map.items()})
-    x = example_input(found.config)[:, :, :48, :48]
-    network = next(iter(other.values())) if isinstance(other, nn.ModuleDict) else other
+    network, model, config = rebuilt(OTHERS[name](), "resnet", alphabetical)
+    x = example_input(config)[:, :, :48, :48]
     with torch.inference_mode():
         torch.testing.assert_close(model(x), network(x))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from resnets_of_others import randomised
+from rebuilding import rebuilt
 from torch import nn
 from vits_of_others import TimmViT, TorchEncoderViT, TorchvisionViT
 
@@ -56,17 +56,8 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("alphabetical", [False, True])
 def test_networks_of_others_give_the_same_function(name: str, alphabetical: bool) -> None:
     torch.manual_seed(0)
-    other = randomised(OTHERS[name]())
-    state = other.state_dict()
-    if alphabetical:
-        state = {key: state[key] for key in sorted(state)}
-    found = match(state)
-    assert found.config.name == "vit"
-    assert set(found.key_map.values()) == set(state)
-    model = build(found.config)
-    model.load_state_dict({canonical: state[key] for canonical, key in found.key_map.items()})
-    network = next(iter(other.values())) if isinstance(other, nn.ModuleDict) else other
-    x = example_input(found.config)
+    network, model, config = rebuilt(OTHERS[name](), "vit", alphabetical)
+    x = example_input(config)
     with torch.inference_mode():
         torch.testing.assert_close(model(x), network(x), atol=1e-4, rtol=1e-4)
 

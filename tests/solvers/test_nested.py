@@ -9,7 +9,7 @@ import torch
 from fusion_engine.context import FusionContext
 from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
-from fusion_engine.graph import find_nests, permute_state, trace
+from fusion_engine.graph import permute_state, trace
 from fusion_engine.importance import score
 from fusion_engine.solvers.spaces import group_spaces
 from tests.zoo import build
@@ -42,7 +42,7 @@ def two_parents(name: str, grouping: str, noise: float = 0.05) -> tuple[FusionCo
 def test_shuffled_heads_and_what_is_in_them_are_found(name: str, grouping: str) -> None:
     context, orders = two_parents(name, grouping)
     groupings, _ = group_spaces(context)
-    for nest in find_nests(context.trace).values():
+    for nest in context.trace.nests.values():
         heads = orders[nest.block]  # new head j is old head heads[j]
         first, second = groupings[nest.block].labels
         assert (second == first[heads]).all()
@@ -59,7 +59,7 @@ def test_shuffled_heads_and_what_is_in_them_are_found(name: str, grouping: str) 
 def test_k_means_gives_way_inside_heads_and_says_so() -> None:
     context, _ = two_parents("vit_fused", "kmeans")
     groupings, _ = group_spaces(context)
-    for nest in find_nests(context.trace).values():
+    for nest in context.trace.nests.values():
         for name in (nest.block, *(n for kind in nest.kinds for n in kind)):
             assert groupings[name].method == "balanced"
             assert groupings[name].info["fallback"]
