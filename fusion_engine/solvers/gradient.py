@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -12,6 +14,7 @@ from ..context import FusionContext
 from ..core.registry import Param, register
 from ..core.types import Grouping
 from ..graph import merge_states
+from ..graph.nodes import shape
 from ..importance.attribution import has_classes
 from .activations import batch_size
 from .first_parent import align_to_first, keeps_first_width
@@ -132,14 +135,16 @@ def gradient(
         size = min(_CHUNK, batch_size(context, list(context.trace.layers.values())))
         budget = memory_mb * 2**20
         plans = [plan] if plan is not None else [finest(count)] if few else candidate_plans(count)
-        nodes = dict.fromkeys(
+        uses = Counter(
             node
             for p in plans
             for level in merge_levels(context.trace.levels, p)
             for node in level_nodes(context.trace, level, goal, align_skips=align_skips)
         )
+        nodes = [node for node, _ in uses.most_common()]
+        inputs = _prefix_bytes(context, len(pool.x), budget)
         merged = Merged(
-            context, groupings, goal, pool.x, list(nodes), size=size, budget=budget // 2,
+            context, groupings, goal, pool.x, nodes, size=size, budget=budget - inputs,
             report=_reader(context, 0.2, 0.25),
         )  # fmt: skip
         weights = {
@@ -154,7 +159,7 @@ def gradient(
 
         def run(low: float, high: float) -> LevelRun:
             part = replace(context, progress=_part(context, low, high))
-            return LevelRun(part, groupings, goal, pool, merged, weights, options, size=size, budget=budget // 2)
+            return LevelRun(part, groupings, goal, pool, merged, weights, options, size=size, budget=inputs)
 
         why, tried = "set by hand", dict[str, float]()
         if plan is None:
@@ -200,6 +205,12 @@ def _choose(
         f"{spec} {error:.4g}" for spec, error in tried.items()
     )
     return best, why, tried
+
+
+def _prefix_bytes(context: FusionContext, samples: int, budget: int) -> int:
+    """Memory for a level's inputs: two levels' outputs, while one is stepped over; at most half of all."""
+    sizes = [math.prod((shape(context.trace.capture.node(x.output)) or (1,))[1:]) for x in context.trace.levels]
+    return min(budget // 2, 2 * 4 * samples * max(sizes))
 
 
 def _epoch_work(context: FusionContext) -> float:

@@ -70,8 +70,11 @@ class Goal:
 
 
 class Merged:
-    """The parents' merged tensors at chosen nodes over a pool: kept if they fit in `budget` bytes. Else those of the
-    nodes asked for last, as far as they fit; a node too large by itself is computed again for the rows asked for."""
+    """The parents' merged tensors at chosen nodes over a pool.
+
+    They are kept if they fit in `budget` bytes. If not, the first of `nodes` are, and of the others those asked for
+    last, as far as they fit; a node too large by itself is computed again for the rows asked for.
+    """
 
     def __init__(
         self,
@@ -86,42 +89,47 @@ class Merged:
         report: Report,
     ) -> None:
         self._context, self._groupings, self._goal, self._x = context, groupings, goal, x
-        self._size, self._budget, self._report = size, budget, report
+        self._size, self._report = size, report
         self._programs: dict[str, Program] = {}
-        self._kept: dict[str, Tensor] = {}
-        self._too_large: set[str] = set()
-        self._keep(nodes)
+        row = self._compute(Program(context.trace, None, nodes), nodes, x[:1])
+        self._bytes = {n: t.numel() * t.element_size() * len(x) for n, t in zip(nodes, row, strict=True)}
+        total, largest = sum(self._bytes.values()), max(self._bytes.values())
+        self._room = budget
+        lasting = []
+        for node in nodes:
+            if self._bytes[node] <= self._room - (0 if total <= budget else largest):
+                lasting.append(node)
+                self._room -= self._bytes[node]
+        self._kept = self._made(lasting) if lasting else {}
+        self._passing: dict[str, Tensor] = {}
 
     def rows(self, node: str, index: Tensor) -> Tensor:
         """(rows, ...) merged tensor at `node` for the samples `index`. At the model's output, if it is distilled:
         the float64 probabilities of the parents' weighted ensemble."""
-        if node not in self._kept and node not in self._too_large and len(index) > 1:  # one row is a look at the shape
-            while self._kept and not self._keep([node]):
-                self._kept.pop(next(iter(self._kept)))  # the oldest
-            if node not in self._kept and not self._keep([node]):
-                self._too_large.add(node)
         if node in self._kept:
             return self._kept[node][index]
+        fits = self._bytes[node] <= self._room
+        if node not in self._passing and fits and len(index) > 1:  # one row is a look at the shape
+            while sum(self._bytes[n] for n in (node, *self._passing)) > self._room:
+                self._passing.pop(next(iter(self._passing)))  # the oldest
+            self._passing |= self._made([node])
+        if node in self._passing:
+            return self._passing[node][index]
         if node not in self._programs:
             self._programs[node] = Program(self._context.trace, None, [node])
         return self._compute(self._programs[node], [node], self._x[index])[0]
 
-    def _keep(self, nodes: Sequence[str]) -> bool:
-        """Compute and keep the nodes' tensors, if they fit beside what is kept."""
-        program, x, size = Program(self._context.trace, None, nodes), self._x, self._size
-        used = _bytes(list(self._kept.values()))
+    def _made(self, nodes: Sequence[str]) -> dict[str, Tensor]:
+        """The nodes' tensors over the whole pool, in one pass of the parents."""
+        program, x = Program(self._context.trace, None, nodes), self._x
         made: dict[str, Tensor] = {}
-        for start in range(0, len(x), size):
+        for start in range(0, len(x), self._size):
             self._report(start / len(x), "the parents' merged features")
-            tensors = self._compute(program, nodes, x[start : start + size])
-            if not made:
-                if used + _bytes(tensors) * len(x) / len(tensors[0]) > self._budget:
-                    return False
-                made = {n: t.new_empty(len(x), *t.shape[1:]) for n, t in zip(nodes, tensors, strict=True)}
-            for node, tensor in zip(nodes, tensors, strict=True):
+            for node, tensor in zip(nodes, self._compute(program, nodes, x[start : start + self._size]), strict=True):
+                if node not in made:
+                    made[node] = tensor.new_empty(len(x), *tensor.shape[1:])
                 made[node][start : start + len(tensor)] = tensor
-        self._kept.update(made)
-        return True
+        return made
 
     @torch.no_grad()
     def _compute(self, program: Program, nodes: Sequence[str], x: Tensor) -> list[Tensor]:
@@ -172,7 +180,3 @@ class Prefix:
             parts.append(output(index))
         self._at, self._kept = level.output, torch.cat(parts)
         self._programs.clear()
-
-
-def _bytes(tensors: Sequence[Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,15 +182,20 @@ def test_perturbation_moves_the_start_but_not_the_guarantee(mlp: Problem) -> Non
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit_manual"])
-def test_recomputed_tensors_give_the_same_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept or computed again: the same errors, up to rounding."""
-    from fusion_engine.solvers import level_data
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_recomputed_tensors_give_the_same_result(name: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept, some of them kept, or all computed again: the same errors, up to rounding."""
+    from fusion_engine.solvers import gradient, level_data
+
+    def short(*given: Any, **named: Any) -> level_data.Merged:
+        needed = sum(level_data.Merged(*given, **named)._bytes.values())
+        return level_data.Merged(*given, **{**named, "budget": int(share * needed)})
 
     problem = Problem(name, samples=16)
     linear = {"levels": format_plan(candidate_plans(len(problem.trace.levels))[1]), "epochs": 1, "rate": 1e-4}
     kept, _, before, _ = solved(problem, **linear)
     monkeypatch.setattr(level_data.Prefix, "advance", lambda *a: None)
-    monkeypatch.setattr(level_data, "_bytes", lambda tensors: math.inf)
+    monkeypatch.setattr(sys.modules[gradient.__module__], "Merged", short)
     again, _, after, _ = solved(problem, **linear)
     for one, other in zip(before["steps"], after["steps"], strict=True):
         assert one["held_out_before"] == pytest.approx(other["held_out_before"], rel=1e-2, abs=1e-6)
