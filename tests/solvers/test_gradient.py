@@ -185,7 +185,7 @@ def test_perturbation_moves_the_start_but_not_the_guarantee(mlp: Problem) -> Non
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_recomputed_tensors_give_the_same_result(name: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept, some of them kept, or all computed again: the same errors, up to rounding."""
-    from fusion_engine.solvers import gradient, level_data
+    from fusion_engine.solvers import level_data
 
     def short(*given: Any, **named: Any) -> level_data.Merged:
         needed = sum(level_data.Merged(*given, **named)._bytes.values())
@@ -195,7 +195,7 @@ def test_recomputed_tensors_give_the_same_result(name: str, share: float, monkey
     linear = {"levels": format_plan(candidate_plans(len(problem.trace.levels))[1]), "epochs": 1, "rate": 1e-4}
     kept, _, before, _ = solved(problem, **linear)
     monkeypatch.setattr(level_data.Prefix, "advance", lambda *a: None)
-    monkeypatch.setattr(sys.modules[gradient.__module__], "Merged", short)
+    monkeypatch.setattr(sys.modules["fusion_engine.solvers.gradient"], "Merged", short)
     again, _, after, _ = solved(problem, **linear)
     for one, other in zip(before["steps"], after["steps"], strict=True):
         assert one["held_out_before"] == pytest.approx(other["held_out_before"], rel=1e-2, abs=1e-6)
