@@ -18,6 +18,7 @@ from .core.recipe import Step
 from .core.types import Grouping, State
 from .data import Dataset, held_out
 from .graph import Trace
+from .stats import SharedStatistics
 
 __all__ = ["FusionContext", "ProgressReport", "Stopwatch", "no_report"]
 
@@ -78,6 +79,7 @@ class FusionContext:
     groupings     of every space; known after the solve, for the steps that follow it
     sizes         fused neurons by space; spaces that are missing keep the traced size
     reserve       whether the held-out samples are kept out of every fit: steps that follow are judged by them
+    shared        what other fusions of the same parents have computed already
     """
 
     trace: Trace
@@ -95,6 +97,7 @@ class FusionContext:
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     reserve: bool = False
+    shared: SharedStatistics = field(default_factory=SharedStatistics)
 
     @property
     def parents(self) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import platform
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,11 @@ from . import __version__
 from .context import FusionContext, ProgressReport, Stopwatch
 from .core import registry
 from .core.errors import DataError, RecipeError
-from .core.recipe import Recipe
-from .core.types import Grouping, Progress, ProgressCallback, no_progress
+from .core.recipe import Recipe, Step
+from .core.types import Grouping, Progress, ProgressCallback, State, no_progress
 from .data import Dataset, canonical_order, check_calibration, check_samples
 from .evaluation import compare
+from .fusion_report import facts, width
 from .graph import Trace, trace, verify
 from .importance import score
 from .parents import Parent, check_parents, module_for, same_widths, write_state
@@ -30,9 +29,10 @@ from .post import refine
 from .presets import get_preset
 from .solvers import solve
 from .solvers.head import head
+from .stats import SharedStatistics, StatisticsCache
 from .widths import Widths, plan_widths
 
-__all__ = ["FusionResult", "fuse"]
+__all__ = ["FusionResult", "checked_recipe", "fuse"]
 
 # Shares of the whole job's progress bar, by stage, in order.
 _SHARES = {
@@ -92,50 +92,42 @@ def fuse(
     test: Dataset | None = None,
     on_progress: ProgressCallback = no_progress,
     device: str = "cpu",
+    cache: StatisticsCache | None = None,
 ) -> FusionResult:
     """Fuse 1 to 8 parents of one architecture into one network.
 
     data: calibration samples. recipe: a preset's name, a Recipe or its mapping. test: if given, the report holds
     accuracies of parents, references and the fused model. Results depend on the set of samples and the seed, not
-    on the order of the samples. Parents and data are never modified. Raises FusionError subclasses with one line
+    on the order of the samples. cache: where several fusions of the same parents keep what they have in common; it
+    changes no bit of the result. Parents and data are never modified. Raises FusionError subclasses with one line
     that says what to do; `Cancelled` if `on_progress` raises it.
     """
     progress, watch = _overall(on_progress), Stopwatch()
-    chosen, notes = _recipe(recipe), list(check_parents(parents, minimum=1))
-    where = _device(device)
+    notes, where = list(check_parents(parents, minimum=1)), _device(device)
     check_calibration(data, parents[0].classes, parents[0].input_shape)
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
+    chosen = checked_recipe(parents, data, recipe)
     counts = [p.metadata.class_counts for p in parents]
-    known = all(c is not None for c in counts)
-    available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}
-    chosen = chosen.checked(len(parents), available)
-    if len(parents) > 1 and not same_widths(parents) and registry.get("grouping", chosen.grouping.method).pairs:
-        raise RecipeError(
-            f"the parents have different widths and grouping {chosen.grouping.method!r} pairs neurons one to one; "
-            "use grouping 'kmeans'"
-        )
     if data.y is None and chosen.importance.method not in ("uniform", "activation"):
         notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
     data = canonical_order(data)
     states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
+    shared = SharedStatistics(
+        cache,
+        known=[(state, parent.digest) for state, parent in zip(states, parents, strict=True)],
+        device=where,
+        tick=lambda: progress("trace", 0.0, "waiting for another fusion of these parents"),
+    )
 
     with watch.stage("total"):
-        widths = _traced(parents, data, chosen.width, seed, watch, progress)
+        widths = _traced(parents, data, chosen.width, seed, watch, progress, shared)
         graph = widths.trace
         notes += [*graph.warnings, *widths.notes]
         with watch.stage("importance"):
             scores = [
-                score(
-                    graph,
-                    state,
-                    data,
-                    chosen.importance.method,
-                    chosen.importance.parameters,
-                    on_progress=_scoring(progress, p, parents),
-                    device=where,
-                )
-                for p, state in enumerate(states)
+                _scores(shared, graph, parent, state, data, chosen.importance, _scoring(progress, p, parents), where)
+                for p, (parent, state) in enumerate(zip(parents, states, strict=True))
             ]
         context = FusionContext(
             trace=graph,
@@ -145,12 +137,13 @@ def fuse(
             grouping=chosen.grouping,
             seed=seed,
             device=where,
-            class_counts=np.array(counts) if known else None,
+            class_counts=None if None in counts else np.array(counts),
             watch=watch,
             progress=progress,
             notes=notes,
             sizes=widths.sizes,
             reserve=_is_judged_later(chosen),
+            shared=shared,
         )
         solved, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
         fused = solved
@@ -175,66 +168,74 @@ def fuse(
         model=model.eval(),
         groupings=groupings,
         importance={name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]},
-        report={**references, **_facts(context, groupings, chosen), "width": _width(parents, model, chosen)},
+        report={**references, **facts(context, groupings, chosen), "width": width(parents, model, chosen)},
         recipe=chosen,
         trace=graph,
         parents=tuple(parents),
     )
 
 
+def checked_recipe(parents: Sequence[Parent], data: Dataset, recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
+    """The recipe with every default filled in. Raises RecipeError with the reason, before anything is computed, where
+    it cannot work on these parents and these calibration samples."""
+    known = all(p.metadata.class_counts is not None for p in parents)
+    available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}
+    chosen = _recipe(recipe).checked(len(parents), available)
+    if len(parents) > 1 and not same_widths(parents) and registry.get("grouping", chosen.grouping.method).pairs:
+        raise RecipeError(
+            f"the parents have different widths and grouping {chosen.grouping.method!r} pairs neurons one to one; "
+            "use grouping 'kmeans'"
+        )
+    return chosen
+
+
 def _traced(
-    parents: Sequence[Parent], data: Dataset, width: float, seed: int, watch: Stopwatch, progress: ProgressReport
+    parents: Sequence[Parent],
+    data: Dataset,
+    width: float,
+    seed: int,
+    watch: Stopwatch,
+    progress: ProgressReport,
+    shared: SharedStatistics,
 ) -> Widths:
     """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
     example = (data.normalised(slice(0, 2)),)
+    same = [*(f"{parent.architecture}:{parent.digest}" for parent in parents), data.digest]
     with watch.stage("trace"):
         progress("trace", 0.0, "tracing the architecture")
-        widths = plan_widths(parents, trace(parents[0].model, example), example[0], width)
+        widths = shared.once(
+            "trace",
+            "trace",
+            [*same, width],
+            lambda: plan_widths(parents, trace(parents[0].model, example), example[0], width),
+        )
     with watch.stage("verify"):
         for p, parent in enumerate(parents):
             progress("verify", p / len(parents), f"checking that neurons of {parent.name} can be exchanged")
-            verify(widths.trace.fitting(parent.state), parent.state, example, seed=seed)
+            check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
+            shared.once(f"verification of {parent.name}", "verify", [same[p], data.digest, width, seed], check)
     return widths
+
+
+def _scores(
+    shared: SharedStatistics,
+    graph: Trace,
+    parent: Parent,
+    state: State,
+    data: Dataset,
+    step: Step,
+    progress: ProgressCallback,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Importances of one parent."""
+    compute = partial(score, graph, state, data, step.method, step.parameters, on_progress=progress, device=device)
+    return shared.scores(parent.name, graph, state, data, step.written(), compute)
 
 
 def _is_judged_later(recipe: Recipe) -> bool:
     """Whether weights are trained after the solve and stopped early by the held-out samples."""
     specs = [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
     return any("gradients" in spec.needs for spec in specs)
-
-
-def _width(parents: Sequence[Parent], model: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    """The report's entry about size: weights of the fused network and of every parent."""
-    counts = [sum(p.numel() for p in m.parameters()) for m in (model, *(parent.model for parent in parents))]
-    return {"relative": recipe.width, "parameters": counts[0], "parents_parameters": counts[1:]}
-
-
-def _facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Recipe) -> dict[str, Any]:
-    """The report but for the accuracies."""
-    graph, data = context.trace, context.data
-    return {
-        "seconds": _seconds(context.watch),
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
-        "recipe": recipe.to_mapping(),
-        "spaces": [
-            {
-                "name": s.name,
-                "size": groupings[s.name].size,
-                "freedom": s.freedom,
-                "grouping": groupings[s.name].method,
-                "fallback": str(groupings[s.name].info.get("fallback", "")),
-            }
-            for s in graph.spaces.values()
-        ],
-        "levels": [
-            {"name": level.name, "layers": list(level.layers), "tensors": list(level.tensors)} for level in graph.levels
-        ],
-        "decisions": context.decisions,
-        "warnings": context.notes,
-        "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
-        "versions": _versions(),
-        "seed": context.seed,
-    }
 
 
 def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
@@ -275,26 +276,3 @@ def _scoring(progress: ProgressReport, parent: int, parents: Sequence[Parent]) -
     """A parent's share of the importance stage."""
     message = f"scoring the neurons of {parents[parent].name}"
     return lambda event: progress("importance", (parent + event.fraction) / len(parents), message)
-
-
-def _seconds(watch: Stopwatch) -> dict[str, float]:
-    names = ("trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
-    seconds = {name: round(watch.seconds.get(name, 0.0), 4) for name in names}
-    # What the inner stages took is not in the outer stage's own time.
-    total = sum(watch.seconds.get(n, 0.0) for n in ("total", *names) if n != "evaluate")
-    return {"load": 0.0, **seconds, "total": round(total, 4)}
-
-
-def _peak_memory_mb() -> float:
-    """Peak resident memory of this process in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "neuron_fusion_lab": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
@@ -45,17 +46,21 @@ class ParentFeatures:
         judged: bool = False,
     ) -> None:
         self._context, self._size, self._budget = context, size, budget
-        self._gathered = FeatureMoments(context.trace, grouping_sites(context.trace), "mixed") if moments else None
-        self._judged = judged  # the moments of held-out samples are wanted apart as well
+        self._sites = grouping_sites(context.trace) if moments else {}
+        self._held = context.held_out if judged else None  # their moments are wanted apart as well
+        asked = context.trace, context.states, context.data, self._sites, size, self._held
+        self._known = context.shared.known_moments(*asked) if moments else None
+        read = [site.node for places in self._sites.values() for site in places] if self._known is None else []
         self._wanted = set(nodes)
         self._kept: dict[str, list[list[Tensor]]] | None = None
-        names = list(dict.fromkeys([*nodes, *(self._gathered.nodes if self._gathered else ())]))
+        self._seconds = 0.0
+        names = list(dict.fromkeys([*nodes, *read]))
         if not names:
             return
         program = Program(context.trace, None, names)
         kept: dict[str, list[list[Tensor]]] = {name: [] for name in names}
         used, total = 0, len(context.data)
-        seen = 0
+        seen, began = 0, time.perf_counter()
         for x in context.batches(size):
             seen += len(x)
             columns = list(zip(*[program(state, x) for state in context.states], strict=True))
@@ -65,7 +70,7 @@ class ParentFeatures:
             if not self._fits(used * total / seen):
                 return
             context.progress("grouping", 0.5 * seen / total, "features of the parents")
-        self._kept = kept
+        self._kept, self._seconds = kept, time.perf_counter() - began
 
     def _fits(self, size: float) -> bool:
         return size <= self._budget
@@ -73,18 +78,28 @@ class ParentFeatures:
     def moments(self) -> dict[str, Moments] | None:
         """Joint moments of `grouping_sites` from the kept tensors; None if they were not kept. What only they needed
         is let go of."""
-        if self._kept is None or self._gathered is None:
+        if self._known is not None:
+            return self._known
+        if self._kept is None or not self._sites:
             return None
-        nodes = self._gathered.nodes
+        trace, states, data = self._context.trace, self._context.states, self._context.data
+        found = self._context.shared.moments(
+            trace, states, data, self._sites, self._size, self._held, self._read_kept, features=self._seconds
+        )
+        self._kept = {node: tensors for node, tensors in self._kept.items() if node in self._wanted}
+        return found
+
+    def _read_kept(self, gathered: FeatureMoments) -> None:
+        assert self._kept is not None
+        nodes = gathered.nodes
         sizes = [len(x) for x in self._context.data.x.split(self._size)]
-        held = self._context.held_out.to(self._context.device).split(sizes) if self._judged else [None] * len(sizes)
+        held = [None] * len(sizes) if self._held is None else self._held.to(self._context.device).split(sizes)
         for done, node in enumerate(nodes):
             self._context.progress("grouping", 0.5 + 0.4 * done / len(nodes), "moments of the features")
             for tensors, mask in zip(self._kept[node], held, strict=True):
-                self._gathered.update(node, tensors, mask)
+                gathered.update(node, tensors, mask)
             if node not in self._wanted:
                 self._kept.pop(node)
-        return self._gathered.result()
 
     def batches(self, node: str) -> Iterator[list[Tensor]]:
         """Per batch the k parents' tensors at `node`. Kept ones are released as they are read: one use only."""

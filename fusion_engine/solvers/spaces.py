@@ -11,7 +11,8 @@ from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping, Space
 from ..grouping import group, identity_grouping
-from ..stats import Moments, SpaceStats, grouping_sites, parent_moments
+from ..stats import FeatureMoments, Moments, SpaceStats, grouping_sites, read_moments
+from .activations import batch_size
 from .nested import group_nest
 
 __all__ = ["group_spaces", "judges_groups", "needs_moments", "regroup"]
@@ -31,16 +32,7 @@ def group_spaces(
     needed = needs_moments(context)
     with context.watch.stage("grouping"):
         if needed and moments is None:
-            moments = parent_moments(
-                trace,
-                context.states,
-                context.data,
-                sites=grouping_sites(trace),
-                precision="mixed",
-                on_progress=lambda event: context.progress("grouping", event.fraction / 2, event.message),
-                device=str(context.device),
-                held_out=context.held_out if judges_groups(context) else None,
-            )
+            moments = _moments(context)
         known = moments if needed and moments is not None else {}
         stats = {n: _stats(context, trace.spaces[n], m) for n, m in known.items() if n in trace.spaces}
         groupings: dict[str, Grouping] = {}
@@ -66,6 +58,27 @@ def group_spaces(
                 f"{groupings[name].info['fallback']}"
             )
     return {name: groupings[name] for name in trace.spaces}, stats
+
+
+def _moments(context: FusionContext) -> dict[str, Moments]:
+    """Joint moments of what groupings see, from a pass of the parents over the calibration samples."""
+    trace, states, data = context.trace, context.states, context.data
+    size = batch_size(context, list(trace.layers.values()))
+    held = context.held_out if judges_groups(context) else None
+
+    def read(gathered: FeatureMoments) -> None:
+        read_moments(
+            gathered,
+            trace,
+            states,
+            data,
+            batch_size=size,
+            on_progress=lambda event: context.progress("grouping", event.fraction / 2, event.message),
+            device=str(context.device),
+            held_out=held,
+        )
+
+    return context.shared.moments(trace, states, data, grouping_sites(trace), size, held, read)
 
 
 def needs_moments(context: FusionContext) -> bool:

@@ -1,6 +1,7 @@
 """Streaming second moments of features, and what groupings and solvers read from them."""
 
 from .batches import fitting_batch, sample_bytes
+from .cache import StatisticsCache
 from .capture import Captured, capture
 from .moments import CrossAccumulator, GramAccumulator, Precision
 from .parent_moments import (
@@ -11,8 +12,10 @@ from .parent_moments import (
     grouping_sites,
     parent_moments,
     post_activation_sites,
+    read_moments,
 )
 from .rows import feature_rows, layer_rows
+from .shared import SharedStatistics
 from .space_stats import SpaceStats
 
 __all__ = [
@@ -22,7 +25,9 @@ __all__ = [
     "GramAccumulator",
     "Moments",
     "Precision",
+    "SharedStatistics",
     "SpaceStats",
+    "StatisticsCache",
     "capture",
     "entry_key",
     "feature_rows",
@@ -32,5 +37,6 @@ __all__ = [
     "layer_rows",
     "parent_moments",
     "post_activation_sites",
+    "read_moments",
     "sample_bytes",
 ]

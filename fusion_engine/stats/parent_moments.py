@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,7 @@ __all__ = [
     "grouping_sites",
     "parent_moments",
     "post_activation_sites",
+    "read_moments",
 ]
 
 Sites = Mapping[str, Sequence[Site]]
@@ -89,7 +91,7 @@ class FeatureMoments:
     """Gathers the joint moments of spaces from the parents' tensors, node by node and batch by batch.
 
     sites: where each space is read. A space read at several nodes gets the sum of their second moments, each
-    weighted as if all had as many rows. `nodes`: the nodes whose tensors are wanted.
+    weighted as if all had as many rows. `nodes`: the nodes whose tensors are wanted. `seconds`: spent on products.
     """
 
     def __init__(self, trace: Trace, sites: Sites, precision: Precision = "double") -> None:
@@ -99,6 +101,7 @@ class FeatureMoments:
             for i, site in enumerate(places):
                 self._at.setdefault(site.node, []).append((name, i, site, _whole_dim(trace, site)))
         self._grams: dict[tuple[str, int, bool], GramAccumulator] = {}
+        self.seconds = 0.0
 
     @property
     def nodes(self) -> list[str]:
@@ -108,12 +111,14 @@ class FeatureMoments:
     def update(self, node: str, tensors: Sequence[Tensor], held: Tensor | None = None) -> None:
         """Add the parents' tensors at `node` for one batch. held: (samples,) mask of samples whose moments are to be
         known apart as well."""
+        began = time.perf_counter()
         if held is None or any(len(t) != len(held) for t in tensors):
             self._add(node, tensors, False)
-            return
-        for part, mask in ((False, ~held), (True, held)):
-            if bool(mask.any()):
-                self._add(node, [t[mask] for t in tensors], part)
+        else:
+            for part, mask in ((False, ~held), (True, held)):
+                if bool(mask.any()):
+                    self._add(node, [t[mask] for t in tensors], part)
+        self.seconds += time.perf_counter() - began
 
     def _add(self, node: str, tensors: Sequence[Tensor], held: bool) -> None:
         for name, i, site, whole in self._at.get(node, ()):
@@ -181,6 +186,24 @@ def parent_moments(
     are wanted apart as well. Labels are not used.
     """
     gathered = FeatureMoments(trace, feature_sites(trace, spaces) if sites is None else sites, precision)
+    read_moments(
+        gathered, trace, states, data, batch_size=batch_size, on_progress=on_progress, device=device, held_out=held_out
+    )
+    return gathered.result()
+
+
+def read_moments(
+    gathered: FeatureMoments,
+    trace: Trace,
+    states: Sequence[State],
+    data: Dataset,
+    *,
+    batch_size: int | None = None,
+    on_progress: ProgressCallback = no_progress,
+    device: str = "cpu",
+    held_out: Tensor | None = None,
+) -> None:
+    """The pass of `parent_moments`: run every parent over the data and give the tensors to `gathered`."""
     program = Program(trace, None, gathered.nodes)
     moved = [{name: tensor.to(device) for name, tensor in state.items()} for state in states]
     done = 0
@@ -191,4 +214,3 @@ def parent_moments(
             for node, tensors in zip(gathered.nodes, zip(*values, strict=True), strict=True):
                 gathered.update(node, tensors, None if held_out is None else held_out[done : done + len(x)].to(device))
             done += len(x)
-    return gathered.result()

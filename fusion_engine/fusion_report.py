@@ -1,0 +1,83 @@
+"""What a fusion's report says but for the accuracies: times, memory, spaces, levels, decisions, versions."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import __version__
+from .context import FusionContext, Stopwatch
+from .core.recipe import Recipe
+from .core.types import Grouping
+from .parents import Parent
+from .stats import SharedStatistics
+
+__all__ = ["facts", "width"]
+
+
+def width(parents: Sequence[Parent], model: nn.Module, recipe: Recipe) -> dict[str, Any]:
+    """The report's entry about size: weights of the fused network and of every parent."""
+    counts = [sum(p.numel() for p in m.parameters()) for m in (model, *(parent.model for parent in parents))]
+    return {"relative": recipe.width, "parameters": counts[0], "parents_parameters": counts[1:]}
+
+
+def facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Recipe) -> dict[str, Any]:
+    """The report but for the accuracies."""
+    graph, data = context.trace, context.data
+    return {
+        "seconds": _seconds(context.watch, context.shared),
+        "shared": context.shared.reused,
+        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "recipe": recipe.to_mapping(),
+        "spaces": [
+            {
+                "name": s.name,
+                "size": groupings[s.name].size,
+                "freedom": s.freedom,
+                "grouping": groupings[s.name].method,
+                "fallback": str(groupings[s.name].info.get("fallback", "")),
+            }
+            for s in graph.spaces.values()
+        ],
+        "levels": [
+            {"name": level.name, "layers": list(level.layers), "tensors": list(level.tensors)} for level in graph.levels
+        ],
+        "decisions": context.decisions,
+        "warnings": context.notes,
+        "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
+        "versions": _versions(),
+        "seed": context.seed,
+    }
+
+
+def _seconds(watch: Stopwatch, shared: SharedStatistics) -> dict[str, float]:
+    """Seconds by stage. Waiting for another fusion that computes the same is nobody's time; what was not computed as
+    another fusion had done it is 'shared', beside the total that was spent."""
+    names = ("trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
+    spent = {n: watch.seconds.get(n, 0.0) - shared.waited.get(n, 0.0) for n in ("total", *names)}
+    # What the inner stages took is not in the outer stage's own time.
+    total = sum(seconds for name, seconds in spent.items() if name != "evaluate")
+    stages = {name: round(spent[name], 4) for name in names}
+    return {"load": 0.0, **stages, "total": round(total, 4), "shared": round(shared.seconds, 4)}
+
+
+def _peak_memory_mb() -> float:
+    """Peak resident memory of this process in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "neuron_fusion_lab": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
