@@ -209,6 +209,8 @@ def _descend(target: Any, key: str, path: str) -> Any:
         return target[_index(target, key, path)]
     if not isinstance(target, dict) or key not in target:
         raise RecipeError(f"--set {path}: no such part {key!r}{registry.nearest(key, target)}")
+    if isinstance(target[key], str):  # a setting before this one put a method's name in place of its mapping
+        target[key] = {"method": target[key]}
     return target[key]
 
 

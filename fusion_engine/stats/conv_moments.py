@@ -25,7 +25,8 @@ _ROWS = 8192  # float32 products are summed over about this many rows before the
 class ConvMoments:
     """X^T X, X^T F and sums of a 2-d convolution's patches X (rows, channels * kernel) and features F (rows, m).
 
-    Same interface as `CrossAccumulator`. Products are taken in float32 and summed in float64.
+    Same interface as `CrossAccumulator`. Products are taken in float32 and summed in float64. With m = 0 there are no
+    features, and only X is known.
     """
 
     @staticmethod
@@ -73,8 +74,9 @@ class ConvMoments:
         pixel_sums = x.sum(0).double()
         for a in self.offsets:
             # sum_p x(p + a) f(p)^T = sum_q x(q) f(q - a)^T
-            added = _correlate(x, f, *everywhere, -a[0], -a[1])
-            self._cross[a] = self._cross[a] + added if a in self._cross else added.double()
+            if self.m:
+                added = _correlate(x, f, *everywhere, -a[0], -a[1])
+                self._cross[a] = self._cross[a] + added if a in self._cross else added.double()
             rows, columns = _inside(everywhere[0], self._size[0], -a[0]), _inside(everywhere[1], self._size[1], -a[1])
             total = pixel_sums[slice(*rows), slice(*columns)].sum((0, 1))
             self._sums[a] = self._sums[a] + total if a in self._sums else total

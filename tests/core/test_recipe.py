@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fusion_engine.core import registry
 from fusion_engine.core.errors import RecipeError
-from fusion_engine.core.recipe import Recipe, parse_settings
+from fusion_engine.core.recipe import Recipe, Step, parse_settings
 from fusion_engine.presets import recipes
 
 
@@ -114,6 +114,11 @@ def test_settings_change_a_copy() -> None:
     assert changed.grouping.parameters == {"tries": 7}
     assert changed.post[0].parameters == {"steps": 9}
     assert recipe.grouping.parameters == {}
+
+
+def test_a_method_and_its_parameters_may_be_set_together() -> None:
+    changed = Recipe().set(parse_settings(["solver=regmean", "solver.alpha=0.5", "post=[repair]"]))
+    assert changed.solver == Step(method="regmean", parameters={"alpha": 0.5})
 
 
 @pytest.mark.parametrize("pair", ["tries", "=3", "groping.tries=3", "post.0.steps=3", "solvr=average"])

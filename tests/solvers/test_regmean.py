@@ -1,0 +1,209 @@
+"""The regression mean against worked numbers, stacked least squares and permuted parents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fusion_engine.context import FusionContext
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.recipe import Step
+from fusion_engine.core.registry import check_parameters
+from fusion_engine.core.types import Layer
+from fusion_engine.data import Dataset, canonical_order
+from fusion_engine.graph import Program, permute_state, trace
+from fusion_engine.importance import score
+from fusion_engine.solvers import solve
+from fusion_engine.solvers.input_gram import InputGram
+from fusion_engine.solvers.regression_mean import regression_mean
+from fusion_engine.stats import layer_rows
+from tests.zoo import build
+
+BOTH = torch.ones(2, 1)
+
+
+def tensors(*rows: object) -> list[torch.Tensor]:
+    return [torch.tensor(row, dtype=torch.float64) for row in rows]
+
+
+def case(name: str, *others: int, grouping: str = "identity", samples: int = 120, noise: float = 1.0, **more):
+    """A context of a zoo model and noisy copies of it, one a seed in `others`."""
+    model, inputs = build(name)
+    graph = trace(model, inputs)
+    x = torch.randn(samples, *inputs[0].shape[1:], generator=torch.Generator().manual_seed(1))
+    data = canonical_order(Dataset(x=x, y=torch.arange(samples) % 2, classes=2))
+    states = [{k: v.detach().clone() for k, v in model.state_dict().items()}]
+    for seed in others:
+        random = torch.Generator().manual_seed(seed)
+        states.append({
+            k: v + noise * v.std() * torch.randn(v.shape, generator=random)
+            if v.is_floating_point() and v.numel() > 1 and "running" not in k else v.clone()
+            for k, v in states[0].items()
+        })
+    return context_of(graph, states, data, grouping, **more)
+
+
+def context_of(graph, states, data, grouping: str, **more) -> FusionContext:
+    return FusionContext(
+        trace=graph, states=tuple(states), data=data,
+        importance=tuple(score(graph, s, data, "activation", {}) for s in states),
+        grouping=Step(method=grouping, parameters=check_parameters("grouping", grouping, {})), **more,
+    )
+
+
+def outputs(context: FusionContext, state, node: str | None = None, inputs: torch.Tensor | None = None):
+    program = Program(context.trace, None, [node or context.trace.output])
+    with torch.no_grad():
+        return program(state, context.data.normalised() if inputs is None else inputs)[0]
+
+
+def last_layer(context: FusionContext) -> tuple[Layer, list[torch.Tensor]]:
+    """The last layer, and every parent's inputs of it with a column of ones, (samples, d + 1) float64."""
+    layer = list(context.trace.layers.values())[-1]
+    inputs = [outputs(context, s, layer.input).double() for s in context.states]
+    return layer, [torch.cat([x, x.new_ones(len(x), 1)], 1) for x in inputs]
+
+
+def with_bias(state, layer: Layer) -> torch.Tensor:
+    return torch.cat([state[layer.weight].double(), state[layer.bias].double()[:, None]], 1)
+
+
+def test_a_worked_example() -> None:
+    """G_1 = [[2, 1], [1, 2]], W_1 = (1, 0), G_2 = 2 I, W_2 = (0, 1), alpha = 1/2: the damped sum is
+    [[4, 1/2], [1/2, 4]], the right side (2, 1/2) + (0, 2), and the solution (3/7, 4/7)."""
+    grams = tensors([[[2, 1], [1, 2]]], [[[2, 0], [0, 2]]])
+    solved = regression_mean(grams, tensors([[1, 0]], [[0, 1]]), BOTH, 0.5)
+    torch.testing.assert_close(solved, torch.tensor([[3 / 7, 4 / 7]], dtype=torch.float64))
+
+
+def test_without_off_diagonals_every_input_is_weighed_by_itself() -> None:
+    grams = tensors([[[1, 5], [5, 3]]], [[[3, -2], [-2, 1]]])
+    solved = regression_mean(grams, tensors([[1, 0]], [[0, 1]]), BOTH, 0.0)
+    torch.testing.assert_close(solved, torch.tensor([[0.25, 0.25]], dtype=torch.float64))
+
+
+def test_shares_decide_row_by_row() -> None:
+    grams = tensors([[[1.0]]], [[[3.0]]])
+    shares = torch.tensor([[1.0, 0.5, 0.0, 0.0], [0.0, 0.5, 1.0, 0.0]])
+    solved = regression_mean(grams, tensors([[0.0]] * 4, [[4.0]] * 4), shares, 0.9)
+    assert solved.flatten().tolist() == [0.0, 3.0, 4.0, 3.0]
+
+
+def test_what_no_input_tells_apart_stays_the_mean() -> None:
+    """Inputs 1 and 2 are always equal, input 3 is always zero: only the sum of the first two weights is determined."""
+    x = [torch.tensor([[1.0, 1, 0], [2, 2, 0]]).double(), torch.tensor([[3.0, 3, 0]]).double()]
+    weights = tensors([[1, 1, 5]], [[4, 2, 7]])
+    solved = regression_mean([(r.T @ r)[None] for r in x], weights, BOTH, 1.0)[0]
+    total = (5 * 2 + 9 * 6) / 14
+    torch.testing.assert_close(solved[:2].sum(), torch.tensor(total, dtype=torch.float64))
+    torch.testing.assert_close(solved[0] - solved[1], torch.tensor(1.0, dtype=torch.float64))
+    assert solved[2] == 6
+
+
+def test_alpha_one_is_the_stacked_least_squares_solution() -> None:
+    context = case("mlp", 3, 4)
+    fused, _ = solve(context, "regmean", {"alpha": 1.0})
+    layer, inputs = last_layer(context)
+    wanted = torch.cat([x @ with_bias(s, layer).T for x, s in zip(inputs, context.states, strict=True)])
+    stacked = torch.cat(inputs)
+    solution = torch.linalg.lstsq(stacked, wanted, driver="gelsd").solution
+    torch.testing.assert_close(stacked @ with_bias(fused, layer).T, stacked @ solution, rtol=1e-4, atol=1e-4)
+    average, _ = solve(context, "average")
+    assert not torch.allclose(stacked @ with_bias(average, layer).T, stacked @ solution, rtol=1e-2, atol=1e-2)
+
+
+def test_alpha_is_the_papers_formula() -> None:
+    context = case("mlp", 3)
+    fused, _ = solve(context, "regmean", {"alpha": 0.7})
+    layer, inputs = last_layer(context)
+    left, right = 0.0, 0.0
+    for x, state in zip(inputs, context.states, strict=True):
+        gram = x.T @ x
+        gram = 0.7 * gram + 0.3 * gram.diagonal().diag()
+        left, right = left + gram, right + gram @ with_bias(state, layer).T
+    seen = left.diagonal() > 0  # other inputs are always zero, and the formula has no inverse
+    wanted = torch.linalg.solve(left[seen][:, seen], right[seen]).T
+    torch.testing.assert_close(with_bias(fused, layer)[:, seen], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_is_the_business_of_the_parents_that_know_it() -> None:
+    context = case("mlp", 3)
+    classes = context.importance[0]["output"].numel()
+    counts = np.zeros((2, classes))
+    counts[0, 0], counts[1, 1:] = 10, 10
+    context = case("mlp", 3, class_counts=counts)
+    fused, _ = solve(context, "regmean", {"head_weights": "class_share"})
+    layer, _ = last_layer(context)
+    for number, row in enumerate(with_bias(fused, layer)):
+        owner = context.states[min(number, 1)]
+        torch.testing.assert_close(row, with_bias(owner, layer)[number])
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "resnet", "mobilenet", "vit_fused"])
+def test_permuted_parents_are_aligned_first(name: str) -> None:
+    """A and a permuted B, grouped, give what A and B give position by position: weights and inputs both travel."""
+    plain = case(name, 3, samples=40, noise=0.02)
+    first, second = plain.states
+    random, moved = np.random.default_rng(0), dict(second)
+    for space in plain.trace.spaces.values():
+        moved.update(permute_state(moved, space, random.permutation(space.size), plain.trace))
+    grouped = context_of(plain.trace, [first, moved], plain.data, "balanced")
+    wanted, _ = solve(plain, "regmean", {"head_weights": "uniform"})
+    found, _ = solve(grouped, "regmean", {"head_weights": "uniform"})
+    torch.testing.assert_close(outputs(plain, found), outputs(plain, wanted), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+def test_products_of_convolution_inputs(groups: int, stride: int, bias: bool) -> None:
+    shape = (8, 4 // groups, 3, 3)
+    layer = Layer("c", "conv", "w", None, None, "in", "out", None,
+                  {"stride": stride, "padding": 1, "dilation": 1, "groups": groups})
+    x = torch.randn(6, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    gram = InputGram(layer, shape, bias)
+    for part in x.split([2, 4]):
+        gram.add(part)
+    rows = torch.cat(list(layer_rows(layer, x, shape))).double().reshape(-1, groups, shape[1] * 9)
+    if bias:
+        rows = torch.cat([rows, torch.ones(len(rows), groups, 1)], 2)
+    torch.testing.assert_close(gram.read(), torch.einsum("rgi,rgj->gij", rows, rows), rtol=1e-5, atol=1e-4)
+
+
+def test_little_memory_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = case("resnet", 3, samples=30)
+    at_once, _ = solve(context, "regmean")
+    from fusion_engine.solvers import regmean
+
+    parts = regmean._RegressionMean._parts
+
+    def one_at_a_time(self, layers, state):
+        self.budget = 1
+        found = list(parts(self, layers, state))
+        assert [len(part) for part in found] == [1] * len(layers)
+        return iter(found)
+
+    monkeypatch.setattr(regmean._RegressionMean, "_parts", one_at_a_time)
+    in_turn, _ = solve(context, "regmean")
+    assert all(torch.equal(at_once[k], in_turn[k]) for k in at_once)
+
+
+def test_samples_kept_for_later_steps_are_not_read() -> None:
+    kept = case("mlp", 3, reserve=True)
+    data = kept.data.subset(torch.nonzero(~kept.held_out).flatten().tolist())
+    other = context_of(kept.trace, kept.states, data, "identity")
+    one, two = solve(kept, "regmean")[0], solve(other, "regmean")[0]
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6)
+
+
+def test_layers_that_stay_average_are_named() -> None:
+    context = case("tied", 3)
+    solve(context, "regmean")
+    assert any("keeps its average weights: its weight is shared" in note for note in context.notes)
+
+
+def test_alpha_beyond_one_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"solver\.alpha: 1\.5 is too large; the largest allowed value is 1"):
+        solve(case("mlp", 3), "regmean", {"alpha": 1.5})
