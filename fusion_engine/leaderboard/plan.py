@@ -1,0 +1,115 @@
+"""Presets x importances x seeds as rows, each checked against the parents and the data before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .. import __version__
+from ..core import registry
+from ..core.errors import FusionError, RecipeError
+from ..core.recipe import Recipe
+from ..data import Dataset, check_calibration, check_samples
+from ..parents import Parent, check_parents
+from ..pipeline import checked_recipe
+from ..presets import get_preset, recipes
+from .rows import Row
+
+__all__ = ["OWN", "Inputs", "make_plan"]
+
+OWN = "own"
+"""Stands for a preset's own importance in a list of importances."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all fusions of a leaderboard are given: parents, calibration samples, labelled test samples, device."""
+
+    parents: Sequence[Parent]
+    data: Dataset
+    test: Dataset
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Raise ParentError or DataError if no fusion at all can run on these."""
+        check_parents(self.parents)
+        first = self.parents[0]
+        check_calibration(self.data, first.classes, first.input_shape)
+        check_samples(self.test, first.classes, first.input_shape)
+        if self.test.y is None:
+            raise FusionError(f"{self.test.name}: there are no labels, and a leaderboard needs them (add an array y)")
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of everything the results depend on, but for recipe and seed."""
+        parts: list[Any] = [__version__, self.device, self.data.digest, self.test.digest]
+        parts += [[str(p.architecture), p.digest, p.metadata.class_counts] for p in self.parents]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def make_plan(
+    inputs: Inputs,
+    presets: str | Sequence[str | Recipe] = "all",
+    importances: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+) -> list[Row]:
+    """The rows, preset after preset.
+
+    presets: 'all', or names of presets and recipes. importances: methods that replace the presets' own one after
+    another, 'own' among them for the preset's own; None: that alone. A combination that cannot run is one row
+    with the reason. Raises FusionError where nothing can run, and for unknown names.
+    """
+    inputs.check()
+    if not seeds:
+        raise RecipeError("give at least one seed")
+    methods = [OWN] if importances is None else list(dict.fromkeys(importances))
+    for method in methods:
+        if method != OWN:
+            registry.get("importance", method)
+    rows: dict[str, Row] = {}
+    for recipe, title in _chosen(presets):
+        for method in methods:
+            for row in _rows(inputs, recipe, title, method, seeds):
+                rows.setdefault(row.key, row)
+    return list(rows.values())
+
+
+def _chosen(presets: str | Sequence[str | Recipe]) -> list[tuple[Recipe, str]]:
+    if isinstance(presets, str):
+        if presets == "all":
+            return [(preset.recipe, preset.title) for preset in recipes().values()]
+        presets = [presets]
+    if not presets:
+        raise RecipeError("give at least one preset, or 'all'")
+    found: list[tuple[Recipe, str]] = []
+    for entry in presets:
+        if isinstance(entry, Recipe):
+            found.append((entry, entry.name))
+        else:
+            preset = get_preset(entry)
+            found.append((preset.recipe, preset.title))
+    return found
+
+
+def _rows(inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequence[int]) -> list[Row]:
+    own = method in (OWN, recipe.importance.method)
+    changed = recipe if own else recipe.set({"importance": method})
+
+    def row(mapping: dict[str, Any], seed: int | None, reason: str = "") -> Row:
+        key = _key(inputs, mapping, seed)
+        return Row(key, recipe.name, title, changed.importance.method, own, seed, mapping, reason)
+
+    try:
+        checked = checked_recipe(inputs.parents, inputs.data, changed)
+    except FusionError as refused:
+        return [row(changed.to_mapping(), None, str(refused))]
+    return [row(checked.to_mapping(), seed) for seed in dict.fromkeys(seeds)]
+
+
+def _key(inputs: Inputs, recipe: dict[str, Any], seed: int | None) -> str:
+    text = json.dumps([inputs.digest, recipe, seed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

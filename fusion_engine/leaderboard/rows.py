@@ -1,0 +1,40 @@
+"""What a leaderboard is going to run, a row at a time. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["REFERENCES", "Row"]
+
+REFERENCES = "references"
+"""Key of the row that holds the models every comparison shows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fusion of the plan.
+
+    key: digest of all that the result depends on; the same key is the same result. importance: the method's name.
+    own: whether it is the preset's own importance. seed: None in a row that cannot run. recipe: as a mapping, with
+    all defaults. reason: why it cannot run; '' if it can.
+    """
+
+    key: str
+    preset: str
+    title: str
+    importance: str
+    own: bool
+    seed: int | None
+    recipe: Mapping[str, Any]
+    reason: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `Row(**row.as_json())` gives the row back."""
+        return asdict(self)
+
+    @property
+    def label(self) -> str:
+        """The preset's name, with the importance where it is not the preset's own."""
+        return self.preset if self.own else f"{self.preset}, {self.importance}"

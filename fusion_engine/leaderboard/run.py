@@ -1,0 +1,142 @@
+"""Running the rows of a leaderboard: one fusion a row, and the references all of them are compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..core.errors import Cancelled, FusionError
+from ..core.recipe import Recipe
+from ..core.types import Progress, ProgressCallback, no_progress
+from ..data import Dataset
+from ..evaluation import compare, evaluate
+from ..parents import Parent
+from ..pipeline import fuse
+from ..stats import StatisticsCache
+from .memory import peak_memory_mb, reset_peak
+from .plan import Inputs, make_plan
+from .rows import REFERENCES, Row
+from .table import standings
+
+__all__ = ["Inputs", "leaderboard", "references", "run_row"]
+
+_REFERENCES = ("best_parent", "mean_parent", "average", "ensemble", "softmax_ensemble", "head_weighted_ensemble")
+# Gives the head-weighted ensemble its weights, as the papers' own scores do.
+_WEIGHING = {"name": REFERENCES, "importance": "conductance", "grouping": "identity", "solver": "average"}
+
+
+def leaderboard(
+    parents: Sequence[Parent],
+    data: Dataset,
+    test: Dataset,
+    presets: str | Sequence[str | Recipe] = "all",
+    importances: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+    *,
+    device: str = "cpu",
+    cache: StatisticsCache | None = None,
+    done: Iterable[Mapping[str, Any]] = (),
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Fuse the parents by presets x importances x seeds and measure every result on `test`.
+
+    presets, importances, seeds: see `make_plan`. cache: where importances and moments are shared (default: in memory,
+    for this call). done: rows of an earlier, interrupted call, which are not run again. on_row: given every row as it
+    is done. A fusion that fails is a row with the reason. Returns the table, see `standings`; its 'rows' are all
+    rows. Raises FusionError where nothing can run at all; `Cancelled` if a callback raises it.
+    """
+    inputs = Inputs(parents, data, test, device)
+    plan = make_plan(inputs, presets, importances, seeds)
+    cache = cache or StatisticsCache()
+    finished = {row["key"]: dict(row) for row in done if row["state"] != "failed"}
+    total = len(plan) + 1
+    if REFERENCES not in finished or finished[REFERENCES]["inputs"] != inputs.digest:
+        finished[REFERENCES] = references(inputs, cache=cache, on_progress=_share(on_progress, 0, total))
+        on_row(finished[REFERENCES])
+    for number, row in enumerate(plan, 1):
+        if row.key not in finished:
+            finished[row.key] = run_row(inputs, row, cache=cache, on_progress=_share(on_progress, number, total))
+            on_row(finished[row.key])
+    on_progress(Progress("leaderboard", 1.0, "done"))
+    rows = [finished[key] for key in (REFERENCES, *(row.key for row in plan))]
+    return standings([row.as_json() for row in plan], rows) | {"rows": rows}
+
+
+def run_row(
+    inputs: Inputs, row: Row, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
+) -> dict[str, Any]:
+    """One row's fusion and what came out: see docs/architecture.md. Whatever goes wrong becomes the row's reason;
+    only `Cancelled` comes through."""
+    about = {**row.as_json(), "kind": "fusion"}
+    if row.reason:
+        return {**about, "state": "unavailable"}
+    assert row.seed is not None
+    reset_peak()
+    try:
+        result = fuse(
+            inputs.parents,
+            inputs.data,
+            row.recipe,
+            seed=row.seed,
+            device=inputs.device,
+            cache=cache,
+            on_progress=on_progress,
+        )
+        report, memory = result.report, peak_memory_mb()
+        measured = evaluate(result.model, None, inputs.test, device=inputs.device)
+    except Cancelled:
+        raise
+    except FusionError as error:
+        return {**about, "state": "failed", "reason": str(error)}
+    except MemoryError:
+        return {**about, "state": "failed", "reason": "not enough memory; use fewer calibration samples"}
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        return {**about, "state": "failed", "reason": f"unexpected {type(error).__name__}: {line}"}
+    return {
+        **about,
+        "state": "done",
+        "accuracy": measured.accuracy,
+        "loss": measured.loss,
+        "per_class": list(measured.per_class),
+        "seconds": report["seconds"],
+        "cost": round(report["seconds"]["total"] + report["seconds"]["shared"], 4),
+        "shared": report["shared"],
+        "peak_memory_mb": round(memory, 1),
+        "parameters": report["width"]["parameters"],
+        "warnings": report["warnings"],
+        "ended": time.time(),
+    }
+
+
+def references(
+    inputs: Inputs, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
+) -> dict[str, Any]:
+    """The row of the models every comparison shows: best and mean parent, plain average, ensembles."""
+    try:
+        found = fuse(
+            inputs.parents,
+            inputs.data,
+            _WEIGHING,
+            test=inputs.test,
+            device=inputs.device,
+            cache=cache,
+            on_progress=on_progress,
+        ).report
+    except FusionError:  # no conductance here, or other widths: then without the head-weighted ensemble
+        found = compare(inputs.parents, None, inputs.test, device=inputs.device)
+    entries = [
+        {"name": name, **{k: found[name].get(k) for k in ("accuracy", "loss", "per_class", "file")}}
+        for name in _REFERENCES
+        if name in found
+    ]
+    parents = [{k: entry[k] for k in ("file", "accuracy", "loss")} for entry in found["parents"]]
+    about = {"key": REFERENCES, "kind": REFERENCES, "state": "done", "inputs": inputs.digest}
+    return {**about, "references": entries, "parents": parents, "ended": time.time()}
+
+
+def _share(on_progress: ProgressCallback, number: int, total: int) -> ProgressCallback:
+    """One row's share of the whole."""
+    return lambda e: on_progress(Progress(e.stage, (number + e.fraction) / total, e.message, e.detail))

@@ -1,0 +1,93 @@
+"""The table of a leaderboard from the rows there are so far: means, spreads and who is on the Pareto front. Pure."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .rows import REFERENCES
+
+__all__ = ["pareto", "standings"]
+
+
+def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The table of `rows` (any part of the plan's, in any order).
+
+    'entries': one a preset and importance, the most accurate first, then those under way, then those that failed or
+    cannot run: {"preset", "title", "label", "importance", "own", "state": done|partial|waiting|failed|unavailable,
+    "reason", "seeds": those that are done, "planned": how many there will be, "accuracy", "loss": {"mean", "std",
+    "min", "max"} over the seeds (std: of the sample, 0 for one seed) or None, "seconds": median of what a fusion costs
+    by itself, "spent": median of what was spent where others had computed parts of it, "peak_memory_mb": the most,
+    "pareto", "recipe", "keys"}. 'references': the models every comparison shows; 'parents' theirs. 'done', 'total':
+    rows.
+    """
+    found = {row["key"]: row for row in rows}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for planned in plan:
+        groups.setdefault(json.dumps(planned["recipe"], sort_keys=True), []).append(planned)
+    entries = [_entry(planned, [found[p["key"]] for p in planned if p["key"] in found]) for planned in groups.values()]
+    front = pareto([(e["seconds"], e["accuracy"]["mean"]) if e["accuracy"] else None for e in entries])
+    entries = [{**entry, "pareto": on} for entry, on in zip(entries, front, strict=True)]
+    entries.sort(key=_rank)
+    shown = found.get(REFERENCES, {})
+    keys = {REFERENCES, *(planned["key"] for planned in plan)}
+    return {
+        "entries": entries,
+        "references": list(shown.get("references", [])),
+        "parents": list(shown.get("parents", [])),
+        "done": len(keys & set(found)),
+        "total": len(keys),
+    }
+
+
+def pareto(points: Sequence[tuple[float, float] | None]) -> list[bool]:
+    """Which (cost, value) points no other one beats: at most its cost and at least its value, one of them strictly."""
+
+    def beaten(cost: float, value: float) -> bool:
+        known = [p for p in points if p is not None]
+        return any(c <= cost and v >= value and (c < cost or v > value) for c, v in known)
+
+    return [point is not None and not beaten(*point) for point in points]
+
+
+def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = planned[0]
+    good = [row for row in rows if row["state"] == "done"]
+    bad = [row for row in rows if row["state"] in ("failed", "unavailable")]
+    if good:
+        state = "done" if len(rows) == len(planned) else "partial"
+    else:
+        state = bad[0]["state"] if len(rows) == len(planned) else "waiting"
+    name = first["preset"] if first["own"] else f"{first['preset']}, {first['importance']}"
+    return {
+        **{key: first[key] for key in ("preset", "title", "importance", "own", "recipe")},
+        "label": name,
+        "state": state,
+        "reason": next((row["reason"] for row in bad), first["reason"]),
+        "seeds": sorted(row["seed"] for row in good),
+        "planned": len(planned),
+        "accuracy": _spread([row["accuracy"] for row in good]),
+        "loss": _spread([row["loss"] for row in good]),
+        "seconds": statistics.median(row["cost"] for row in good) if good else None,
+        "spent": statistics.median(row["seconds"]["total"] for row in good) if good else None,
+        "peak_memory_mb": max((row["peak_memory_mb"] for row in good), default=None),
+        "keys": [row["key"] for row in good],
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"mean": statistics.fmean(values), "std": deviation, "min": min(values), "max": max(values)}
+
+
+_ORDER = ("done", "partial", "waiting", "failed", "unavailable")
+
+
+def _rank(entry: Mapping[str, Any]) -> tuple[float, int]:
+    """Measured ones by accuracy, then the rest by state; ties keep the plan's order."""
+    accuracy = entry["accuracy"]
+    return (-accuracy["mean"] if accuracy else 1.0, _ORDER.index(entry["state"]))
