@@ -119,8 +119,9 @@ def distil(
     fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
     seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
     `settings.patience` checks without a better one. An automatic rate is the one that lowers the measure most in a
-    tenth of the steps (a middle one where steps are few). Progress comes with every step, its detail with the step's
-    loss and the last held-out one; the report has the curve. Raises FusionError if the outputs are not finite.
+    tenth of the steps (a middle one where steps are few); if none lowers it, nothing is trained. Progress comes with
+    every step, its detail with the step's loss and the last held-out one; the report has the curve. Raises
+    FusionError if the outputs are not finite.
     """
     problem = _Problem(context, state, names, student, sample, judge, label)
     tried: dict[float, float] = {}
@@ -131,7 +132,10 @@ def distil(
             share = (0.2 * i / len(_RATES), 0.2 * (i + 1) / len(_RATES))
             tried[candidate] = problem.train(replace(settings, steps=short), candidate, share, trial=True).loss
         rate = min(tried, key=lambda r: tried[r])
-    outcome = problem.train(settings, rate, (0.2 if tried else 0.0, 1.0))
+    if tried and not min(tried.values()) < problem.start:
+        outcome = _Outcome({}, problem.start)  # what a tenth of the steps never lowers, all of them hardly will
+    else:
+        outcome = problem.train(settings, rate, (0.2 if tried else 0.0, 1.0))
     context.decisions[label] = {
         "rate": rate,
         **({"rates_held_out": {f"{r:g}": loss for r, loss in tried.items()}} if tried else {}),
