@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .apply import permute_state, transform_state
-from .merge import merge_activations, merge_outputs, merge_states
+from .merge import merge_activations, merge_outputs, merge_states, unmerge_activations
 from .nesting import Nest
 from .program import Program
 from .rules import label_rule
@@ -13,5 +13,6 @@ from .verify import VerifyReport, verify, verify_all
 
 __all__ = [
     "Nest", "Program", "Trace", "VerifyReport", "label_rule", "merge_activations", "merge_outputs",
-    "merge_states", "permute_state", "read_site", "trace", "transform_state", "verify", "verify_all",
+    "merge_states", "permute_state", "read_site", "trace", "transform_state", "unmerge_activations",
+    "verify", "verify_all",
 ]  # fmt: skip

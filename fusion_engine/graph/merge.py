@@ -27,7 +27,7 @@ from .nodes import shape as node_shape
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["merge_activations", "merge_outputs", "merge_states"]
+__all__ = ["merge_activations", "merge_outputs", "merge_states", "unmerge_activations"]
 
 Owned = list[tuple[Space, Member]]
 
@@ -95,13 +95,7 @@ def merge_activations(
 
     Entries that belong to no grouped space are averaged. Type and device of the tensors.
     """
-    spaces = [space for space in trace.spaces.values() if space.name in groupings]
-    owned = [
-        (space, Member(node, site.dims, site.index, "out"))
-        for space in spaces
-        for site in space.sites
-        if site.node == node
-    ]
+    owned = _seen(trace, groupings, node)
     merger = _Merger([{}] * len(tensors), trace, groupings)
     traced = node_shape(trace.capture.node(node)) or ()
     total: Tensor | None = None
@@ -112,6 +106,38 @@ def merge_activations(
         total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def unmerge_activations(
+    trace: Trace, groupings: Mapping[str, Grouping], node: str, tensor: Tensor, parents: int
+) -> list[Tensor]:
+    """What each of the `parents` would hold at a graph node if its features were those of the fused `tensor`: U_p f.
+
+    The counterpart of `merge_activations`: merging the result gives `tensor` back, as sum_p M_p U_p = I. Entries that
+    belong to no grouped space are copied.
+    """
+    traced = node_shape(trace.capture.node(node)) or ()
+    # Merging goes from blocks to what is inside them; the way back starts inside.
+    owned = _seen(trace, groupings, node)[::-1]
+    copies = []
+    for p in range(parents):
+        back = {n: replace(g, merge=(g.unmerge[p],), unmerge=(g.merge[p],), labels=None) for n, g in groupings.items()}
+        part = tensor
+        for step in _Merger([{}], trace, back).steps(owned, 0, tuple(tensor.shape), traced):
+            part = step.apply(part)
+        copies.append(part)
+    return copies
+
+
+def _seen(trace: Trace, groupings: Mapping[str, Grouping], node: str) -> Owned:
+    """The grouped spaces that can be read at a node, and where, blocks before what is in them."""
+    return [
+        (space, Member(node, site.dims, site.index, "out"))
+        for space in trace.spaces.values()
+        if space.name in groupings
+        for site in space.sites
+        if site.node == node
+    ]
 
 
 def _output_scales(trace: Trace, weights: Sequence[Tensor] | None) -> dict[str, list[Tensor]]:

@@ -1,0 +1,67 @@
+"""Bring one network's neurons into the order of another's: the same function, with like neurons in like places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core import registry
+from ..core.errors import RecipeError
+from ..core.recipe import Step
+from ..core.types import Grouping, State
+from ..data import Dataset
+from ..graph import Trace, merge_states
+from ..importance import score
+from ..solvers.spaces import group_spaces
+
+__all__ = ["align", "pairing_methods"]
+
+
+def pairing_methods() -> list[str]:
+    """Names of the groupings that pair neurons one to one, and so can align networks."""
+    return [name for name in registry.names("grouping") if registry.get("grouping", name).pairs]
+
+
+def align(
+    trace: Trace,
+    reference: State,
+    state: State,
+    data: Dataset,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """`state` with the neurons of every space in the order in which they pair with `reference`'s.
+
+    method: a registered grouping that pairs neurons one to one. All neurons count alike (uniform importance). The
+    function stays the same: only whole neurons move. Raises RecipeError for a grouping that does not pair neurons.
+    """
+    if not registry.get("grouping", method).pairs:
+        raise RecipeError(
+            f"grouping {method!r} does not pair neurons one to one, so it cannot align networks; "
+            f"use one of {', '.join(pairing_methods())}"
+        )
+    filled = registry.check_parameters("grouping", method, dict(parameters or {}))
+    states = (reference, state)
+    context = FusionContext(
+        trace=trace,
+        states=states,
+        data=data,
+        importance=tuple(score(trace, s, data, "uniform") for s in states),
+        grouping=Step(method=method, parameters=filled),
+        seed=seed,
+    )
+    groupings, _ = group_spaces(context)
+    return merge_states([state], trace, {name: _reordering(grouping) for name, grouping in groupings.items()})
+
+
+def _reordering(grouping: Grouping) -> Grouping:
+    """The permutation that puts the second network's neurons where those of the first are that they pair with."""
+    first, second = (np.asarray(matrix) != 0 for matrix in grouping.merge)
+    order = (first.T.astype(np.float64) @ second.astype(np.float64) > 0).astype(np.float64)
+    return Grouping(grouping.space, grouping.method, (order,), (order.T,))

@@ -1,0 +1,214 @@
+"""All analyses of a set of parents, and of a network fused from them, in one report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..context import FusionContext
+from ..core.errors import FusionError
+from ..core.recipe import Recipe, Step
+from ..core.registry import nearest
+from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress
+from ..data import Dataset, check_samples
+from ..evaluation import collect_logits
+from ..graph import Trace, trace
+from ..importance import score
+from ..parents import Parent, check_parents, module_for
+from ..solvers.head import Head, head
+from .connectivity import connectivity
+from .coverage import coverage
+from .error_budget import error_budget
+from .similarity import similarity
+
+__all__ = ["WHAT", "Fused", "FusedLike", "analyse", "chosen_analyses"]
+
+WHAT = ("coverage", "similarity", "connectivity", "budget")
+_SCORED = 400  # samples that importances of the outputs are read from
+
+
+class FusedLike(Protocol):
+    """What is analysed of a fused network: its weights, how the parents were grouped, and by what recipe."""
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def groupings(self) -> Mapping[str, Grouping]: ...
+
+    @property
+    def recipe(self) -> Recipe | None: ...
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A fused network that was read from files. Without groupings it has no error budget."""
+
+    state: State
+    groupings: Mapping[str, Grouping]
+    recipe: Recipe | None = None
+
+
+def chosen_analyses(what: Iterable[str] | None, fused: FusedLike | None) -> tuple[str, ...]:
+    """The analyses to make, in order; None for all that are possible. FusionError for unknown or impossible ones."""
+    grouped = fused is not None and bool(fused.groupings)
+    if what is None:
+        return tuple(name for name in WHAT if grouped or name != "budget")
+    wanted = list(what)
+    for name in wanted:
+        if name not in WHAT:
+            raise FusionError(f"unknown analysis {name!r}{nearest(name, WHAT)}")
+    if not wanted:
+        raise FusionError(f"no analysis was chosen; there are {', '.join(WHAT)}")
+    if "budget" in wanted and not grouped:
+        raise FusionError("an error budget needs a fused network and its groupings: give the folder of a fusion's run")
+    return tuple(name for name in WHAT if name in wanted)
+
+
+def analyse(
+    parents: Sequence[Parent],
+    data: Dataset,
+    *,
+    fused: FusedLike | None = None,
+    what: Iterable[str] | None = None,
+    align: str = "balanced",
+    points: int = 11,
+    recalibrate: bool = True,
+    seed: int = 0,
+    on_progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Analyse parents, and a network fused from them, on `data`. Plain values: docs/architecture.md, `analyse`.
+
+    fused: a FusionResult, or `Fused`. what: some of coverage, similarity, connectivity, budget; None: all that the
+    given things allow. align: the pairing grouping of the aligned paths. points, recalibrate: see `connectivity`.
+    Networks are connected in pairs: the first parent with every other, and the fused network with every parent. Only
+    `similarity` does without labels. Nothing given is modified. Raises FusionError subclasses.
+    """
+    wanted = chosen_analyses(what, fused)
+    started = time.perf_counter()
+    notes = check_parents(parents, minimum=1)
+    check_samples(data, parents[0].classes, parents[0].input_shape)
+    if data.y is None and set(wanted) - {"similarity"}:
+        if what is not None:
+            raise FusionError(f"{data.name}: there are no labels; without them only similarity can be analysed")
+        notes.append("the data has no labels, so only similarity was analysed")
+        wanted = ("similarity",)
+    on_progress(Progress("trace", 0.0, "tracing the architecture"))
+    graph = _traced(parents, data, fused)
+    states = [parent.state for parent in parents]
+    report: dict[str, Any] = {
+        "parents": [parent.name for parent in parents], "fused": fused is not None, "what": list(wanted),
+        "samples": len(data), "classes": parents[0].classes, "seed": seed,
+        "levels": [{"index": level.index, "name": level.name} for level in graph.levels],
+    }  # fmt: skip
+    seconds: dict[str, float] = {}
+    for i, name in enumerate(wanted):
+        since = time.perf_counter()
+        part = _part(on_progress, (i + 0.1) / (len(wanted) + 0.1), (i + 1.1) / (len(wanted) + 0.1))
+        part(Progress(name, 0.0, ""))
+        if name == "coverage":
+            report[name] = _coverage(parents, data, fused)
+        elif name == "similarity":
+            spaces = similarity(graph, states, data, seed=seed, on_progress=part) if len(parents) > 1 else []
+            report[name] = {"spaces": [space.as_json() for space in spaces]}
+        elif name == "connectivity":
+            pairs = _pairs(parents, fused, notes)
+            found = []
+            for j, (first, second) in enumerate(pairs):
+                between = connectivity(
+                    graph, first[1], second[1], data, method=align, points=points, recalibrate=recalibrate,
+                    seed=seed, on_progress=_part(part, j / len(pairs), (j + 1) / len(pairs)),
+                )  # fmt: skip
+                found.append({"first": first[0], "second": second[0], **between.as_json()})
+            report[name] = {"align": align, "pairs": found}
+        elif fused is not None:
+            rule = _head(graph, parents, fused, data, seed)
+            budget = error_budget(graph, states, fused.state, fused.groupings, data, rule[1], on_progress=part)
+            report[name] = {"head_weights": rule[0], **budget.as_json()}
+        seconds[name] = round(time.perf_counter() - since, 3)
+    report["notes"] = [*notes, *graph.warnings]
+    report["seconds"] = {**seconds, "total": round(time.perf_counter() - started, 3)}
+    on_progress(Progress("done", 1.0, "done"))
+    return report
+
+
+def _traced(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> Trace:
+    """The parents' trace, with those of all other widths as its variants."""
+    example = (data.normalised(slice(0, 2)),)
+    graph = trace(parents[0].model, example)
+    known = [graph]
+    for state in [*(p.state for p in parents[1:]), *([fused.state] if fused is not None else [])]:
+        if not any(other.fits(state) for other in known):
+            known.append(trace(module_for(parents, state), example))
+    return replace(graph, variants=tuple(known[1:]))
+
+
+Named = tuple[str, State]
+
+
+def _pairs(parents: Sequence[Parent], fused: FusedLike | None, notes: list[str]) -> list[tuple[Named, Named]]:
+    """The first parent with every other, every parent with the fused network; only those of one width."""
+    named: list[Named] = [(parent.name, parent.state) for parent in parents]
+    pairs = [(named[0], other) for other in named[1:]]
+    if fused is not None:
+        pairs += [(own, ("fused", fused.state)) for own in named]
+    kept = []
+    for first, second in pairs:
+        if all(second[1][name].shape == tensor.shape for name, tensor in first[1].items()):
+            kept.append((first, second))
+        else:
+            notes.append(f"{first[0]} and {second[0]} have different widths, so there is no line between them")
+    return kept
+
+
+def _coverage(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> dict[str, Any]:
+    models, states = [parent.model for parent in parents], [parent.state for parent in parents]
+    if fused is not None:
+        models, states = [*models, module_for(parents, fused.state)], [*states, fused.state]
+    logits = collect_logits(models, states, data)
+    own: Tensor = logits[: len(parents)]
+    counts = [parent.metadata.class_counts for parent in parents]
+    return coverage(
+        [parent.name for parent in parents], own, data, counts, logits[-1] if fused is not None else None
+    )
+
+
+def _head(
+    graph: Trace, parents: Sequence[Parent], fused: FusedLike, data: Dataset, seed: int
+) -> tuple[str, Head]:
+    """How the recipe joins the parents' outputs; the scores it may need are read again, from the data at hand."""
+    recipe = fused.recipe or Recipe()
+    rule = recipe.solver.parameters.get("head_weights", "uniform" if fused.recipe is None else "importance")
+    counts = [parent.metadata.class_counts for parent in parents]
+    known = all(count is not None for count in counts)
+    if rule == "class_share" and not known:
+        raise FusionError(
+            "the recipe weighs the parents by class counts, which are not known here; put the parents.json beside them"
+        )
+    step = recipe.importance if rule == "importance" else Step(method="uniform")
+    sample = data
+    if len(data) > _SCORED:
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+        sample = data.subset(order[:_SCORED])
+    scores = tuple(score(graph, parent.state, sample, step.method, step.parameters) for parent in parents)
+    context = FusionContext(
+        trace=graph,
+        states=tuple(parent.state for parent in parents),
+        data=sample,
+        importance=scores,
+        grouping=Step(method="identity"),
+        seed=seed,
+        class_counts=np.array(counts) if known else None,
+    )
+    return rule, head(context, rule)
+
+
+def _part(on_progress: ProgressCallback, start: float, end: float) -> Callable[[Progress], None]:
+    """A callback for a part of the work that spans [start, end] of the whole."""
+    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

@@ -1,0 +1,81 @@
+"""Class coverage: which parent knows which classes, and what a fused network keeps of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset
+from ..evaluation import measure
+
+__all__ = ["KNOWN", "coverage"]
+
+KNOWN = 0.5
+"""A parent knows a class if it gets at least this share of its samples right."""
+
+
+def coverage(
+    names: Sequence[str],
+    logits: Tensor,
+    data: Dataset,
+    class_counts: Sequence[Sequence[int] | None] | None = None,
+    fused: Tensor | None = None,
+) -> dict[str, Any]:
+    """Coverage of k parents, as plain values: see docs/architecture.md.
+
+    names: the parents'. logits: (k, N, classes) outputs. class_counts: a parent's training samples by class, where
+    known. fused: (N, classes) outputs of a fused network; 'kept' is then the share of each parent's right answers that
+    it gives too. Raises DataError without labels.
+    """
+    singles = [measure(rows, data) for rows in logits]
+    classes = range(logits.shape[2])
+    counts = class_counts or [None] * len(names)
+    best: list[int | None] = []
+    knowing: list[list[int]] = []
+    for c in classes:
+        scores = [single.per_class[c] for single in singles]
+        known = [(score, -p) for p, score in enumerate(scores) if score is not None]
+        best.append(-max(known)[1] if known else None)
+        knowing.append([-p for score, p in known if score >= KNOWN])
+    found: dict[str, Any] = {
+        "threshold": KNOWN,
+        "parents": [
+            {
+                "name": name,
+                "accuracy": single.accuracy,
+                "per_class": list(single.per_class),
+                "class_counts": None if count is None else list(count),
+            }
+            for name, single, count in zip(names, singles, counts, strict=True)
+        ],
+        "best": best,
+        "only": [who[0] if len(who) == 1 else None for who in knowing],
+        "unknown": [c for c in classes if best[c] is not None and not knowing[c]],
+        "fused": None,
+    }
+    if fused is not None:
+        found["fused"] = _fused(fused, logits, data, [[s.per_class[c] for s in singles] for c in classes])
+    return found
+
+
+def _fused(
+    fused: Tensor, logits: Tensor, data: Dataset, scores: Sequence[Sequence[float | None]]
+) -> dict[str, Any]:
+    own = measure(fused, data)
+    right = fused.argmax(1) == data.y
+    kept = []
+    for rows in logits:
+        parent = torch.eq(rows.argmax(1), data.y)  # type: ignore[arg-type]  # measured above, so there are labels
+        kept.append(float((right & parent).sum() / parent.sum()) if bool(parent.any()) else None)
+    tops = [max((s for s in of_class if s is not None), default=None) for of_class in scores]
+    return {
+        "accuracy": own.accuracy,
+        "per_class": list(own.per_class),
+        "difference": [
+            None if mine is None or top is None else mine - top for mine, top in zip(own.per_class, tops, strict=True)
+        ],
+        "kept": kept,
+    }

@@ -1,0 +1,128 @@
+"""Error budget: where, level by level, a fused network loses what its parents know together.
+
+With F_p parent p's tensor at the output of level l, M_p and U_p the merge and unmerge matrices of the spaces seen
+there, H the fused network's tensor there, and R_p the rest of parent p (all levels after l), three ensembles are
+compared:
+
+    parents   R_p(F_p)                  nothing is lost: the ensemble itself, the same at every level
+    grouped   R_p(U_p sum_q M_q F_q)    every parent goes on from the parents' merged features: what is lost here is
+                                        lost by describing all parents by the fused neurons (grouping loss)
+    fused     R_p(U_p H)                every parent goes on from what the fused network made of its input: what is
+                                        lost beyond that is lost because the fused levels up to l do not produce the
+                                        merged features (approximation loss)
+
+The k outputs are joined as the recipe joins them at the output (its head weights; for `confidence` the softmax
+ensemble). At the last level nothing is grouped but the classes, so `grouped` is the ensemble and `fused` is the fused
+network. Features are merged where levels end, after the activation function, as solver `gradient` merges them; least
+squares merges before it, which may make its approximation loss slightly negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError, ParentError
+from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress
+from ..data import Dataset
+from ..evaluation import Evaluation, measure
+from ..graph import Program, Trace, merge_activations, unmerge_activations
+from ..solvers.head import Head
+from ..stats.batches import fitting_batch
+
+__all__ = ["ErrorBudget", "LevelBudget", "error_budget"]
+
+
+@dataclass(frozen=True)
+class LevelBudget:
+    """Evaluations of the parents' rest after one level: fed with merged features, and with the fused network's."""
+
+    index: int
+    name: str
+    grouped: Evaluation
+    fused: Evaluation
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """ensemble: of the parents. levels: by depth; the last one's `fused` is the fused network itself."""
+
+    ensemble: Evaluation
+    levels: tuple[LevelBudget, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for reports; losses in accuracy, as shares: positive is lost."""
+        ensemble = self.ensemble.accuracy
+        return {
+            "ensemble": _short(self.ensemble),
+            "fused": _short(self.levels[-1].fused),
+            "levels": [
+                {
+                    "index": v.index,
+                    "name": v.name,
+                    "grouped": _short(v.grouped),
+                    "fused": _short(v.fused),
+                    "grouping_loss": ensemble - v.grouped.accuracy,
+                    "approximation_loss": v.grouped.accuracy - v.fused.accuracy,
+                }
+                for v in self.levels
+            ],
+        }
+
+
+def error_budget(
+    trace: Trace,
+    states: Sequence[State],
+    fused: State,
+    groupings: Mapping[str, Grouping],
+    data: Dataset,
+    head: Head,
+    *,
+    on_progress: ProgressCallback = no_progress,
+) -> ErrorBudget:
+    """The budget of a fused network on labelled data. Raises DataError without labels, ParentError if the groupings
+    are not of these parents.
+
+    trace: with variants for all widths among `states` and `fused`. groupings: the fusion's, by space.
+    """
+    if data.y is None:
+        raise DataError(f"{data.name}: there are no labels, and an error budget needs them (add an array y)")
+    if any(len(grouping.merge) != len(states) for grouping in groupings.values()):
+        raise ParentError("the fused network was made from another number of parents; give the parents it was made of")
+    k, inner = len(states), trace.levels[:-1]
+    program = Program(trace, None, [*(level.output for level in inner), trace.output])
+    rests = [Program(trace, [level.output], [trace.output]) for level in inner]
+    outputs: dict[str, list[Tensor]] = {}
+
+    def keep(key: str, logits: Sequence[Tensor]) -> None:
+        outputs.setdefault(key, []).append(head.target(logits))
+
+    done = 0
+    with torch.inference_mode():
+        for x, _ in data.batches(fitting_batch(trace, copies=k + 2)):
+            own = [program(state, x) for state in states]
+            made = program(fused, x)
+            keep("ensemble", [tensors[-1] for tensors in own])
+            outputs.setdefault("fused", []).append(made[-1])
+            for level, rest in zip(inner, rests, strict=True):
+                on_progress(Progress("budget", done / len(data), f"features after level {level.name}"))
+                at = level.index
+                merged = merge_activations(trace, groupings, level.output, [tensors[at] for tensors in own])
+                for key, features in (("grouped", merged), ("fused", made[at])):
+                    copies = unmerge_activations(trace, groupings, level.output, features, k)
+                    logits = [rest(state, copy)[0] for state, copy in zip(states, copies, strict=True)]
+                    keep(f"{key} {at}", logits)
+            done += len(x)
+    found = {key: measure(torch.cat(parts), data) for key, parts in outputs.items()}
+    levels = [LevelBudget(v.index, v.name, found[f"grouped {v.index}"], found[f"fused {v.index}"]) for v in inner]
+    last = trace.levels[-1]
+    levels.append(LevelBudget(last.index, last.name, found["ensemble"], found["fused"]))
+    return ErrorBudget(found["ensemble"], tuple(levels))
+
+
+def _short(evaluation: Evaluation) -> dict[str, float]:
+    return {"accuracy": evaluation.accuracy, "loss": evaluation.loss}

@@ -1,0 +1,146 @@
+"""How alike the parents' features are, space by space: linear CKA, canonical correlations, distance correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.seeds import numpy_generator
+from ..core.types import Progress, ProgressCallback, Site, State, no_progress
+from ..data import Dataset
+from ..graph import Program, Trace, read_site
+from ..stats import Moments, grouping_sites, parent_moments
+from ..stats.batches import fitting_batch
+from .canonical import canonical_correlations, linear_cka, svcca
+from .distance_correlation import correlation, partial_correlation, u_centred
+
+__all__ = ["MEASURES", "SpaceSimilarity", "similarity"]
+
+Array = NDArray[np.float64]
+
+MEASURES = ("cka", "svcca", "cca", "distance_correlation", "partial_distance_correlation")
+
+
+@dataclass(frozen=True)
+class SpaceSimilarity:
+    """Similarities of k parents in one space: measure -> (k, k) symmetric matrix with ones on its diagonal.
+
+    rows: behind the moments, samples x positions. Canonical correlations of fewer rows than neurons are 1 whatever
+    the features, and `rows` is how a reader can tell. samples: behind the distance correlations.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    rows: int
+    samples: int
+    measures: dict[str, Array]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        matrices = {name: np.round(matrix, 6).tolist() for name, matrix in self.measures.items()}
+        return {
+            "name": self.name, "sizes": list(self.sizes), "rows": self.rows, "samples": self.samples,
+            "measures": matrices,
+        }
+
+
+def similarity(
+    trace: Trace,
+    states: Sequence[State],
+    data: Dataset,
+    *,
+    most_samples: int = 512,
+    seed: int = 0,
+    on_progress: ProgressCallback = no_progress,
+) -> list[SpaceSimilarity]:
+    """Similarity of every pair of parents in every space, by depth. Labels are not used.
+
+    Features are the spaces' pre-activations (`Space.features`); of attention heads and channel groups every entry
+    counts by itself, at each place it is read ("name@0", "name@1"). All measures but the distance correlations come
+    from joint second moments over samples and positions. Distance correlations compare samples, by their features'
+    means over positions (several places of one space side by side), on at most `most_samples` samples drawn with
+    `seed`. The partial one is the mean over all other parents as the control, and is there from three parents on.
+    """
+    sites = grouping_sites(trace)
+    moments = parent_moments(
+        trace, states, data, sites=sites,
+        on_progress=lambda e: on_progress(Progress("similarity", 0.6 * e.fraction, "second moments of the features")),
+    )
+    drawn = data
+    if len(data) > most_samples:
+        chosen = numpy_generator(seed, "similarity").choice(len(data), most_samples, replace=False)
+        drawn = data.subset(np.sort(chosen).tolist())
+    pooled = _pooled(trace, states, drawn, on_progress)
+    widths = [_widths(trace.fitting(state)) for state in states]
+    found = []
+    for i, name in enumerate(sites):
+        on_progress(Progress("similarity", 0.8 + 0.2 * i / len(sites), f"comparing features of {name}"))
+        sizes = tuple(own[name] for own in widths)
+        of_space = _from_moments(moments[name], sizes)
+        if len(drawn) >= 4:
+            of_space |= _from_distances([own[name] for own in pooled])
+        found.append(SpaceSimilarity(name, sizes, moments[name].count, len(drawn), of_space))
+    return found
+
+
+def _widths(trace: Trace) -> dict[str, int]:
+    return {name: len(places[0].index) for name, places in grouping_sites(trace).items()}
+
+
+def _from_moments(moments: Moments, sizes: Sequence[int]) -> dict[str, Array]:
+    covariance = moments.gram / moments.count - np.outer(moments.mean, moments.mean)
+    ends = np.cumsum([0, *sizes])
+    parts = [slice(a, b) for a, b in pairwise(ends)]
+    out = {name: np.eye(len(sizes)) for name in ("cka", "svcca", "cca")}
+    for p, q in combinations(range(len(sizes)), 2):
+        xx, xy, yy = (covariance[parts[a], parts[b]] for a, b in ((p, p), (p, q), (q, q)))
+        correlations = canonical_correlations(xx, xy, yy)
+        mean = float(correlations.mean()) if correlations.size else 0.0
+        for name, value in (("cka", linear_cka(xx, xy, yy)), ("svcca", svcca(xx, xy, yy)), ("cca", mean)):
+            out[name][p, q] = out[name][q, p] = value
+    return out
+
+
+def _from_distances(features: Sequence[Array]) -> dict[str, Array]:
+    centred = [u_centred(f) for f in features]
+    k = len(centred)
+    plain, partial = np.eye(k), np.eye(k)
+    for p, q in combinations(range(k), 2):
+        plain[p, q] = plain[q, p] = correlation(centred[p], centred[q])
+        controls = [partial_correlation(centred[p], centred[q], centred[c]) for c in range(k) if c not in (p, q)]
+        partial[p, q] = partial[q, p] = float(np.mean(controls)) if controls else 0.0
+    found = {"distance_correlation": plain}
+    return found | {"partial_distance_correlation": partial} if k > 2 else found
+
+
+def _pooled(
+    trace: Trace, states: Sequence[State], data: Dataset, on_progress: ProgressCallback
+) -> list[dict[str, Array]]:
+    """Per parent and space (samples, neurons x entries) features, averaged over positions, places side by side."""
+    found: list[dict[str, Array]] = []
+    for p, state in enumerate(states):
+        on_progress(Progress("similarity", 0.6 + 0.2 * p / len(states), "distances between samples"))
+        sites = grouping_sites(trace.fitting(state))
+        nodes = list(dict.fromkeys(site.node for places in sites.values() for site in places))
+        program = Program(trace, None, nodes)
+        parts: dict[str, list[Array]] = {name: [] for name in sites}
+        with torch.inference_mode():
+            for x, _ in data.batches(fitting_batch(trace)):
+                tensors = dict(zip(nodes, program(state, x), strict=True))
+                for name, places in sites.items():
+                    parts[name].append(np.concatenate([_means(tensors[s.node], s, len(x)) for s in places], 1))
+        found.append({name: np.concatenate(batches) for name, batches in parts.items()})
+    return found
+
+
+def _means(tensor: torch.Tensor, site: Site, samples: int) -> Array:
+    """(samples, neurons x entries)."""
+    features = read_site(tensor, site).double()
+    means: Array = features.reshape(site.index.size, samples, -1).mean(-1).T.numpy()
+    return means
