@@ -78,6 +78,7 @@ class FusionContext:
     decisions     what the steps chose automatically and by what measure, for the report
     groupings     of every space; known after the solve, for the steps that follow it
     sizes         fused neurons by space; spaces that are missing keep the traced size
+    base          state of the model that the parents were trained from, for recipes that need one
     reserve       whether the held-out samples are kept out of every fit: steps that follow are judged by them
     shared        what other fusions of the same parents have computed already
     """
@@ -97,12 +98,18 @@ class FusionContext:
     groupings: Mapping[str, Grouping] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     reserve: bool = False
+    base: State | None = None
     shared: SharedStatistics = field(default_factory=SharedStatistics)
 
     @property
     def parents(self) -> int:
         """Number of parents k."""
         return len(self.states)
+
+    @property
+    def features(self) -> str:
+        """Whether the grouping sees neurons before ('pre') or behind ('post') their activation function."""
+        return str(self.grouping.parameters.get("features", "pre"))
 
     @cached_property
     def held_out(self) -> Tensor:

@@ -24,7 +24,7 @@ from .evaluation import compare
 from .fusion_report import facts, width
 from .graph import Trace, trace, verify
 from .importance import score
-from .parents import Parent, check_parents, module_for, same_widths, write_state
+from .parents import Parent, check_parents, load_base, module_for, same_widths, write_state
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
@@ -93,13 +93,15 @@ def fuse(
     on_progress: ProgressCallback = no_progress,
     device: str = "cpu",
     cache: StatisticsCache | None = None,
+    base: Parent | str | Path | None = None,
 ) -> FusionResult:
     """Fuse 1 to 8 parents of one architecture into one network.
 
     data: calibration samples. recipe: a preset's name, a Recipe or its mapping. test: if given, the report holds
     accuracies of parents, references and the fused model. Results depend on the set of samples and the seed, not
     on the order of the samples. cache: where several fusions of the same parents keep what they have in common; it
-    changes no bit of the result. Parents and data are never modified. Raises FusionError subclasses with one line
+    changes no bit of the result. base: the model that the parents were trained from, or its file, for recipes that
+    need one. Parents and data are never modified. Raises FusionError subclasses with one line
     that says what to do; `Cancelled` if `on_progress` raises it.
     """
     progress, watch = _overall(on_progress), Stopwatch()
@@ -107,7 +109,8 @@ def fuse(
     check_calibration(data, parents[0].classes, parents[0].input_shape)
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
-    chosen = checked_recipe(parents, data, recipe)
+    start = load_base(base, parents)
+    chosen = checked_recipe(parents, data, recipe, start)
     counts = [p.metadata.class_counts for p in parents]
     if data.y is None and chosen.importance.method not in ("uniform", "activation"):
         notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
@@ -144,6 +147,7 @@ def fuse(
             sizes=widths.sizes,
             reserve=_is_judged_later(chosen),
             shared=shared,
+            base=None if start is None else {n: t.to(where) for n, t in start.state.items()},
         )
         solved, groupings = solve(context, chosen.solver.method, chosen.solver.parameters)
         fused = solved
@@ -175,11 +179,17 @@ def fuse(
     )
 
 
-def checked_recipe(parents: Sequence[Parent], data: Dataset, recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
+def checked_recipe(
+    parents: Sequence[Parent],
+    data: Dataset,
+    recipe: str | Recipe | Mapping[str, Any],
+    base: Parent | None = None,
+) -> Recipe:
     """The recipe with every default filled in. Raises RecipeError with the reason, before anything is computed, where
     it cannot work on these parents and these calibration samples."""
     known = all(p.metadata.class_counts is not None for p in parents)
-    available = {name for name, there in (("labels", data.y is not None), ("class_counts", known)) if there}
+    offered = {"labels": data.y is not None, "class_counts": known, "base": base is not None}
+    available = {name for name, there in offered.items() if there}
     chosen = _recipe(recipe).checked(len(parents), available)
     if len(parents) > 1 and not same_widths(parents) and registry.get("grouping", chosen.grouping.method).pairs:
         raise RecipeError(

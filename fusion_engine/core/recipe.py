@@ -131,7 +131,7 @@ class Recipe(BaseModel):
         """A copy with every default filled in, or RecipeError with the reason and the nearest recipe that works.
 
         parents: number of parents, if known. available: what the input offers beyond weights ('labels',
-        'class_counts'), so that a recipe that needs more is refused before anything is computed.
+        'class_counts', 'base'), so that a recipe that needs more is refused before anything is computed.
         """
         available = set(available)
         specs = {part: registry.get(part, getattr(self, part).method) for part in _PARTS}
@@ -151,6 +151,9 @@ class Recipe(BaseModel):
             )
         for spec in post:
             _check_follows(spec, solver)
+        if parents is not None and "base" not in available:
+            for spec in [*specs.values(), *post]:
+                _check_base(spec)
         if parents is not None and "labels" not in available:
             for spec in [specs["importance"], *post]:
                 _check_labels(spec)
@@ -179,6 +182,14 @@ def _check_follows(step: registry.MethodSpec, solver: registry.MethodSpec) -> No
         raise RecipeError(
             f"post {step.name!r} cannot follow solver {solver.name!r}, which fits the layers to the norms as they are; "
             f"nearest that works: the same without it, or solver {sorted(step.accepts)[0]!r}"
+        )
+
+
+def _check_base(spec: registry.MethodSpec) -> None:
+    if "base" in spec.needs:
+        raise RecipeError(
+            f"{spec.kind} {spec.name!r} needs the base model that the parents were trained from; give it "
+            "(command line: --base FILE, Python: base=..., app: 'Base model'), or use another recipe"
         )
 
 

@@ -14,7 +14,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -23,8 +23,9 @@ from .errors import RecipeError
 __all__ = ["KINDS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names", "register"]
 
 Kind = Literal["importance", "grouping", "solver", "post"]
-Need = Literal["weights", "moments", "labels", "importance", "gradients", "class_counts"]
+Need = Literal["weights", "moments", "labels", "importance", "gradients", "class_counts", "base"]
 Scope = Literal["space", "level", "network"]
+Widths = Literal["any", "kept", "equal"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 # The packages whose import registers the methods of each kind (imported on first use, never by core itself).
@@ -104,6 +105,8 @@ class MethodSpec:
     statistics: bool
     function: Callable[..., Any]
     parameters: tuple[ParameterSpec, ...]
+    widths: Widths = "any"
+    plan: Callable[..., Mapping[str, int]] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The JSON-able description the forms are drawn from."""
@@ -120,6 +123,7 @@ class MethodSpec:
             "accepts": None if self.accepts is None else sorted(self.accepts),
             "pairs": self.pairs,
             "statistics": self.statistics,
+            "widths": self.widths,
             "parameters": [
                 {f: getattr(p, f) for f in ParameterSpec.__dataclass_fields__} for p in self.parameters
             ],
@@ -142,13 +146,18 @@ def register(
     accepts: Iterable[str] | None = None,
     pairs: bool = False,
     statistics: bool = False,
+    widths: Widths = "any",
+    plan: Callable[..., Mapping[str, int]] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
     `accepts` lists the groupings a solver can work with, or the solvers a post step can follow; None means all.
     `pairs` (groupings only): every group takes exactly one neuron of every parent. `statistics` (post only): it
-    estimates norms' running statistics, which other steps leave as they are. Raises TypeError
-    at import time if a keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
+    estimates norms' running statistics, which other steps leave as they are. `widths` (groupings only): 'kept' where
+    the fused model is as wide as the first parent, 'equal' where the parents have to be so too; `pairs` implies it.
+    `plan` (groupings only): a function of the parents' widths (`fusion_engine.widths.Plan`) and the parameters that
+    returns the fused width of every space which the grouping makes wider. Raises TypeError at import time if a
+    keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
     """
 
     def decorate(function: F) -> F:
@@ -156,6 +165,7 @@ def register(
         _METHODS[kind, name] = MethodSpec(
             kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
             None if accepts is None else frozenset(accepts), pairs, statistics, function, _parameters(function),
+            "equal" if pairs else widths, plan,
         )
         return function
 

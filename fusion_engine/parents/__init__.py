@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .base import load_base
 from .check import MAX_PARENTS, check_parents, same_widths
 from .load import load_parent, load_parents, save_parent
 from .parent import Metadata, Parent, make_parent, module_for, state_digest
@@ -12,6 +13,7 @@ __all__ = [
     "Metadata",
     "Parent",
     "check_parents",
+    "load_base",
     "load_parent",
     "load_parents",
     "make_parent",

@@ -25,7 +25,7 @@ _BUDGET = 512 * 2**20
     citation="Izmailov et al. 2018; for merged networks Jordan et al. 2023",
     needs={"moments"},
     scope="network",
-    accepts={"average"},
+    accepts={"average", "ties"},
     statistics=True,
 )
 def norm_recalibration(context: FusionContext, state: State) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ __all__ = ["pooled_buffers"]
     citation="Li et al. 2024, merging buffers",
     needs={"weights"},
     scope="network",
-    accepts={"average"},
+    accepts={"average", "ties"},
     statistics=True,
 )
 def pooled_buffers(context: FusionContext, state: State) -> dict[str, Tensor]:

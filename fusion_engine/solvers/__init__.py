@@ -10,7 +10,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping
-from . import average, gradient, least_squares, regmean  # noqa: F401 - registers the methods
+from . import average, gradient, least_squares, regmean, ties  # noqa: F401 - registers the methods
 
 __all__ = ["solve"]
 

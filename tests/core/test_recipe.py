@@ -27,15 +27,17 @@ def values(spec: registry.ParameterSpec) -> st.SearchStrategy:
 
 
 @st.composite
-def steps(draw: st.DrawFn, kind: str) -> dict:
-    spec = registry.get(kind, draw(st.sampled_from(registry.names(kind))))
+def steps(draw: st.DrawFn, kind: str, among: frozenset[str] | None = None) -> dict:
+    known = [name for name in registry.names(kind) if among is None or name in among]
+    spec = registry.get(kind, draw(st.sampled_from(known)))
     chosen = draw(st.lists(st.sampled_from(spec.parameters), unique_by=lambda p: p.name)) if spec.parameters else []
     return {"method": spec.name, **{p.name: draw(values(p)) for p in chosen}}
 
 
 @st.composite
 def any_recipe(draw: st.DrawFn) -> Recipe:
-    parts = {kind: draw(steps(kind)) for kind in ("importance", "grouping", "solver")}
+    parts = {kind: draw(steps(kind)) for kind in ("importance", "solver")}
+    parts["grouping"] = draw(steps("grouping", registry.get("solver", parts["solver"]["method"]).accepts))
 
     def follows(step: dict) -> bool:
         accepts = registry.get("post", step["method"]).accepts
@@ -56,7 +58,7 @@ def test_yaml_round_trips_and_filling_in_defaults_is_stable(recipe: Recipe) -> N
 
 @pytest.mark.parametrize("name", recipes())
 def test_presets_are_valid(name: str) -> None:
-    recipes()[name].recipe.checked(2, ["labels", "class_counts"])
+    recipes()[name].recipe.checked(2, ["labels", "class_counts", "base"])
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,11 @@ def test_a_method_and_its_parameters_may_be_set_together() -> None:
 def test_wrong_settings_are_named(pair: str) -> None:
     with pytest.raises(RecipeError, match="--set"):
         Recipe().set(parse_settings([pair]))
+
+
+def test_a_recipe_that_needs_a_base_model_says_how_to_give_one() -> None:
+    recipe = Recipe(solver="ties")
+    recipe.checked()
+    recipe.checked(2, ["base"])
+    with pytest.raises(RecipeError, match=r"solver 'ties' needs the base model .*--base FILE.*another recipe"):
+        recipe.checked(2, ["labels"])

@@ -1,0 +1,51 @@
+"""The base model: what the parents were trained from, for recipes that merge what training has changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ..core.errors import ParentError
+from .load import load_parent
+from .parent import Parent
+
+__all__ = ["load_base"]
+
+
+def load_base(base: Parent | str | os.PathLike[str] | None, parents: Sequence[Parent]) -> Parent | None:
+    """The base model, read if it is a file, once it is known to fit the parents: the same architecture, and tensors of
+    the same names and shapes, all finite. None stays None.
+
+    Raises ParentError with one line otherwise, and what `load_parent` raises.
+    """
+    if base is None:
+        return None
+    first = parents[0]
+    if not isinstance(base, Parent):
+        own = first.architecture.name
+        base = load_parent(base, own if ":" in own else "auto", input_shape=first.input_shape)
+    advice = "give the model that the parents were trained from"
+    for has, lacks in ((first, base), (base, first)):
+        extra = next((name for name in has.state if name not in lacks.state), None)
+        if extra is not None:
+            raise ParentError(
+                f"the base model {base.name} does not fit: {has.name} has a tensor {extra!r} and {lacks.name} has not; "
+                f"{advice}"
+            )
+    for parent in parents:
+        for name, tensor in parent.state.items():
+            shape = tuple(base.state[name].shape)
+            if shape != tuple(tensor.shape):
+                raise ParentError(
+                    f"the base model {base.name} does not fit: {name!r} is {shape} there and {tuple(tensor.shape)} in "
+                    f"{parent.name}; {advice}"
+                )
+    if base.architecture != first.architecture:
+        raise ParentError(
+            f"the base model {base.name} does not fit: it is {base.architecture} and {first.name} is "
+            f"{first.architecture}; {advice}"
+        )
+    broken = next((n for n, t in base.state.items() if t.is_floating_point() and not t.isfinite().all()), None)
+    if broken is not None:
+        raise ParentError(f"the base model {base.name} holds NaN or infinite values in {broken!r}; {advice}")
+    return base
