@@ -137,4 +137,6 @@ def _alive(process: int) -> bool:
 
 
 def _needed(scheduler: Scheduler) -> bool:
-    return bool(scheduler.tasks) or any(name != "fire-and-forget" for name in scheduler.clients)
+    # A task that ended before it was marked "fire and forget" stays in the scheduler's memory: only work counts.
+    busy = any(task.state in {"waiting", "no-worker", "queued", "processing"} for task in scheduler.tasks.values())
+    return busy or any(name != "fire-and-forget" for name in scheduler.clients)
