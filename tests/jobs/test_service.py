@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -189,3 +190,12 @@ def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_it
     assert final(in_another_process(code))["state"] == "done"
     assert store.read_status(listed)["error"].startswith("interrupted")
     eventually(lambda: service.running() is None)
+
+
+@pytest.mark.parametrize(("state", "needed"), [("memory", False), ("erred", False), ("queued", True)])
+def test_only_work_keeps_a_service_without_owner_alive(state: str, needed: bool) -> None:
+    """A job that ends before it is marked "fire and forget" stays in the scheduler's memory for good."""
+    from fusion_engine.jobs.server import _needed
+
+    scheduler: Any = SimpleNamespace(tasks={"job": SimpleNamespace(state=state)}, clients={"fire-and-forget": 0})
+    assert _needed(scheduler) is needed
