@@ -57,18 +57,22 @@ def _describe(entry: Mapping[str, Any]) -> None:
 def parameter_form(
     parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str
 ) -> dict[str, Any]:
-    """One widget a parameter; returns only what differs from the defaults, so that recipes stay short.
+    """One widget a parameter, those for experts on demand; returns only what differs from the defaults, so that
+    recipes stay short.
 
     Merged levels have no widget here: they are chosen on the Parents page and laid over the recipe.
     """
-    result = {}
-    for parameter in parameters:
-        if parameter["name"] == LEVELS:  # merged on the picture of the Parents page
-            continue
-        value = _field(parameter, values.get(parameter["name"], parameter["default"]), f"{key}.{parameter['name']}")
-        if value != parameter["default"]:
-            result[parameter["name"]] = value
-    return result
+    shown = [p for p in parameters if p["name"] != LEVELS]
+    expert = [p for p in shown if p["expert"]]
+    result = {p["name"]: values.get(p["name"], p["default"]) for p in shown}
+    for parameter in shown:
+        if parameter not in expert:
+            result[parameter["name"]] = _field(parameter, result[parameter["name"]], f"{key}.{parameter['name']}")
+    changed = any(result[p["name"]] != p["default"] for p in expert)
+    if expert and st.toggle(f"Expert settings ({len(expert)})", value=changed, key=f"{key}.expert"):
+        for parameter in expert:
+            result[parameter["name"]] = _field(parameter, result[parameter["name"]], f"{key}.{parameter['name']}")
+    return {p["name"]: result[p["name"]] for p in shown if result[p["name"]] != p["default"]}
 
 
 def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
