@@ -32,6 +32,7 @@ __all__ = [
     "events",
     "is_running",
     "result_path",
+    "resume",
     "status",
     "submit",
 ]
@@ -110,8 +111,25 @@ def cancel(run: str) -> None:
     if state in FINISHED:
         return
     store.request_cancel(run)
-    if state == "queued":
+    if state == "queued" or KINDS[store.read_job(run)["kind"]].parts:  # nobody may be at work on it just now
         store.write_status(run, "cancelled")
+
+
+def resume(run: str) -> None:
+    """Go on with a leaderboard that was cancelled or interrupted, under the same id: rows that are done stay, those
+    that failed are run again. JobError for other kinds, StoreError if it is still at work."""
+    job = store.read_job(run)
+    spec = KINDS[job["kind"]]
+    if not spec.parts:
+        raise JobError("only a leaderboard can go on where it stopped; run this job again")
+    status(run)  # a run whose service is gone becomes a failed one
+    ensure_running()
+    attempt = store.restart_run(run, service.owner())
+    try:
+        service.send(run, spec.light, attempt)
+    except Exception as error:
+        store.write_status(run, "failed", "the job service could not be reached; try again")
+        raise JobError("the job service could not be reached; try again") from error
 
 
 def result_path(run: str, name: str) -> Path:

@@ -13,18 +13,20 @@ class Kind:
 
     module: the module whose `run(arguments, folder, on_progress)` does the work and writes its results to folder.
     arguments: names a job of this kind may have. light: runs on the worker kept free for short interactive
-    jobs. cached: the same arguments give the same result, so an earlier run is returned.
+    jobs. cached: the same arguments give the same result, so an earlier run is returned. parts: `run` only plans; the
+    module's `parts(run)` are then done one by one by its `run_part`, on as many workers as there are for long jobs.
     """
 
     module: str
     arguments: tuple[str, ...]
     light: bool = False
     cached: bool = False
+    parts: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "import_parents": Kind(
-        "fusion_engine.jobs.import_parents", ("upload", "demo", "paths", "arch", "name"), light=True
+        "fusion_engine.jobs.import_parents", ("upload", "demo", "paths", "arch", "name", "base"), light=True
     ),
     "import_data": Kind("fusion_engine.jobs.import_data", ("upload", "source", "name"), light=True),
     "preflight": Kind(
@@ -35,7 +37,7 @@ KINDS: dict[str, Kind] = {
     ),
     "fuse": Kind(
         "fusion_engine.jobs.fuse",
-        ("parents", "data", "test", "recipe", "samples", "seed", "device"),
+        ("parents", "data", "test", "recipe", "samples", "seed", "device", "base"),
     ),
     "explore": Kind(
         "fusion_engine.jobs.explore",
@@ -43,8 +45,17 @@ KINDS: dict[str, Kind] = {
         light=True,
         cached=True,
     ),
+    "analyse": Kind(
+        "fusion_engine.jobs.analyse", ("parents", "data", "run", "what", "align", "samples", "seed"), cached=True
+    ),
     "embed": Kind(
         "fusion_engine.jobs.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True
+    ),
+    "leaderboard": Kind(
+        "fusion_engine.jobs.leaderboard",
+        ("parents", "data", "test", "presets", "importances", "seeds", "samples", "device"),
+        light=True,
+        parts=True,
     ),
     "evaluate": Kind("fusion_engine.jobs.evaluate", ("parents", "run", "data", "device"), light=True),
 }

@@ -20,6 +20,8 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store.files import write_json
 
+from . import parts
+
 __all__ = ["serve"]
 
 _CONFIG = {
@@ -31,17 +33,24 @@ _CONFIG = {
 }
 
 
+_DIED = "the worker died twice, most likely for lack of memory"
+
+
 class RecordFailures(SchedulerPlugin):
     """Writes 'failed' into a run whose worker died for good: nobody else would."""
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Called by the scheduler at each change of a task's state."""
-        run = str(key).removeprefix("job-")
-        if finish != "erred" or run == str(key):
+        what, _, rest = str(key).partition("-")
+        if finish != "erred" or what not in ("job", "part"):
             return
         with contextlib.suppress(StoreError):
+            if what == "part":
+                parts.record_failure(rest, _DIED)
+                return
+            run = rest[: store.ID_LENGTH]
             if store.read_status(run)["state"] not in store.FINISHED:
-                store.write_status(run, "failed", "the worker died twice, most likely for lack of memory")
+                store.write_status(run, "failed", _DIED)
 
 
 def serve(owner: int | None, heavy: int | None = None) -> None:

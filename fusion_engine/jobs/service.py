@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from fusion_engine.core.errors import JobError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["cluster", "gone", "owner", "running", "send", "start"]
+__all__ = ["cluster", "gone", "hand_over", "owner", "running", "send", "start"]
+
+Task = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments."""
 
 _START_SECONDS = 60
 _CONNECT_SECONDS = 10
@@ -105,29 +109,43 @@ def _launch() -> subprocess.Popen[bytes]:
         )
 
 
-def send(run: str, light: bool) -> None:
+def send(run: str, light: bool, attempt: int = 0) -> None:
     """Hand a run to the scheduler. From then on it keeps the job, even when this process ends at once."""
-    from distributed import fire_and_forget
-
     from .tasks import run_job
 
-    client = _connect()
+    key = f"job-{run}-{attempt}" if attempt else f"job-{run}"
+    tasks = {key: (run_job, (run,))}
+    hand_over(_connect(), tasks, lambda: store.read_status(run)["state"] != "queued", light=light)
+
+
+def hand_over(
+    client: Client, tasks: Mapping[str, Task], begun: Callable[[], bool], *, light: bool, priority: int = 0
+) -> None:
+    """Submit tasks by key, the first ones first, and wait until the scheduler keeps them.
+
+    begun: whether the last of them has begun, after which the scheduler may have forgotten it.
+    """
+    from distributed import fire_and_forget
+
     kind = "light" if light else "heavy"
     declared = any(kind in w.get("resources", {}) for w in client.scheduler_info()["workers"].values())
     resources = {kind: 1} if declared or cluster() is None else None
-    key = f"job-{run}"
-    fire_and_forget(client.submit(run_job, run, key=key, pure=False, resources=resources))
+    for number, (key, (function, arguments)) in enumerate(tasks.items()):
+        rank = priority - number
+        future = client.submit(function, *arguments, key=key, pure=False, resources=resources, priority=rank)
+        fire_and_forget(future)
+    last = list(tasks)[-1]
 
     # Inner functions travel by value, so that a cluster's scheduler need not have this package.
     def kept(dask_scheduler: Any) -> bool:
-        task = dask_scheduler.tasks.get(key)
+        task = dask_scheduler.tasks.get(last)
         return task is not None and any(c.client_key == "fire-and-forget" for c in task.who_wants)
 
     # Messages leave in batches, a little later: without waiting for the answer a job could be lost unnoticed.
     deadline = time.monotonic() + _CONNECT_SECONDS
     while not client.run_on_scheduler(kept):
-        if store.read_status(run)["state"] != "queued":
-            return  # it has started, and may have ended, already
+        if begun():
+            return
         if time.monotonic() > deadline:
             raise JobError("the scheduler did not take the job")
         time.sleep(0.005)

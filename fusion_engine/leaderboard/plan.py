@@ -27,12 +27,14 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What all fusions of a leaderboard are given: parents, calibration samples, labelled test samples, device."""
+    """What all fusions of a leaderboard are given: parents, calibration samples, labelled test samples, device, and
+    the model the parents were trained from, where it is known."""
 
     parents: Sequence[Parent]
     data: Dataset
     test: Dataset
     device: str = "cpu"
+    base: Parent | None = None
 
     def check(self) -> None:
         """Raise ParentError or DataError if no fusion at all can run on these."""
@@ -47,6 +49,7 @@ class Inputs:
     def digest(self) -> str:
         """sha256 of everything the results depend on, but for recipe and seed."""
         parts: list[Any] = [__version__, self.device, self.data.digest, self.test.digest]
+        parts += [None if self.base is None else self.base.digest]
         parts += [[str(p.architecture), p.digest, p.metadata.class_counts] for p in self.parents]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -104,7 +107,7 @@ def _rows(inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequen
         return Row(key, recipe.name, title, changed.importance.method, own, seed, mapping, reason)
 
     try:
-        checked = checked_recipe(inputs.parents, inputs.data, changed)
+        checked = checked_recipe(inputs.parents, inputs.data, changed, inputs.base)
     except FusionError as refused:
         return [row(changed.to_mapping(), None, str(refused))]
     return [row(checked.to_mapping(), seed) for seed in dict.fromkeys(seeds)]

@@ -35,6 +35,7 @@ def leaderboard(
     seeds: Sequence[int] = (0,),
     *,
     device: str = "cpu",
+    base: Parent | None = None,
     cache: StatisticsCache | None = None,
     done: Iterable[Mapping[str, Any]] = (),
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -42,12 +43,13 @@ def leaderboard(
 ) -> dict[str, Any]:
     """Fuse the parents by presets x importances x seeds and measure every result on `test`.
 
-    presets, importances, seeds: see `make_plan`. cache: where importances and moments are shared (default: in memory,
-    for this call). done: rows of an earlier, interrupted call, which are not run again. on_row: given every row as it
-    is done. A fusion that fails is a row with the reason. Returns the table, see `standings`; its 'rows' are all
-    rows. Raises FusionError where nothing can run at all; `Cancelled` if a callback raises it.
+    presets, importances, seeds: see `make_plan`. base: what the parents were trained from, for recipes that need it.
+    cache: where importances and moments are shared (default: in memory, for this call). done: rows of an earlier,
+    interrupted call, which are not run again. on_row: given every row as it is done. A fusion that fails is a row
+    with the reason. Returns the table, see `standings`; its 'rows' are all rows. Raises FusionError where nothing can
+    run at all; `Cancelled` if a callback raises it.
     """
-    inputs = Inputs(parents, data, test, device)
+    inputs = Inputs(parents, data, test, device, base)
     plan = make_plan(inputs, presets, importances, seeds)
     cache = cache or StatisticsCache()
     finished = {row["key"]: dict(row) for row in done if row["state"] != "failed"}
@@ -81,6 +83,7 @@ def run_row(
             row.recipe,
             seed=row.seed,
             device=inputs.device,
+            base=inputs.base,
             cache=cache,
             on_progress=on_progress,
         )

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from .home import check_digest, check_id, folder, home, new_id
-from .results import StoredGrouping, read_arrays, read_explore, read_groupings, read_report, read_result
+from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
+from .results import (
+    StoredGrouping,
+    read_arrays,
+    read_explore,
+    read_groupings,
+    read_leaderboard,
+    read_report,
+    read_result,
+)
 from .runs import (
     FINISHED,
     append_event,
@@ -15,6 +23,7 @@ from .runs import (
     read_job,
     read_status,
     request_cancel,
+    restart_run,
     restore_run,
     result_path,
     run_folder,
@@ -36,6 +45,7 @@ from .uploads import MAX_UPLOAD_BYTES, remove_upload, save_upload, upload_files
 
 __all__ = [
     "FINISHED",
+    "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
     "StoredGrouping",
     "append_event",
@@ -60,12 +70,14 @@ __all__ = [
     "read_explore",
     "read_groupings",
     "read_job",
+    "read_leaderboard",
     "read_parents_summary",
     "read_report",
     "read_result",
     "read_status",
     "remove_upload",
     "request_cancel",
+    "restart_run",
     "restore_run",
     "result_path",
     "run_folder",

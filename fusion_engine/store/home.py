@@ -10,7 +10,10 @@ from pathlib import Path
 
 from fusion_engine.core.errors import StoreError
 
-__all__ = ["check_digest", "check_id", "folder", "home", "new_id"]
+__all__ = ["ID_LENGTH", "check_digest", "check_id", "folder", "home", "new_id"]
+
+ID_LENGTH = 28
+"""Characters of an id."""
 
 _ID = re.compile(r"\d{8}-\d{6}-\d{3}-[0-9a-f]{8}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StoredGrouping",
+    "groupings_in",
     "read_arrays",
     "read_explore",
     "read_groupings",
+    "read_leaderboard",
     "read_report",
     "read_result",
     "write_result",
@@ -82,6 +84,11 @@ def read_result(run: str) -> dict[str, Any]:
     return dict(read_json(result_path(run, "result.json"), f"the result of run {run}"))
 
 
+def read_leaderboard(run: str) -> dict[str, Any]:
+    """leaderboard.json of a leaderboard run, which is there once the run is planned and grows with every row."""
+    return dict(read_json(result_path(run, "leaderboard.json"), f"the leaderboard of run {run}"))
+
+
 def read_explore(run: str) -> dict[str, Any]:
     """explore.json of a finished explore or fuse run."""
     return dict(read_json(result_path(run, "explore.json"), f"the exploration of run {run}"))
@@ -104,12 +111,20 @@ def _read(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
 
 def read_groupings(run: str, space: str | None = None) -> dict[str, StoredGrouping]:
     """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given."""
-    arrays = read_arrays(run, "groupings.npz", f"{space}|" if space is not None else "")
+    return groupings_in(result_path(run, "groupings.npz"), space)
+
+
+def groupings_in(path: Path, space: str | None = None) -> dict[str, StoredGrouping]:
+    """A groupings.npz anywhere, as `read_groupings` gives it. StoreError if it is damaged."""
+    arrays = _read(path, f"{space}|" if space is not None else "")
     found: dict[str, dict[str, list[np.ndarray]]] = {}
-    for key in sorted(arrays, key=lambda k: (k.rsplit("|", 1)[0], int(k.rsplit("|", 1)[1]))):
-        name, part, _ = (f"{space}|{key}" if space is not None else key).rsplit("|", 2)
-        found.setdefault(name, {}).setdefault(part, []).append(arrays[key])
-    return {
-        name: StoredGrouping(parts["merge"], parts["unmerge"], parts.get("labels"), parts.get("importance"))
-        for name, parts in found.items()
-    }
+    try:
+        for key in sorted(arrays, key=lambda k: (k.rsplit("|", 1)[0], int(k.rsplit("|", 1)[1]))):
+            name, part, _ = (f"{space}|{key}" if space is not None else key).rsplit("|", 2)
+            found.setdefault(name, {}).setdefault(part, []).append(arrays[key])
+        return {
+            name: StoredGrouping(parts["merge"], parts["unmerge"], parts.get("labels"), parts.get("importance"))
+            for name, parts in found.items()
+        }
+    except (IndexError, KeyError, ValueError):
+        raise StoreError(f"{path.name}: these are no groupings of a fusion") from None

@@ -27,6 +27,7 @@ __all__ = [
     "read_job",
     "read_status",
     "request_cancel",
+    "restart_run",
     "restore_run",
     "result_path",
     "run_folder",
@@ -53,6 +54,20 @@ def create_run(kind: str, arguments: Mapping[str, Any], owner: str | None = None
     return run
 
 
+def restart_run(run: str, owner: str | None) -> int:
+    """Put a finished run back into state 'queued', under its id and with what it has made so far. The number of the
+    attempt, counted from 0."""
+    path = run_folder(run)
+    if read_status(run)["state"] not in FINISHED:
+        raise StoreError("this run is still at work")
+    job = read_job(run)
+    attempt = int(job.get("attempt", 0)) + 1
+    (path / "cancel").unlink(missing_ok=True)
+    write_json(path / "job.json", {**job, "owner": owner, "attempt": attempt})
+    write_status(run, "queued")
+    return attempt
+
+
 def run_folder(run: str) -> Path:
     """The folder of a run; StoreError if there is none."""
     path = folder("runs") / check_id(run)
@@ -62,7 +77,7 @@ def run_folder(run: str) -> Path:
 
 
 def read_job(run: str) -> dict[str, Any]:
-    """What was asked for: {"id", "kind", "arguments", "created", "owner"}."""
+    """What was asked for: {"id", "kind", "arguments", "created", "owner"}, and "attempt" if it was restarted."""
     return dict(read_json(run_folder(run) / "job.json", f"run {run}"))
 
 
@@ -130,6 +145,7 @@ _RESULTS = {
     "features.npz",
     "embed.npz",
     "result.json",
+    "leaderboard.json",
 }
 
 

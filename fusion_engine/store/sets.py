@@ -74,9 +74,9 @@ def data_path(digest: str) -> Path:
     return folder("data") / digest / "data.npz"
 
 
-def list_parents() -> list[dict[str, Any]]:
-    """Summaries of all parent sets, newest first."""
-    return _list("parents", read_parents_summary)
+def list_parents(minimum: int = 2) -> list[dict[str, Any]]:
+    """Summaries of all parent sets, newest first. minimum: 1 for single models too, which serve as base models."""
+    return [s for s in _list("parents", read_parents_summary) if len(s["parents"]) >= minimum]
 
 
 def list_data() -> list[dict[str, Any]]:

@@ -1,0 +1,158 @@
+"""Job leaderboard: presets x importances x seeds over one set of parents, a fusion a part. Loads nothing heavy until it
+plans or fuses: the scheduler records failures through it.
+
+The run's folder holds plan.json (the rows to be), rows.jsonl (those that are done, in the order in which they were),
+leaderboard.json (the table of them) and, until the end, shared/ (what the fusions have in common).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusion_engine import store
+from fusion_engine.core.errors import JobError
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.leaderboard.rows import REFERENCES, Row
+from fusion_engine.leaderboard.table import standings
+from fusion_engine.store.files import append_line, read_json, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from fusion_engine.leaderboard.plan import Inputs
+    from fusion_engine.stats import StatisticsCache
+
+__all__ = ["part_failed", "pending", "read_rows", "run", "run_part"]
+
+_PLAN, _ROWS, _TABLE, _SHARED = "plan.json", "rows.jsonl", "leaderboard.json", "shared"
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+    """Plan the rows and write plan.json; those that cannot run are done with that. See docs/architecture.md."""
+    from fusion_engine.leaderboard.plan import make_plan
+
+    on_progress(Progress("plan", 0.0, "Reading parents and data"))
+    inputs = _read_inputs(arguments)
+    on_progress(Progress("plan", 0.0, "Checking what can run"))
+    presets = arguments.get("presets") or "all"
+    plan = make_plan(inputs, presets, arguments.get("importances"), arguments.get("seeds") or (0,))
+    planned = [row.as_json() for row in plan]
+    # A restarted run keeps what it has, but for what failed: that is tried again.
+    known = {REFERENCES: inputs.digest, **{row.key: None for row in plan}}
+    rows = [row for row in read_rows(folder.parent / _ROWS) if row["state"] == "done"]
+    rows = [row for row in rows if row["key"] in known and row.get("inputs") == known[row["key"]]]
+    rows += [{**row, "kind": "fusion", "state": "unavailable"} for row in planned if row["reason"]]
+    write_json(folder / _PLAN, {"inputs": inputs.digest, "rows": planned})
+    write_bytes(folder / _ROWS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    write_json(folder / _TABLE, {**standings(planned, rows), "rows": rows})
+
+
+def pending(run: str) -> list[str]:
+    """Keys of the rows that are to be run: the references, then seed after seed, so that the table fills evenly."""
+    folder = store.run_folder(run)
+    done = {row["key"] for row in read_rows(folder / _ROWS)}
+    planned = [row for row in _plan(folder) if not row["reason"]]
+    seeds = list(dict.fromkeys(row["seed"] for row in planned))
+    ordered = sorted(planned, key=lambda row: seeds.index(row["seed"]))
+    return [key for key in (REFERENCES, *(row["key"] for row in ordered)) if key not in done]
+
+
+def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:
+    """Run one row and record it; the last one ends the run."""
+    from fusion_engine.leaderboard.run import references, run_row
+
+    folder = store.run_folder(run)
+    plan = _plan(folder)
+    share = len(read_rows(folder / _ROWS)) / (len(plan) + 1)
+    row = next((Row(**row) for row in plan if row["key"] == part), None)
+    name = "references" if row is None else f"{row.label}, seed {row.seed}"
+
+    def report(event: Progress) -> None:
+        on_progress(Progress("leaderboard", share, f"{name}: {event.message}"))
+
+    report(Progress("start", 0.0, "starting"))
+    inputs, cache = _prepared(run, str(folder))
+    if row is None:
+        found = references(inputs, cache=cache, on_progress=report)
+    else:
+        found = run_row(inputs, row, cache=cache, on_progress=report)
+    report(Progress("end", 1.0, "recording"))  # a run cancelled meanwhile gets no more rows
+    if _record(run, found):
+        _prepared.cache_clear()
+
+
+def part_failed(run: str, part: str, reason: str) -> None:
+    """Record a row that brought its worker down."""
+    planned = next((row for row in _plan(store.run_folder(run)) if row["key"] == part), None)
+    about = planned or {"key": REFERENCES, "references": [], "parents": []}
+    kind = REFERENCES if planned is None else "fusion"
+    _record(run, {**about, "kind": kind, "state": "failed", "reason": reason})
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows in a file of one JSON object a line; none if there is no file. A line cut short is left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith(b"}")]
+
+
+def _record(run: str, row: Mapping[str, Any]) -> bool:
+    """Append a row and write the table of all; ends the run with its last row. Whether it did."""
+    folder = store.run_folder(run)
+    with _locked(folder / "rows.lock"):
+        append_line(folder / _ROWS, json.dumps(row, allow_nan=False))
+        rows = read_rows(folder / _ROWS)
+        table = standings(_plan(folder), rows)
+        write_json(folder / _TABLE, {**table, "rows": rows})
+        ended = table["done"] == table["total"] and store.read_status(run)["state"] not in store.FINISHED
+        if ended:
+            store.write_status(run, "done")
+    if ended:
+        shutil.rmtree(folder / _SHARED, ignore_errors=True)
+    return ended
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(run: str, folder: str) -> tuple[Inputs, StatisticsCache]:
+    """What the parts of a run have in common, read once by each worker."""
+    from fusion_engine.stats import StatisticsCache
+
+    return _read_inputs(store.read_job(run)["arguments"]), StatisticsCache(Path(folder) / _SHARED)
+
+
+def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
+    from fusion_engine.leaderboard.plan import Inputs
+
+    from .inputs import read_data, read_parents, whole_number
+
+    seeds = arguments.get("seeds") or [0]
+    if not isinstance(seeds, list) or not all(isinstance(s, int) and 0 <= s < 2**31 for s in seeds):
+        raise JobError("seeds must be a list of whole numbers from 0")
+    if not arguments.get("test"):
+        raise JobError("a leaderboard measures what it fuses: choose test data")
+    samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
+    data = read_data(arguments["data"], samples, seeds[0])
+    test = read_data(arguments["test"], y_required=True)
+    return Inputs(read_parents(arguments["parents"]), data, test, arguments.get("device") or "cpu")
+
+
+def _plan(folder: Path) -> list[dict[str, Any]]:
+    return list(read_json(folder / _PLAN, "the plan of this leaderboard")["rows"])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""A run's progress callback: events into its folder, and an ear for requests to cancel."""
+
+from __future__ import annotations
+
+import time
+
+from fusion_engine import store
+from fusion_engine.core.errors import Cancelled
+from fusion_engine.core.types import Progress
+
+__all__ = ["RunProgress"]
+
+
+class RunProgress:
+    """A progress callback that appends to the run's events and raises Cancelled when somebody asked for it.
+
+    Events closer together than `interval` seconds are dropped unless the stage changes or the detail says that
+    something is done. Events with a detail have an interval of their own, so that those without, which solvers may
+    report far more often, do not crowd them out. The mark of a cancellation is looked for at least ten times a
+    second.
+    """
+
+    def __init__(self, run: str, interval: float = 0.1) -> None:
+        self._run, self._interval = run, interval
+        self._stage, self._fraction = "", 0.0
+        self._checked = 0.0
+        self._written = {True: 0.0, False: 0.0}
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        if now - self._checked > 0.05:
+            self._checked = now
+            if store.cancel_requested(self._run):
+                raise Cancelled(self._run)
+        self._fraction = max(self._fraction, min(1.0, event.fraction))
+        detailed = bool(event.detail)
+        telling = event.stage != self._stage or bool(event.detail.get("done"))
+        if telling or now - self._written[detailed] >= self._interval:
+            self._stage = event.stage
+            self._written[detailed] = now
+            store.append_event(
+                self._run, Progress(event.stage, self._fraction, event.message, event.detail)
+            )
