@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
-
-import numpy as np
 
 from fusion_engine.core.types import Level, Space, State
 from fusion_engine.graph import Trace
@@ -54,7 +53,7 @@ def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> dict[
         "sizes": [space.size] * parents,
         "freedom": space.freedom,
         "block": space.block,
-        "inside": next((b.name for b in graph.spaces.values() if b.block and _holds(b, space)), None),
+        "inside": next((nest.block for nest in graph.nests.values() if space.name in chain(*nest.kinds)), None),
         "level": level_of(graph, space),
         "levels": levels,
         "members": [{"tensor": m.tensor, "dims": list(m.dims), "role": m.role} for m in space.members],
@@ -70,12 +69,3 @@ def _levels_of(graph: Trace, space: Space) -> list[int]:
 def _shares(level: Level, tensors: set[str]) -> bool:
     return not tensors.isdisjoint(level.tensors)
 
-
-def _holds(block: Space, space: Space) -> bool:
-    """Whether the space lies inside the neurons of `block`: wherever it is a member, the block is, and covers it."""
-    if space is block or space.block:
-        return False
-    return all(
-        any(m.tensor == own.tensor and m.dims == own.dims and np.isin(own.index, m.index).all() for m in block.members)
-        for own in space.members
-    )
