@@ -1,0 +1,42 @@
+"""Job analyse: why a fusion of these parents is, or would be, good or bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fusion_engine.analysis import analyse, chosen_analyses
+from fusion_engine.core.errors import JobError
+from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.parents import check_parents
+from fusion_engine.store.files import write_json
+
+from .exploration import scaled
+from .fusions import fused_of_run, fusion_job
+from .inputs import read_data, read_parents, whole_number
+
+__all__ = ["run"]
+
+
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+    """Write result.json; see docs/architecture.md."""
+    seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
+    samples = whole_number(arguments, "samples", 1000, 1, 10**9)
+    what = arguments.get("what")
+    if what is not None and not (isinstance(what, list) and all(isinstance(name, str) for name in what)):
+        raise JobError("what must be a list of analyses, such as ['connectivity', 'budget']")
+    fusion = arguments.get("run")
+    if fusion is not None and fusion_job(fusion)["parents"] != arguments["parents"]:
+        raise JobError("this fusion was made of other parents; give the parents it was made of")
+    on_progress(Progress("load", 0.0, "Reading parents and data"))
+    parents = read_parents(arguments["parents"])
+    check_parents(parents, minimum=1)
+    fused = None if fusion is None else fused_of_run(fusion, parents)
+    chosen_analyses(what, fused)
+    data = read_data(arguments["data"], samples, seed)
+    report = analyse(
+        parents, data, fused=fused, what=what, align=arguments.get("align") or "balanced", seed=seed,
+        on_progress=scaled(on_progress, 0.05, 1.0),
+    )  # fmt: skip
+    write_json(folder / "result.json", report)

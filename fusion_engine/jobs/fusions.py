@@ -1,0 +1,63 @@
+"""Fused networks read back for an analysis: from a run in the store, from a run's folder, or from a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fusion_engine import store
+from fusion_engine.analysis import Fused
+from fusion_engine.core.errors import JobError, StoreError
+from fusion_engine.core.files import check_file
+from fusion_engine.core.recipe import Recipe
+from fusion_engine.core.types import Grouping
+from fusion_engine.parents import Parent, check_parents, load_parent, read_safetensors
+from fusion_engine.store.results import StoredGrouping, groupings_in
+
+__all__ = ["fused_of_file", "fused_of_folder", "fused_of_run", "fusion_job"]
+
+_LIMIT = 2**30
+
+
+def fusion_job(run: str) -> Mapping[str, object]:
+    """The arguments of a finished fuse run; JobError for any other run."""
+    job = store.read_job(run)
+    if job["kind"] != "fuse":
+        raise JobError("only a fusion has a fused network to analyse; give the id of a fuse run")
+    if store.read_status(run)["state"] != "done":
+        raise JobError("this fusion has not finished, so there is no fused network to analyse")
+    arguments: Mapping[str, object] = job["arguments"]
+    return arguments
+
+
+def fused_of_run(run: str, parents: Sequence[Parent]) -> Fused:
+    """The fused network of a finished fuse run of these parents."""
+    tensors, _ = read_safetensors(store.result_path(run, "fused.safetensors"))
+    state = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+    recipe = Recipe.from_mapping(store.read_report(run)["recipe"])
+    return Fused(state, _groupings(store.read_groupings(run)), recipe)
+
+
+def fused_of_folder(folder: Path, parents: Sequence[Parent], arch: str = "auto") -> Fused:
+    """The fused network of a folder that `FusionResult.save` or a job wrote: fused.safetensors, groupings.npz,
+    recipe.yaml. StoreError or ParentError, with the name of the file, where they are missing or of other parents."""
+    if not folder.is_dir():
+        raise StoreError(f"{folder.name}: there is no such folder; give the folder of a fusion's run")
+    weights = fused_of_file(folder / "fused.safetensors", parents, arch)
+    groupings = groupings_in(check_file(folder / "groupings.npz", _LIMIT, StoreError))
+    text = check_file(folder / "recipe.yaml", 2**20, StoreError).read_text(encoding="utf-8", errors="replace")
+    return Fused(weights.state, _groupings(groupings), Recipe.from_yaml(text))
+
+
+def fused_of_file(path: Path, parents: Sequence[Parent], arch: str = "auto") -> Fused:
+    """A network of the parents' architecture from a file of weights, without groupings."""
+    fused = load_parent(path, arch, input_shape=parents[0].input_shape)
+    check_parents([parents[0], fused])
+    return Fused(fused.state, {})
+
+
+def _groupings(stored: Mapping[str, StoredGrouping]) -> dict[str, Grouping]:
+    return {
+        name: Grouping(name, "stored", tuple(g.merge), tuple(g.unmerge), None if g.labels is None else tuple(g.labels))
+        for name, g in stored.items()
+    }
