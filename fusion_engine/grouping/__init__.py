@@ -11,10 +11,26 @@ import numpy as np
 from ..core import registry
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from . import balanced, hungarian, identity, kmeans  # noqa: F401 - registers the methods
+from . import (  # noqa: F401 - registers the methods
+    agglomerative,
+    auto,
+    balanced,
+    cca,
+    hungarian,
+    identity,
+    kmeans,
+    optimal_transport,
+    optimal_transport_weights,
+    partial_permutation,
+    permutation,
+    spectral,
+    weight_matching,
+    zipit,
+)
 from .hard import identity_grouping
+from .network import Network
 
-__all__ = ["group", "identity_grouping"]
+__all__ = ["Network", "group", "group_network", "identity_grouping"]
 
 
 def group(stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None) -> Grouping:
@@ -32,3 +48,19 @@ def group(stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None =
     scaled = replace(stats, importance=tuple(s / mean for s in stats.importance))
     grouping: Grouping = spec.function(scaled, **filled)
     return grouping
+
+
+def group_network(network: Network, method: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Grouping]:
+    """Group all open spaces of the networks at once, with a registered `method` of scope 'network'.
+
+    Importances are divided by their mean over the parents, space by space. Raises as `group` does.
+    """
+    spec = registry.get("grouping", method)
+    filled = registry.check_parameters("grouping", method, dict(parameters or {}))
+    scaled: list[dict[str, Any]] = [{} for _ in network.states]
+    for name in network.importance[0]:
+        mean = max(float(np.mean(np.concatenate([s[name] for s in network.importance]))), np.finfo(np.float64).tiny)
+        for own, scores in zip(scaled, network.importance, strict=True):
+            own[name] = scores[name] / mean
+    found: dict[str, Grouping] = spec.function(replace(network, importance=tuple(scaled)), **filled)
+    return found

@@ -12,7 +12,13 @@ from ..core.errors import FusionError
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
 
-__all__ = ["hard_grouping", "identity_grouping", "require_equal_widths"]
+__all__ = [
+    "hard_grouping",
+    "identity_grouping",
+    "labels_from_stats",
+    "require_enough_neurons",
+    "require_equal_widths",
+]
 
 Labels = NDArray[np.int64]
 Array = NDArray[np.float64]
@@ -65,6 +71,15 @@ def require_equal_widths(space: str, method: str, sizes: Sequence[int], size: in
         raise FusionError(
             f"space {space!r} has widths {', '.join(map(str, sizes))} and target {size}: grouping {method!r} needs "
             "equal widths; use grouping 'kmeans'"
+        )
+
+
+def require_enough_neurons(stats: SpaceStats) -> None:
+    """FusionError naming the space unless the parents have at least as many neurons as there are to be groups."""
+    if stats.size > sum(stats.sizes):
+        raise FusionError(
+            f"space {stats.space!r}: {stats.size} groups out of {sum(stats.sizes)} neurons cannot be made; "
+            "lower the width"
         )
 
 

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..core.errors import FusionError
 from ..core.registry import Param, register
 from ..core.seeds import numpy_generator
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .hard import labels_from_stats
+from .hard import labels_from_stats, require_enough_neurons
 
-__all__ = ["kmeans", "representation_error", "weighted_kmeans"]
+__all__ = ["best_of_starts", "kmeans", "representation_error", "weighted_kmeans"]
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -53,22 +52,32 @@ def kmeans(
     samples and judged by the representation error on the held-out ones, until 3 in a row bring no improvement; the
     best then settles on all samples. Without held-out moments 'auto' means 3.
     """
-    if stats.size > sum(stats.sizes):
-        raise FusionError(
-            f"space {stats.space!r}: {stats.size} groups out of {sum(stats.sizes)} neurons cannot be made; "
-            "lower the width"
-        )
+    require_enough_neurons(stats)
     random = numpy_generator(stats.seed, "kmeans", stats.space)
     if tries == "auto" and stats.held is not None:
         return labels_from_stats(stats, "kmeans", *_judged(stats, stats.held, start, iterations, random))
+    count = _TRIES if tries == "auto" else tries
+    cost, labels = best_of_starts(stats.gram, stats.weights, stats.size, count, random, start, iterations)
+    return labels_from_stats(stats, "kmeans", labels, {"cost": cost})
+
+
+def best_of_starts(
+    gram: Array,
+    weights: Array,
+    groups: int,
+    tries: int,
+    random: np.random.Generator,
+    start: str = "farthest_first",
+    iterations: int = 100,
+) -> tuple[float, Labels]:
+    """The smallest cost of several starts of k-means, and its labels (N,)."""
     best: tuple[float, Labels] | None = None
-    for _ in range(_TRIES if tries == "auto" else tries):
-        centres = _start(stats.gram, stats.weights, stats.size, start, random)
-        cost, labels = weighted_kmeans(stats.gram, stats.weights, centres, iterations)
+    for _ in range(tries):
+        cost, labels = weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
         if best is None or cost < best[0]:
             best = cost, labels
     assert best is not None
-    return labels_from_stats(stats, "kmeans", best[1], {"cost": best[0]})
+    return best
 
 
 def _judged(

@@ -51,14 +51,14 @@ def joint_stats(
             theirs = [importance[source][p] for p, source in enumerate(sources)]
             stats[name] = inner_stats(graph, name, sources, moments, theirs, seed)
             continue
-        gram, means, count, _ = moments[name]
+        found = moments[name]
         scores = importance[name]
         stats[name] = SpaceStats(
             space=name,
             sizes=tuple(len(s) for s in scores),
-            gram=gram,
-            means=means,
-            count=count,
+            gram=found.gram,
+            means=found.mean,
+            count=found.count,
             importance=tuple(np.asarray(s, np.float64) for s in scores),
             size=groupings[name].size,
             seed=seed,

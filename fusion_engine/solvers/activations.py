@@ -46,7 +46,7 @@ class ParentFeatures:
         judged: bool = False,
     ) -> None:
         self._context, self._size, self._budget = context, size, budget
-        self._sites = grouping_sites(context.trace) if moments else {}
+        self._sites = grouping_sites(context.trace, context.features) if moments else {}
         self._held = context.held_out if judged else None  # their moments are wanted apart as well
         asked = context.trace, context.states, context.data, self._sites, size, self._held
         self._known = context.shared.known_moments(*asked) if moments else None

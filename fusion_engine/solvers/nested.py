@@ -40,13 +40,18 @@ def group_nest(context: FusionContext, nest: Nest, moments: Mapping[str, Moments
     would meet the keys of other neurons. So a method without that property gives way to `balanced` here, which the
     groupings' info says ('fallback').
 
+    A method that sees weights alone gives way too, to `permutation` if it pairs neurons.
+
     Heads are compared by the smallest distance that a matching of their inner neurons reaches (all kinds together),
     and matched to the first parent's by linear sum assignment.
     """
     trace, block = context.trace, context.trace.spaces[nest.block]
     k, heads = context.parents, block.size
-    fallback = "" if registry.get("grouping", step.method).pairs else f"{step.method} would split heads"
-    used = Step(method="balanced", parameters={}) if fallback else step
+    spec = registry.get("grouping", step.method)
+    fallback = "" if spec.pairs else f"{step.method} would split heads"
+    if spec.scope == "network":
+        fallback = f"{step.method} does not look into heads"
+    used = Step(method="permutation" if spec.pairs else "balanced", parameters={}) if fallback else step
     kinds = [_kind(trace, nest, kind) for kind in nest.kinds]
     reader = _Reader(trace, nest, moments)
     met = [np.arange(heads)]

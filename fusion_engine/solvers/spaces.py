@@ -10,9 +10,10 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping, Space
-from ..grouping import group, identity_grouping
+from ..grouping import Network, group, group_network, identity_grouping
 from ..stats import FeatureMoments, Moments, SpaceStats, grouping_sites, read_moments
 from .activations import batch_size
+from .fold import fold_norms
 from .nested import group_nest
 
 __all__ = ["group_spaces", "judges_groups", "needs_moments", "regroup"]
@@ -37,6 +38,8 @@ def group_spaces(
         stats = {n: _stats(context, trace.spaces[n], m) for n, m in known.items() if n in trace.spaces}
         groupings: dict[str, Grouping] = {}
         nests = trace.nests if needed else {}
+        if context.parents > 1 and registry.get("grouping", step.method).scope == "network":
+            groupings |= _by_weights(context, known)
         for i, (name, space) in enumerate(trace.spaces.items()):
             context.progress("grouping", 0.5 + 0.5 * i / len(trace.spaces), f"grouping {name}")
             if name in groupings:
@@ -78,19 +81,41 @@ def _moments(context: FusionContext) -> dict[str, Moments]:
             held_out=held,
         )
 
-    return context.shared.moments(trace, states, data, grouping_sites(trace), size, held, read)
+    return context.shared.moments(trace, states, data, grouping_sites(trace, context.features), size, held, read)
+
+
+def _by_weights(context: FusionContext, moments: Mapping[str, Moments]) -> dict[str, Grouping]:
+    """All spaces, by a grouping that sees the networks' weights; heads and what is inside them by their features."""
+    trace, step = context.trace, context.grouping
+    known: dict[str, Grouping] = {}
+    for nest in trace.nests.values():
+        known |= group_nest(context, nest, moments, step)
+    layers = list(trace.layers.values())
+    network = Network(
+        trace=trace,
+        states=tuple(fold_norms(state, layers) for state in context.states),
+        sizes=context.sizes,
+        importance=tuple(
+            {name: scores[name].double().cpu().numpy() for name in trace.spaces} for scores in context.importance
+        ),
+        seed=context.seed,
+        known=known,
+    )
+    return known | group_network(network, step.method, step.parameters)
 
 
 def needs_moments(context: FusionContext) -> bool:
     """Whether the recipe's grouping has to see features; one parent that keeps its width is its own grouping."""
     same = all(context.sizes.get(name, space.size) == space.size for name, space in context.trace.spaces.items())
-    wanted = "moments" in registry.get("grouping", context.grouping.method).needs
+    spec = registry.get("grouping", context.grouping.method)
+    wanted = "moments" in spec.needs or (spec.scope == "network" and bool(context.trace.nests))
     return wanted and (context.parents > 1 or not same)
 
 
 def judges_groups(context: FusionContext) -> bool:
     """Whether the grouping has something to choose by held-out samples, and there are enough of them."""
-    automatic = "auto" in context.grouping.parameters.values()
+    step = context.grouping
+    automatic = step.method == "auto" or "auto" in step.parameters.values()
     return automatic and needs_moments(context) and bool(context.held_out.any())
 
 
@@ -114,4 +139,6 @@ def _stats(context: FusionContext, space: Space, moments: Moments) -> SpaceStats
         seed=context.seed,
         freedom=space.freedom,
         held=moments.held,
+        held_means=moments.held_mean,
+        held_count=moments.held_count,
     )

@@ -38,13 +38,15 @@ Sites = Mapping[str, Sequence[Site]]
 class Moments(NamedTuple):
     """Joint moments of [F_1 ... F_k] in one space: gram (N, N) (sum of f f^T), mean (N,), number of rows.
 
-    held: the part of the gram that is of held-out samples, where it was asked for.
+    held: the part of the gram that is of held-out samples, where it was asked for, with their own mean and number.
     """
 
     gram: NDArray[np.float64]
     mean: NDArray[np.float64]
     count: int  # type: ignore[assignment]  # hides tuple.count
     held: NDArray[np.float64] | None = None
+    held_mean: NDArray[np.float64] | None = None
+    held_count: int = 0
 
 
 def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
@@ -53,18 +55,24 @@ def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str
     return {name: sites for name, sites in found.items() if sites}
 
 
-def grouping_sites(trace: Trace) -> dict[str, tuple[Site, ...]]:
+def grouping_sites(trace: Trace, features: str = "pre") -> dict[str, tuple[Site, ...]]:
     """What a grouping needs to see: plain spaces whole; of a block space (heads) every entry by itself, at each of
-    its places under `entry_key`, which covers the spaces inside it too."""
+    its places under `entry_key`, which covers the spaces inside it too.
+
+    features: 'post' reads plain spaces behind their activation function, where they have such a place.
+    """
     nests = trace.nests
+    behind = post_activation_sites(trace) if features == "post" else {}
+    if trace.variants:  # positions inside a flattened map belong to one width
+        behind = {n: s for n, s in behind.items() if all(_whole_dim(trace, site) is not None for site in s)}
     inner = {name for nest in nests.values() for kind in nest.kinds for name in kind}
     sites: dict[str, tuple[Site, ...]] = {}
-    for name, features in feature_sites(trace).items():
+    for name, places in feature_sites(trace).items():
         if name in nests:
-            for i, site in enumerate(features):
+            for i, site in enumerate(places):
                 sites[entry_key(name, i)] = (replace(site, index=site.index.reshape(-1, 1)),)
         elif name not in inner:
-            sites[name] = features
+            sites[name] = behind.get(name, places)
     return sites
 
 
@@ -74,16 +82,17 @@ def entry_key(block: str, site: int) -> str:
 
 
 def post_activation_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
-    """Where each space's post-activation features are read: the input of the first layer that reads the space.
+    """Where each space's post-activation features are read: the input of the first layer that reads the space, of
+    every layer where the space is a residual stream.
 
     That is after pooling, where there is some. Spaces no layer reads are left out.
     """
     read = {layer.input for layer in trace.layers.values()}
     found: dict[str, tuple[Site, ...]] = {}
     for name in trace.spaces if spaces is None else spaces:
-        first = next((site for site in trace.spaces[name].sites if site.node in read), None)
-        if first is not None:
-            found[name] = (first,)
+        sites = tuple(site for site in trace.spaces[name].sites if site.node in read)
+        if sites:
+            found[name] = sites if len(trace.spaces[name].features) > 1 else sites[:1]
     return found
 
 
@@ -139,16 +148,21 @@ class FeatureMoments:
             parts = [[self._grams.get((name, i, held)) for held in (False, True)] for i in range(len(places))]
             counts = [sum(part.count for part in pair if part is not None) for pair in parts]
             count, width = max(counts), next(part.width for pair in parts for part in pair if part is not None)
-            gram, held_gram, mean = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
+            gram, held_gram = np.zeros((width, width)), np.zeros((width, width))
+            mean, held_mean, held_count = np.zeros(width), np.zeros(width), 0
             for pair, own in zip(parts, counts, strict=True):
                 for part, held in zip(pair, (False, True), strict=True):
                     if part is not None:
                         product = part.gram.cpu().numpy() * (count / own)
                         gram += product
                         mean += part.sum.cpu().numpy() / (own * len(parts))
-                        held_gram += product if held else 0.0
-            apart = any(pair[1] is not None for pair in parts)
-            found[name] = Moments(gram, mean, count * len(parts), held_gram if apart else None)
+                        if held:
+                            held_gram += product
+                            held_mean += part.sum.cpu().numpy() / (part.count * len(parts))
+                            held_count += round(part.count * count / own)
+            found[name] = Moments(gram, mean, count * len(parts))
+            if held_count:
+                found[name] = Moments(gram, mean, count * len(parts), held_gram, held_mean, held_count)
         return found
 
     def _gram(self, name: str, place: int, held: bool, width: int) -> GramAccumulator:

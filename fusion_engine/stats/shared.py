@@ -208,11 +208,13 @@ def _packed(moments: Mapping[str, Moments]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {"names": np.array(list(moments))}
     for name, found in moments.items():
         arrays |= {f"{name}|gram": found.gram, f"{name}|mean": found.mean, f"{name}|count": np.array(found.count)}
-        if found.held is not None:
+        if found.held is not None and found.held_mean is not None:
             arrays[f"{name}|held"] = found.held
+            arrays |= {f"{name}|held_mean": found.held_mean, f"{name}|held_count": np.array(found.held_count)}
     return arrays
 
 
 def _moments(arrays: Mapping[str, np.ndarray], name: str) -> Moments:
     gram, mean, count = (arrays[f"{name}|{part}"] for part in ("gram", "mean", "count"))
-    return Moments(gram, mean, int(count), arrays.get(f"{name}|held"))
+    held = arrays.get(f"{name}|held"), arrays.get(f"{name}|held_mean"), int(arrays.get(f"{name}|held_count", 0))
+    return Moments(gram, mean, int(count), *held)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ class SpaceStats:
     projected   (N, N) gram of P f, P the projection onto the span of the layer's inputs X:
                 C^T (X^T X)^-1 C with C = X^T F; None where it was not computed
     held        (N, N) the part of `gram` that is of held-out samples, to judge a grouping by; None where not asked for
+    held_means  (N,) their mean features    held_count  rows of theirs
     freedom     transforms that keep the model's function: 'perm', 'orth' or 'gl'
     """
 
@@ -44,12 +45,24 @@ class SpaceStats:
     projected: Array | None = None
     freedom: Freedom = "perm"
     held: Array | None = None
+    held_means: Array | None = None
+    held_count: int = 0
 
     def __post_init__(self) -> None:
         total = sum(self.sizes)
         shapes = [self.gram.shape, self.means.shape, tuple(len(s) for s in self.importance)]
         if shapes != [(total, total), (total,), self.sizes]:
             raise ValueError(f"moments of space {self.space!r} do not fit sizes {self.sizes}: {shapes}")
+
+    def split(self) -> tuple[SpaceStats, SpaceStats]:
+        """The moments of the samples that are not held out, and those of the held-out ones. ValueError without them."""
+        if self.held is None or self.held_means is None:
+            raise ValueError(f"space {self.space!r}: the moments of held-out samples are not known apart")
+        count = self.count - self.held_count
+        means = (self.means * self.count - self.held_means * self.held_count) / max(count, 1)
+        apart = replace(self, held=None, held_means=None, held_count=0, projected=None)
+        seen = replace(apart, gram=self.gram - self.held, means=means, count=count)
+        return seen, replace(apart, gram=self.held, means=self.held_means, count=self.held_count)
 
     @property
     def parents(self) -> int:

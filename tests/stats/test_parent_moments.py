@@ -42,7 +42,7 @@ def test_moments_equal_those_of_all_features_at_once() -> None:
                 model(data.x)
             features.append(captured.outputs[module].movedim(1, -1).flatten(0, -2).double())
         f = torch.cat(features, 1).numpy()
-        gram, mean, count, _ = found[space]
+        gram, mean, count, *_ = found[space]
         assert count == len(f)
         np.testing.assert_allclose(gram, f.T @ f, atol=1e-5)
         np.testing.assert_allclose(mean, f.mean(0), atol=1e-6)

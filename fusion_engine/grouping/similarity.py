@@ -1,0 +1,45 @@
+"""How alike neurons are, from their joint moments: correlation with a rule for neurons that never vary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.registry import Param
+from ..stats.space_stats import SpaceStats
+
+__all__ = ["FeaturesParameter", "correlations", "normalised"]
+
+Array = NDArray[np.float64]
+
+Features = Literal["post", "pre"]
+FeaturesParameter = Annotated[
+    Features, Param("what neurons are compared by: their values behind the activation function, or before it")
+]
+
+
+def correlations(stats: SpaceStats) -> Array:
+    """(N, N) Pearson correlation, 1 on the diagonal.
+
+    Neurons that never vary correlate with none; two of them count as the same (1) where they have the same value.
+    """
+    found = stats.correlation()
+    still = np.flatnonzero(np.diag(found) == 0)
+    if len(still):
+        means = stats.means[still]
+        scale = np.sqrt(np.diag(stats.gram).max(initial=0.0) / max(stats.count, 1))
+        same = np.abs(means[:, None] - means[None, :]) <= 1e-5 * max(scale, np.finfo(np.float64).tiny)
+        found[np.ix_(still, still)] = same
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
+def normalised(stats: SpaceStats) -> SpaceStats:
+    """The same neurons with features of length one (silent ones stay silent)."""
+    own = np.diag(stats.gram)
+    alive = own > 1e-24 * max(float(own.max(initial=0.0)), np.finfo(np.float64).tiny)
+    scale = np.where(alive, 1 / np.sqrt(np.where(alive, own, 1.0)), 0.0)
+    return replace(stats, gram=stats.gram * np.outer(scale, scale), means=stats.means * scale)
