@@ -114,6 +114,8 @@ def fuse(
     counts = [p.metadata.class_counts for p in parents]
     if data.y is None and chosen.importance.method not in ("uniform", "activation"):
         notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
+    if start is not None and not any("base" in spec.needs for spec in _steps(chosen)):
+        notes.append("the recipe has no use for the base model")
     data = canonical_order(data)
     states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
     shared = SharedStatistics(
@@ -244,8 +246,12 @@ def _scores(
 
 def _is_judged_later(recipe: Recipe) -> bool:
     """Whether weights are trained after the solve and stopped early by the held-out samples."""
-    specs = [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
-    return any("gradients" in spec.needs for spec in specs)
+    return any("gradients" in spec.needs for spec in _steps(recipe))
+
+
+def _steps(recipe: Recipe) -> list[registry.MethodSpec]:
+    """The methods that make weights: the solver and what follows it."""
+    return [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
 
 
 def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:

@@ -56,7 +56,7 @@ def test_fusing_beats_the_plain_average_and_the_parents(result) -> None:
 def test_every_preset_runs_on_two_parents(name: str, demo: list, digits: Dataset) -> None:
     recipe = recipes()[name].recipe
     shorter = {f"post.{i}.steps": 20 for i, step in enumerate(recipe.post) if "steps" in step.parameters}
-    done = fuse(demo, digits, recipe.set(shorter))
+    done = fuse(demo, digits, recipe.set(shorter), base=demo[0])
     assert all(torch.isfinite(t).all() for t in done.state.values())
     assert set(done.state) == set(demo[0].state)
 

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_arch(parser)
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
+    parser.add_argument("--base", metavar="FILE", help="what the parents were trained from, for recipes that need it")
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE.yaml", help="see `recipes`")
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe: grouping.tries=5"
@@ -66,18 +67,20 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.data import load_data
     from fusion_engine.jobs.inputs import draw_samples
     from fusion_engine.jobs.warm import warm_tracing
-    from fusion_engine.parents import load_parents, write_state
+    from fusion_engine.parents import load_base, load_parents, write_state
     from fusion_engine.pipeline import fuse
 
     calibration = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
     parents = load_parents(arguments.parents, arguments.arch, input_shape=calibration.input_shape)
+    base = load_base(arguments.base, parents)
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()
     seconds = time.perf_counter() - started
     progress = ProgressLine()
     try:
         result = fuse(
-            parents, calibration, recipe, seed=arguments.seed, test=test, on_progress=progress, device=arguments.device
+            parents, calibration, recipe, seed=arguments.seed, test=test, on_progress=progress, device=arguments.device,
+            base=base,
         )
     finally:
         progress.clear()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from fusion_engine.presets import recipes
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+from fusion_engine.presets import needs, recipes
+from fusion_engine.store import PastRuns
 
 __all__ = ["add_arguments", "methods_help", "run"]
 
@@ -15,29 +20,63 @@ __all__ = ["add_arguments", "methods_help", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")
+    parser.add_argument("--runs", action="store_true", help="say how each recipe did in the fusions made in the app")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the list."""
-    if arguments.methods:
-        from fusion_engine.core import registry
+    from fusion_engine.core import registry
 
+    if arguments.methods:
         print(json.dumps(registry.catalogue(), indent=1) if arguments.json else methods_help())
         return
-    presets = recipes().values()
+    methods = registry.catalogue()
+    past = store.past_runs() if arguments.runs else []
+    entries = []
+    for preset in recipes().values():
+        entry = preset.as_json()
+        entry["needs"] = needs(entry["recipe"], methods)
+        if arguments.runs:
+            entry["runs"] = [asdict(p) | {"parents_name": _name(p.parents)} for p in past if p.recipe == preset.name]
+        entries.append(entry)
     if arguments.json:
-        print(json.dumps([preset.as_json() for preset in presets], indent=1))
+        print(json.dumps(entries, indent=1))
         return
-    for preset in presets:
-        mapping = preset.recipe.to_mapping()
-        steps = [mapping["importance"], mapping["grouping"], mapping["solver"], *mapping["post"]]
-        print(f"{preset.name}: {preset.title}")
-        print(f"    {' x '.join(step['method'] for step in steps)}")
-        print(textwrap.fill(preset.summary, 100, initial_indent="    ", subsequent_indent="    "))
-        if preset.citation:
-            print(textwrap.fill(preset.citation, 100, initial_indent="    Cite: ", subsequent_indent="    "))
-        print()
+    for entry in entries:
+        _show(entry, [p for p in past if p.recipe == entry["name"]])
+
+
+def _show(entry: dict[str, Any], past: Sequence[PastRuns]) -> None:
+    recipe = entry["recipe"]
+    steps = [recipe["importance"], recipe["grouping"], recipe["solver"], *recipe["post"]]
+    print(f"{entry['name']}: {entry['title']}")
+    print(f"    {' x '.join(step['method'] for step in steps)}")
+    for label, text in (("", entry["summary"]), ("Needs: ", entry["needs"]), ("Cite: ", entry["citation"])):
+        if text:
+            print(textwrap.fill(text, 100, initial_indent=f"    {label}", subsequent_indent="    "))
+    for runs in past:
+        print(
+            f"    On {_name(runs.parents)}: best {runs.best:.2%}, last {runs.last:.2%} in {runs.seconds:.2f} s "
+            f"({runs.runs} {'run' if runs.runs == 1 else 'runs'}, tested on {_data_name(runs.test)})"
+        )
+    print()
+
+
+def _name(parents: str) -> str:
+    """A parent set's name; its id where the set is gone."""
+    try:
+        return str(store.read_parents_summary(parents)["name"])
+    except FusionError:
+        return parents
+
+
+def _data_name(data: str) -> str:
+    """A data set's name; what it is called otherwise: built in, or gone."""
+    try:
+        return str(store.read_data_summary(data)["name"])
+    except FusionError:
+        return data
 
 
 def methods_help() -> str:

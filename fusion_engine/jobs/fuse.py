@@ -12,7 +12,7 @@ from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
 from .exploration import described_inputs, joint_stats, scaled, write_exploration
-from .inputs import read_data, read_parents, whole_number
+from .inputs import read_base, read_data, read_parents, whole_number
 
 __all__ = ["run"]
 
@@ -27,6 +27,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     check_parents(parents)
     data = read_data(arguments["data"], samples, seed)
     test = read_data(arguments["test"], y_required=True) if arguments.get("test") else None
+    base = read_base(arguments["base"]) if arguments.get("base") else None
     loaded = time.perf_counter() - started
     result = fuse(
         parents,
@@ -36,6 +37,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         test=test,
         on_progress=scaled(on_progress, 0.02, 0.8),
         device=arguments.get("device") or "cpu",
+        base=base,
     )
     result.report["seconds"]["load"] = round(loaded, 4)
     result.save(folder)

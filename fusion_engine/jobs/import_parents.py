@@ -42,7 +42,9 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
             parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))
         except FusionError as error:
             errors.append({"file": shown, "error": displayed(error, path.name, shown)})
-    if not errors and not 2 <= len(parents) <= MAX_PARENTS:
+    if not errors and arguments.get("base") and len(parents) != 1:
+        errors.append({"file": "", "error": f"a base model is one file, not {len(parents)}"})
+    elif not errors and not arguments.get("base") and not 2 <= len(parents) <= MAX_PARENTS:
         errors.append({"file": "", "error": f"fusing takes 2 to {MAX_PARENTS} parents, not {len(parents)}"})
     summary = None if errors else keep_parents(parents, str(arguments.get("name") or _title(parents)))
     if source == "upload" and not errors:
@@ -141,4 +143,6 @@ def _unique(file: str, taken: Sequence[str]) -> str:
 
 
 def _title(parents: Sequence[Parent]) -> str:
+    if len(parents) == 1:
+        return parents[0].name
     return f"{len(parents)} x {parents[0].architecture}"

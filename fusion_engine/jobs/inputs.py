@@ -14,7 +14,7 @@ from fusion_engine.core.seeds import numpy_generator
 from fusion_engine.data import Dataset, balanced_sample, load_data
 from fusion_engine.parents import Parent, load_parent
 
-__all__ = ["displayed", "draw_samples", "one_of", "read_data", "read_parents", "whole_number"]
+__all__ = ["displayed", "draw_samples", "one_of", "read_base", "read_data", "read_parents", "whole_number"]
 
 BUILT_IN = ("digits", "digits:train", "digits:test")
 
@@ -24,6 +24,15 @@ def read_parents(parent_set: str) -> list[Parent]:
     summary = store.read_parents_summary(parent_set)
     pairs = zip(store.parent_paths(parent_set), summary["parents"], strict=True)
     return [replace(load_parent(path), name=entry["name"]) for path, entry in pairs]
+
+
+def read_base(reference: str) -> Parent:
+    """The base model that `reference` names: a parent set's id, a dot, and the number of a parent in it."""
+    parent_set, _, number = str(reference).partition(".")
+    parents = read_parents(parent_set)
+    if not number.isdecimal() or len(number) > 2 or int(number) >= len(parents):
+        raise JobError("base must be a parent set's id, a dot and the number of one of its parents")
+    return parents[int(number)]
 
 
 def read_data(source: str, samples: int | None = None, seed: int = 0, y_required: bool = False) -> Dataset:

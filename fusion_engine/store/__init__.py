@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
 from .results import (
     StoredGrouping,
@@ -47,6 +48,7 @@ __all__ = [
     "FINISHED",
     "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
+    "PastRuns",
     "StoredGrouping",
     "append_event",
     "cancel_requested",
@@ -64,6 +66,7 @@ __all__ = [
     "list_runs",
     "new_id",
     "parent_paths",
+    "past_runs",
     "read_arrays",
     "read_data_summary",
     "read_events",

@@ -27,7 +27,7 @@ def test_a_preset() -> None:
 
 @pytest.mark.parametrize("name", list(recipes()))
 def test_shipped_recipes_are_made_of_registered_methods(name: str) -> None:
-    filled = get_preset(name).recipe.checked(2, ["labels", "class_counts"])
+    filled = get_preset(name).recipe.checked(2, ["labels", "class_counts", "base"])
     assert filled.name == name
     assert Recipe.from_yaml(filled.to_yaml()) == filled
 
