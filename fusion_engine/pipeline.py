@@ -126,7 +126,7 @@ def fuse(
     )
 
     with watch.stage("total"):
-        widths = _traced(parents, data, chosen.width, seed, watch, progress, shared)
+        widths = _traced(parents, data, chosen, seed, watch, progress, shared)
         graph = widths.trace
         notes += [*graph.warnings, *widths.notes]
         with watch.stage("importance"):
@@ -193,10 +193,11 @@ def checked_recipe(
     offered = {"labels": data.y is not None, "class_counts": known, "base": base is not None}
     available = {name for name, there in offered.items() if there}
     chosen = _recipe(recipe).checked(len(parents), available)
-    if len(parents) > 1 and not same_widths(parents) and registry.get("grouping", chosen.grouping.method).pairs:
+    spec = registry.get("grouping", chosen.grouping.method)
+    if len(parents) > 1 and not same_widths(parents) and spec.widths == "equal":
+        reason = "pairs neurons one to one" if spec.pairs else "needs equal widths"
         raise RecipeError(
-            f"the parents have different widths and grouping {chosen.grouping.method!r} pairs neurons one to one; "
-            "use grouping 'kmeans'"
+            f"the parents have different widths and grouping {chosen.grouping.method!r} {reason}; use grouping 'kmeans'"
         )
     return chosen
 
@@ -204,7 +205,7 @@ def checked_recipe(
 def _traced(
     parents: Sequence[Parent],
     data: Dataset,
-    width: float,
+    recipe: Recipe,
     seed: int,
     watch: Stopwatch,
     progress: ProgressReport,
@@ -213,19 +214,22 @@ def _traced(
     """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
     example = (data.normalised(slice(0, 2)),)
     same = [*(f"{parent.architecture}:{parent.digest}" for parent in parents), data.digest]
+    planned = registry.get("grouping", recipe.grouping.method).plan
+    asked = None if planned is None else partial(planned, **recipe.grouping.parameters)
+    key = [recipe.width, *([] if asked is None else [str(recipe.grouping.written())])]
     with watch.stage("trace"):
         progress("trace", 0.0, "tracing the architecture")
         widths = shared.once(
             "trace",
             "trace",
-            [*same, width],
-            lambda: plan_widths(parents, trace(parents[0].model, example), example[0], width),
+            [*same, *key],
+            lambda: plan_widths(parents, trace(parents[0].model, example), example[0], recipe.width, asked),
         )
     with watch.stage("verify"):
         for p, parent in enumerate(parents):
             progress("verify", p / len(parents), f"checking that neurons of {parent.name} can be exchanged")
             check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
-            shared.once(f"verification of {parent.name}", "verify", [same[p], data.digest, width, seed], check)
+            shared.once(f"verification of {parent.name}", "verify", [same[p], data.digest, *key, seed], check)
     return widths
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from .architectures import Config, build
 from .architectures.resize import resized
-from .core.errors import UnsupportedModelError
-from .core.types import Grouping, State
+from .core.errors import RecipeError, UnsupportedModelError
+from .core.types import Grouping, Space, State
 from .graph import Trace, merge_states, trace
+from .grouping.planning import WidthPlan
 from .parents import Parent
 
 __all__ = ["Widths", "plan_widths"]
@@ -29,12 +31,20 @@ class Widths:
     notes: tuple[str, ...] = ()
 
 
-def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width: float) -> Widths:
-    """Widths of the fused network, `width` times the first parent's in every space that can change.
+def plan_widths(
+    parents: Sequence[Parent],
+    graph: Trace,
+    example: Tensor,
+    width: float,
+    asked: Callable[[WidthPlan], Mapping[str, int]] | None = None,
+) -> Widths:
+    """Widths of the fused network, `width` times the first parent's in every space that can change, or what the
+    grouping asks for.
 
     Heads and channel groups, and what is inside them, keep their size. Where the architecture has no network with
     another residual stream, only spaces made by a single layer change, and a note says so. Raises
-    UnsupportedModelError where the parents' or the wanted widths cannot be had.
+    UnsupportedModelError where the parents' or the wanted widths cannot be had, RecipeError where both `width` and the
+    grouping set them.
     """
     variants = _parents_traces(parents, graph, example)
     graph = replace(graph, variants=tuple(variants))
@@ -48,14 +58,18 @@ def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width:
                 f"the parents' attention heads or channel groups differ in size ({name}), and such cannot be matched; "
                 "use parents of equal widths"
             )
-    if width == 1:
-        return Widths(graph, sizes, config)
     free = [space for space in graph.spaces.values() if space.name not in fixed]
     outputs = {layer.output for layer in graph.layers.values()}
     inside = [space for space in free if len(space.features) == 1 and space.features[0].node in outputs]
     attempts = (free, inside)
     for attempt, spaces in enumerate(attempts):
-        wanted = sizes | {space.name: max(1, round(space.size * width)) for space in spaces}
+        changed = _asked(parents, graph, spaces, asked)
+        if changed and width != 1:
+            raise RecipeError("the grouping sets the widths of this network; leave the recipe's width at 1")
+        if not changed and width == 1:
+            notes = ["the grouping's other widths cannot be had in this architecture"] if attempt else []
+            return Widths(graph, sizes, config, tuple(notes))
+        wanted = sizes | (changed or {space.name: max(1, round(space.size * width)) for space in spaces})
         try:
             config = resized(parents[0].architecture, _shapes(parents[0].state, graph, wanted))
             fused = trace(build(config), (example,))
@@ -64,11 +78,36 @@ def plan_widths(parents: Sequence[Parent], graph: Trace, example: Tensor, width:
                 raise
             continue
         kept = sorted({s.name for s in free} - {s.name for s in spaces})
-        notes = [f"width {width:g}: {', '.join(kept)} cannot change in this architecture"] if kept else []
+        whose = "the grouping's widths" if changed else f"width {width:g}"
+        notes = [f"{whose}: {', '.join(kept)} cannot change in this architecture"] if kept else []
         if len(fused.spaces) != len(graph.spaces):
             raise UnsupportedModelError(f"width {width:g} is too small: some layers would have a single neuron")
         return Widths(replace(graph, variants=(*variants, fused)), wanted, config, tuple(notes))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _asked(
+    parents: Sequence[Parent],
+    graph: Trace,
+    spaces: Sequence[Space],
+    asked: Callable[[WidthPlan], Mapping[str, int]] | None,
+) -> dict[str, int]:
+    """The widths that the grouping wants to be other than the first parent's, if only `spaces` can change."""
+    if asked is None:
+        return {}
+    state, own = parents[0].state, [graph.fitting(parent.state) for parent in parents]
+
+    def parameters(sizes: Mapping[str, int]) -> int:
+        shapes = _shapes(state, graph, {name: s.size for name, s in graph.spaces.items()} | dict(sizes))
+        return sum(math.prod(shapes[name]) for name in graph.parameters)
+
+    plan = WidthPlan(
+        sizes={space.name: tuple(t.spaces[space.name].size for t in own) for space in spaces},
+        level={space.name: graph.level_of(space) or 0 for space in spaces},
+        levels=len(graph.levels),
+        parameters=parameters,
+    )
+    return {name: size for name, size in asked(plan).items() if size != graph.spaces[name].size}
 
 
 def _parents_traces(parents: Sequence[Parent], graph: Trace, example: Tensor) -> list[Trace]:

@@ -144,10 +144,10 @@ class Recipe(BaseModel):
                 f"solver {solver.name!r} does not work with grouping {grouping.name!r}; "
                 f"nearest that works: grouping {sorted(solver.accepts)[0]!r}, or solver 'average'"
             )
-        if self.width != 1 and grouping.pairs:
+        if self.width != 1 and grouping.widths != "any":
+            reason = "pairs neurons one to one" if grouping.pairs else "aligns all parents with one"
             raise RecipeError(
-                f"grouping {grouping.name!r} pairs neurons one to one and keeps the width; "
-                "for another width use grouping 'kmeans'"
+                f"grouping {grouping.name!r} {reason} and keeps the width; for another width use grouping 'kmeans'"
             )
         for spec in post:
             _check_follows(spec, solver)
@@ -164,6 +164,9 @@ class Recipe(BaseModel):
             )
             for part in _PARTS
         }
+        reference = filled["grouping"].parameters.get("reference", 1)
+        if parents is not None and reference > parents:
+            raise RecipeError(f"grouping.reference: there is no parent {reference}; there are {parents}")
         wants = [step.parameters.get("head_weights") for step in filled.values()]
         if parents is not None and "class_share" in wants and "class_counts" not in available:
             raise RecipeError(

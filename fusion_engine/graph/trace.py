@@ -71,6 +71,11 @@ class Trace:
                 return candidate
         raise ParentError("these weights have widths for which the architecture was not traced")
 
+    def level_of(self, space: Space) -> int | None:
+        """Index of the level in which a space's neurons are made: the first that has one of their output tensors."""
+        made = {member.tensor for member in space.members if member.role == "out"}
+        return next((level.index for level in self.levels if not made.isdisjoint(level.tensors)), None)
+
     def channel_dim(self, node: str) -> int:
         """Dimension (negative index) along which the channels of a layer's output node lie."""
         graph_node = self.capture.node(node)

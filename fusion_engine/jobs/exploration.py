@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_engine.core.types import Grouping, Level, Progress, ProgressCallback, Space
+from fusion_engine.core.types import Grouping, Progress, ProgressCallback, Space
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace
 from fusion_engine.parents import Parent
@@ -20,7 +20,7 @@ from fusion_engine.store.files import write_json
 
 from .tables import SpaceTables, space_tables
 
-__all__ = ["described_inputs", "joint_stats", "level_of", "levels_json", "scaled", "write_exploration"]
+__all__ = ["described_inputs", "joint_stats", "levels_json", "scaled", "write_exploration"]
 
 Importance = Mapping[str, Sequence[np.ndarray]]
 
@@ -127,20 +127,10 @@ def levels_json(graph: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def level_of(graph: Trace, space: Space) -> int | None:
-    """Index of the level in which a space's neurons are made: the first that has one of their output tensors."""
-    made = {member.tensor for member in space.members if member.role == "out"}
-    return next((level.index for level in graph.levels if _uses(level, made)), None)
-
-
-def _uses(level: Level, tensors: set[str]) -> bool:
-    return not tensors.isdisjoint(level.tensors)
-
-
 def _described(graph: Trace, space: Space, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     layer = next((layer for layer in graph.layers.values() if layer.space == space.name), None)
     return {
-        "level": level_of(graph, space),
+        "level": graph.level_of(space),
         "freedom": space.freedom,
         "block": space.block,
         "kind": None if layer is None else layer.kind,

@@ -8,7 +8,7 @@ from typing import Any
 from fusion_engine.core.types import Level, Space, State
 from fusion_engine.graph import Trace
 
-from .exploration import level_of, levels_json
+from .exploration import levels_json
 
 __all__ = ["described"]
 
@@ -54,7 +54,7 @@ def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> dict[
         "freedom": space.freedom,
         "block": space.block,
         "inside": next((nest.block for nest in graph.nests.values() if space.name in chain(*nest.kinds)), None),
-        "level": level_of(graph, space),
+        "level": graph.level_of(space),
         "levels": levels,
         "members": [{"tensor": m.tensor, "dims": list(m.dims), "role": m.role} for m in space.members],
     }
