@@ -9,24 +9,14 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.jobs import client
 from pages.components import forms, level_progress, level_runs, pickers, progress, recipes, reports, router, state
+from pages.components.base import base_file, base_model, base_select
 from pages.components.downloads import data_argument, download_row
 from pages.components.draft import Draft
+from pages.components.presets import Inputs, choose_preset
 from pages.components.shell import empty, heading, next_steps
 from pages.components.text import count, percent, plain, seconds
 
 SAMPLES = 400
-
-
-def choose_preset(draft: Draft, presets: list[dict[str, Any]]) -> None:
-    by_name = {p["name"]: p for p in presets}
-    st.session_state["preset"] = draft.preset["name"]
-    captions = [
-        plain(p["summary"].strip()) + (f" *{plain(p['citation'])}*" if p["citation"] else "") for p in presets
-    ]
-    st.radio(
-        "Recipe", list(by_name), format_func=lambda name: f"**{plain(by_name[name]['title'])}**", captions=captions,
-        key="preset", label_visibility="collapsed", on_change=lambda: draft.choose(st.session_state["preset"]),
-    )
 
 
 def expert(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
@@ -105,24 +95,31 @@ def labelled(data: str) -> bool:
     return data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
 
 
+def inputs(summary: dict[str, Any]) -> Inputs:
+    """What there is for recipes to work with."""
+    parents = summary["parents"]
+    counts = all(p["class_counts"] for p in parents)
+    return Inputs(len(parents), labelled(state.get("data")), counts, bool(base_model(summary)))
+
+
 def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], settings: dict[str, Any]) -> None:
     """What will run, why it cannot, the button, and the same thing as a command and as a file."""
     recipe, methods = draft.recipe, catalogue["methods"]
     parents = summary["parents"]
-    counts = all(p["class_counts"] for p in parents)
+    base = base_model(summary) if recipes.needs_base(recipe, methods) else ""
     title = draft.preset["title"] + (", changed" if draft.changed else "")
     with st.container(border=True, key="run-panel"):
         st.markdown(f"**{plain(title)}**")
         parts = [_title(methods, part, recipe[part]["method"]) for part in recipes.PARTS]
         parts += [_title(methods, "post", step["method"]) for step in recipe["post"]]
         st.caption(" → ".join(map(plain, parts)))
-        refused = recipes.refusal(recipe, methods, len(parents), labelled(state.get("data")), counts)
+        refused = inputs(summary).refusal(recipe, methods)
         if refused:
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
             "recipe": recipe if draft.changed else draft.preset["name"], **settings,
-        }
+        } | ({"base": base} if base else {})
         st.button(
             f"Fuse {count(len(parents), 'parent')}", type="primary", icon=":material/merge:", width="stretch",
             disabled=bool(refused), on_click=start, args=(arguments,), key="fuse",
@@ -135,7 +132,7 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             recipes.command(
                 recipe, catalogue["presets"], methods, [p["file"] for p in parents],
                 data_argument(state.get("data")), data_argument(state.get("test")),
-                settings["samples"], settings["seed"],
+                settings["samples"], settings["seed"], base_file(base),
             ),
             language="bash", wrap_lines=True,
         )
@@ -214,8 +211,14 @@ form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
 with form:
     st.subheader("Recipe", anchor=False)
-    choose_preset(draft, catalogue["presets"])
+    choose_preset(
+        draft, catalogue["presets"], catalogue["methods"], inputs(summary), summary["id"], state.get("test")
+    )
+    choose_base = st.container()
     expert(draft, catalogue["methods"])
+    if recipes.needs_base(draft.recipe, catalogue["methods"]):
+        with choose_base:
+            base_select(summary)
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
 with panel:

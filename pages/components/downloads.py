@@ -11,6 +11,7 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 
 from . import recipes
+from .base import base_file
 from .pickers import BUILT_IN
 
 __all__ = ["download", "download_row", "run_command"]
@@ -45,7 +46,7 @@ def run_command(job: dict[str, Any], recipe: dict[str, Any], catalogue: dict[str
     return recipes.command(
         recipe, catalogue["presets"], catalogue["methods"], parent_files(arguments["parents"]),
         data_argument(arguments["data"]), data_argument(arguments.get("test") or ""),
-        arguments.get("samples"), arguments.get("seed", 0),
+        arguments.get("samples"), arguments.get("seed", 0), base_file(arguments.get("base") or ""),
     )
 
 

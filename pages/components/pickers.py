@@ -15,7 +15,7 @@ from .text import count, distinct, plain, short, when
 
 __all__ = [
     "BUILT_IN", "context", "data_select", "describe_parents", "parents_select", "run_label",
-    "run_labels", "selected_parents",
+    "run_labels", "select", "selected_parents",
 ]
 
 BUILT_IN = {
@@ -41,7 +41,7 @@ def selected_parents() -> dict[str, Any] | None:
 def parents_select(label: str = "Parents") -> None:
     """Choose among the parent sets in the store; the choice goes to the URL."""
     known = {summary["id"]: describe_parents(summary) for summary in store.list_parents()}
-    _select("parents", label, known, "Choose a set of parents")
+    select("parents", label, known, "Choose a set of parents")
 
 
 def data_select(key: str, label: str, optional: bool = False, hint: str | None = None) -> None:
@@ -49,10 +49,11 @@ def data_select(key: str, label: str, optional: bool = False, hint: str | None =
     known = {"": "None"} if optional else {}
     known |= BUILT_IN
     known |= {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
-    _select(key, label, known, "Choose data", hint)
+    select(key, label, known, "Choose data", hint)
 
 
-def _select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
+def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
+    """Choose among `known`, labels by value; the choice goes to the URL as `key`."""
     options = list(known)
     # Streamlit tells options apart by their labels, so those must differ.
     names = dict(zip(options, distinct(known.values(), 80), strict=True))

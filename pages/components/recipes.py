@@ -10,8 +10,8 @@ from typing import Any
 from fusion_engine.core.recipe import Recipe
 
 __all__ = [
-    "LEVELS", "PARTS", "command", "differences", "method", "normal", "refusal", "settings", "takes_levels", "to_yaml",
-    "with_levels",
+    "LEVELS", "PARTS", "command", "differences", "method", "needs_base", "normal", "refusal", "settings",
+    "takes_levels", "to_yaml", "with_levels",
 ]
 
 PARTS = ("importance", "grouping", "solver")
@@ -90,7 +90,16 @@ def to_yaml(recipe: Mapping[str, Any]) -> str:
     return Recipe.from_mapping(recipe).to_yaml()
 
 
-def refusal(recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelled: bool, counts: bool) -> str:
+def needs_base(recipe: Mapping[str, Any], methods: Catalogue) -> bool:
+    """Whether the recipe needs the model that the parents were trained from."""
+    chosen = [(part, recipe[part]) for part in PARTS] + [("post", step) for step in recipe["post"]]
+    found = [method(methods, kind, step["method"]) for kind, step in chosen]
+    return any("base" in entry["needs"] for entry in found if entry is not None)
+
+
+def refusal(
+    recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelled: bool, counts: bool, base: bool = False
+) -> str:
     """Why this recipe cannot work here, as one line; '' if nothing speaks against it.
 
     Read from the catalogue alone, for an answer while the recipe is being put together; the job checks again.
@@ -110,6 +119,8 @@ def refusal(recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelle
         follows = known["accepts"] if kind == "post" else None
         if follows is not None and recipe["solver"]["method"] not in follows:
             return f"{known['title']} follows the solvers {', '.join(follows)} only."
+    if not base and needs_base(recipe, methods):
+        return "It needs the base model that the parents were trained from; choose it as Base model."
     solver = method(methods, "solver", recipe["solver"]["method"])
     accepts = solver["accepts"] if solver else None
     if accepts is not None and recipe["grouping"]["method"] not in accepts:
@@ -127,13 +138,15 @@ def refusal(recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelle
 
 def command(
     recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Catalogue,
-    files: Sequence[str], data: str, test: str = "", samples: int | None = None, seed: int = 0,
+    files: Sequence[str], data: str, test: str = "", samples: int | None = None, seed: int = 0, base: str = "",
 ) -> str:
     """The command line that does the same. A recipe that is no preset becomes --set, or a file if it must."""
     lines = ["python -m fusion_engine fuse " + " ".join(map(shlex.quote, files))]
     lines.append(f"--calibration {shlex.quote(data)}" + (f" --samples {samples}" if samples else ""))
     if test:
         lines.append(f"--test {shlex.quote(test)}")
+    if base:
+        lines.append(f"--base {shlex.quote(base)}")
     lines.append(_recipe_options(recipe, presets, methods))
     lines.append(f"--seed {seed} --out fused.safetensors --report report.json")
     return " \\\n    ".join(lines)

@@ -10,13 +10,14 @@ import streamlit as st
 __all__ = ["clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
-_OF_PARENTS = ("levels",)
+_OF_PARENTS = ("levels", "base")
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", "neuron", "group", "view"),
-    "fuse": ("recipe", "samples", "job"),
+    "fuse": ("recipe", "samples", "job", "base", "loading"),
     "compare": ("runs",),
+    "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 
 

@@ -46,6 +46,7 @@ def catalogue() -> dict[str, Any]:
         "solver": [
             method("solver", "least_squares", (ridge, head)), method("solver", "average"),
             method("solver", "picky", accepts=["hungarian"]),
+            method("solver", "vectors", needs=["base", "weights"], accepts=["identity"]),
             method("solver", "gradient", (parameter("levels", "str", "auto"), parameter("epochs", "int", 9))),
         ],
         "post": [
@@ -58,6 +59,10 @@ def catalogue() -> dict[str, Any]:
          "recipe": {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}},
         {"name": "average", "title": "Plain average", "citation": "", "summary": "The baseline.",
          "recipe": {"importance": "activation", "grouping": "identity", "solver": "average"}},
+        {"name": "pairs", "title": "Pairs", "citation": "", "summary": "For two.",
+         "recipe": {"importance": "activation", "grouping": "hungarian", "solver": "average"}},
+        {"name": "vectors", "title": "Task vectors", "citation": "", "summary": "For parents of one start.",
+         "recipe": {"importance": "activation", "grouping": "identity", "solver": "vectors"}},
     ]
     return {"version": __version__, "methods": methods, "presets": presets, "versions": {}, "devices": ["cpu"]}
 

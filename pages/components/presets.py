@@ -1,0 +1,72 @@
+"""The recipes to choose from: what each does and needs, how it did on these parents, and why it cannot run here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.presets import needs
+from fusion_engine.store import PastRuns
+
+from . import recipes
+from .draft import Draft
+from .text import count, percent, plain
+
+__all__ = ["Inputs", "choose_preset"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe has to work with: the number of parents, and whether there are labels, class counts of all
+    parents, and a base model."""
+
+    parents: int
+    labelled: bool
+    counts: bool
+    base: bool
+
+    def refusal(self, recipe: Mapping[str, Any], methods: recipes.Catalogue) -> str:
+        """Why the recipe cannot work with them, as one line; '' if nothing speaks against it."""
+        return recipes.refusal(recipe, methods, self.parents, self.labelled, self.counts, self.base)
+
+
+def choose_preset(
+    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue, inputs: Inputs,
+    parents: str, test: str,
+) -> None:
+    """One card a preset. parents, test: the ids of the parent set and of the test data ('' for none)."""
+    by_name = {p["name"]: p for p in presets}
+    st.session_state["preset"] = draft.preset["name"]
+    past: dict[str, PastRuns] = {}
+    for runs in store.past_runs(parents, test or None):
+        past.setdefault(runs.recipe, runs)
+    refused = {p["name"]: inputs.refusal(recipes.normal(p["recipe"], methods), methods) for p in presets}
+
+    def title(name: str) -> str:
+        shown = plain(by_name[name]["title"])
+        return f":gray[{shown}]" if refused[name] else f"**{shown}**"
+
+    st.radio(
+        "Recipe", list(by_name), format_func=title,
+        captions=[_caption(p, methods, refused[p["name"]], past.get(p["name"])) for p in presets],
+        key="preset", label_visibility="collapsed", on_change=lambda: draft.choose(st.session_state["preset"]),
+    )
+
+
+def _caption(preset: Mapping[str, Any], methods: recipes.Catalogue, refused: str, past: PastRuns | None) -> str:
+    """Summary and citation; then what it needs, or why it is not available; then how it did."""
+    source = f" *{plain(preset['citation'])}*" if preset["citation"] else ""
+    lines = [plain(preset["summary"].strip()) + source]
+    if refused:
+        lines.append(f":material/block: Not available here: {plain(refused)}")
+    else:
+        lines.append(f":material/checklist: Needs {plain(needs(recipes.normal(preset['recipe'], methods), methods))}.")
+    if past is not None:
+        last = "" if past.runs == 1 else f", last {percent(past.last)}"
+        runs = count(past.runs, "run")
+        lines.append(f":material/history: On these parents: best {percent(past.best)}{last} ({runs}).")
+    return "  \n".join(lines)
