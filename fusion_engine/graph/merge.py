@@ -23,6 +23,7 @@ from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 from .apply import lookup
 from .layout import read_layout
 from .nodes import shape as node_shape
+from .scales import scale_tensors
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -199,6 +200,13 @@ def _product(matrix: np.ndarray, rows: Tensor) -> Tensor:
     return rows.new_zeros(len(matrix), rows.shape[1]).index_add_(0, torch.as_tensor(target), moved)
 
 
+def _shares(grouping: Grouping) -> Grouping:
+    """The grouping with |M| in place of M, rows summing to one over the parents."""
+    sizes = [np.abs(m) for m in grouping.merge]
+    total = sum((m.sum(1, keepdims=True) for m in sizes), np.zeros(()))
+    return replace(grouping, merge=tuple(m / np.where(total > 0, total, 1.0) for m in sizes))
+
+
 def _in_order(index: np.ndarray, total: int) -> bool:
     return index.size == total and bool((index.reshape(-1) == np.arange(total)).all())
 
@@ -215,6 +223,9 @@ class _Merger:
         for name, grouping in groupings.items():
             if len(grouping.merge) != len(states):
                 raise ParentError(f"the grouping of {name!r} is for {len(grouping.merge)} parents, not {len(states)}")
+        mixed = {n: g for n, g in groupings.items() if any((m < 0).any() for m in g.merge)}
+        self.scales = scale_tensors(trace.capture) if mixed else frozenset()
+        self.shares = {name: _shares(grouping) for name, grouping in mixed.items()}
 
     def merge(self, name: str, scale: list[Tensor] | None) -> Tensor:
         """The merged tensor, float64. `scale` replaces 1/k."""
@@ -251,8 +262,12 @@ class _Merger:
         return int(self.groupings[space.name].merge[parent].shape[1])
 
     def _matrix(self, space: Space, member: Member, parent: int) -> np.ndarray:
-        """(n, n_p). The parents' weights in the rows of a merge matrix replace the factor 1/k."""
-        grouping = self.groupings[space.name]
+        """(n, n_p). The parents' weights in the rows of a merge matrix replace the factor 1/k.
+
+        Where fused neurons are differences of the parents', scales (variances, norm weights) are averaged by the size
+        of the parts instead: they have to stay positive, and what is equal in all neurons has to stay as it is.
+        """
+        grouping = (self.shares if member.tensor in self.scales else {}).get(space.name, self.groupings[space.name])
         if member.role == "out":
             return np.asarray(grouping.merge[parent], dtype=np.float64) * len(self.states)
         return np.ascontiguousarray(np.asarray(grouping.unmerge[parent], dtype=np.float64).T)
