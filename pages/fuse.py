@@ -214,15 +214,13 @@ with form:
     choose_preset(
         draft, catalogue["presets"], catalogue["methods"], inputs(summary), summary["id"], state.get("test")
     )
-    choose_base = st.container()
     expert(draft, catalogue["methods"])
-    if recipes.needs_base(draft.recipe, catalogue["methods"]):
-        with choose_base:
-            base_select(summary)
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
 with panel:
     st.subheader("Run", anchor=False)
+    if recipes.needs_base(draft.recipe, catalogue["methods"]):
+        base_select(summary)
     run_panel(draft, catalogue, summary, settings)
 if state.get("job"):
     with result:
