@@ -22,7 +22,7 @@ __all__ = ["run"]
 def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
     """Write result.json; see docs/architecture.md."""
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
-    samples = whole_number(arguments, "samples", 1000, 1, 10**9)
+    samples = None if arguments.get("samples") is None else whole_number(arguments, "samples", 1, 1, 10**9)
     what = arguments.get("what")
     if what is not None and not (isinstance(what, list) and all(isinstance(name, str) for name in what)):
         raise JobError("what must be a list of analyses, such as ['connectivity', 'budget']")

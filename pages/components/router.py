@@ -16,6 +16,7 @@ _PAGES = {
     "explore": ("Explore", ":material/scatter_plot:"),
     "fuse": ("Fuse", ":material/merge:"),
     "compare": ("Compare", ":material/bar_chart:"),
+    "analyse": ("Analyse", ":material/troubleshoot:"),
 }
 
 
