@@ -20,8 +20,9 @@ from .similarity import FeaturesParameter, correlations
 __all__ = ["canonical_map", "cca"]
 
 Array = NDArray[np.float64]
+Spectrum = tuple[Array, Array]
 
-_GAMMAS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_GAMMAS = (1e-2, 1e-1, 1.0, 10.0)
 _MATCHED = 1e-3
 
 
@@ -61,18 +62,28 @@ def cca(
     if stats.held is None:
         return _cca(stats, 0.1, against, reference)
     seen, held = stats.split()
-    found = {g: _agreement(held, _cca(seen, g, against, reference)) for g in _GAMMAS}
+    spectra: dict[int, Spectrum] = {}
+    found = {g: _agreement(held, _cca(seen, g, against, reference, spectra)) for g in _GAMMAS}
     best = max(found, key=lambda g: found[g])
     chosen: dict[str, Any] = {"gamma": best, "held_out_correlation": found[best]}
     made = _cca(stats, best, against, reference)
     return replace(made, info={"chosen": chosen})
 
 
-def _cca(stats: SpaceStats, gamma: float, against: Against, reference: int) -> Grouping:
+def _cca(
+    stats: SpaceStats, gamma: float, against: Against, reference: int, spectra: dict[int, Spectrum] | None = None
+) -> Grouping:
+    """spectra: of the parents' covariances, kept for the next gamma."""
+    known: dict[int, Spectrum] = {} if spectra is None else spectra
     covariance = stats.covariance
     matches = correlations(stats)
     spread = float(np.trace(stats.block(reference - 1, reference - 1, covariance)))
     back: dict[int, Array] = {}
+
+    def spectrum(p: int) -> Spectrum:
+        if p not in known:
+            known[p] = eigh(stats.block(p, p, covariance))
+        return known[p]
 
     def solve(target: Array, p: int) -> Array:
         mine = stats.part(p)
@@ -80,22 +91,24 @@ def _cca(stats: SpaceStats, gamma: float, against: Against, reference: int) -> G
         own = cross @ target.T
         # A mean of features varies less than they do: the target keeps the reference's overall spread.
         scale = float(np.sqrt(spread / max(float(np.trace(own)), np.finfo(np.float64).tiny)))
+        plain = np.array_equal(target[:, stats.part(reference - 1)], np.eye(stats.size))
+        theirs = spectrum(reference - 1) if plain else eigh(own * scale**2)
         order = linear_sum_assignment((target @ matches)[:, mine], maximize=True)[1]
-        there, back[p] = canonical_map(
-            own * scale**2, cross[:, mine] * scale, covariance[mine, mine], gamma, order
-        )
+        there, back[p] = canonical_map(theirs, cross[:, mine] * scale, spectrum(p), gamma, order)
         return there
 
     maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve)
     return averaged(stats.space, "cca", maps, [back.get(p, np.eye(stats.size)) for p in range(stats.parents)])
 
 
-def canonical_map(xx: Array, xy: Array, yy: Array, gamma: float, order: NDArray[np.int64]) -> tuple[Array, Array]:
+def canonical_map(
+    xx: Spectrum, xy: Array, yy: Spectrum, gamma: float, order: NDArray[np.int64]
+) -> tuple[Array, Array]:
     """(n, n) map R with R y aligned to x, features as columns, and its inverse.
 
-    xx, xy, yy: covariances (n, n). gamma: in shares of the mean variance of x and of y. order: y's neuron order[i] is
-    matched with x's neuron i; it decides in directions that have no canonical correlation to speak of, where the
-    decomposition is not unique.
+    xx, yy: eigenvalues (n,) and eigenvectors (n, n) of the covariances; xy: covariances (n, n). gamma: in shares of the
+    mean variance of x and of y. order: y's neuron order[i] is matched with x's neuron i; it decides in directions that
+    have no canonical correlation to speak of, where the decomposition is not unique.
     """
     x, x_inverse = _roots(xx, gamma)
     y, y_inverse = _roots(yy, gamma)
@@ -106,9 +119,9 @@ def canonical_map(xx: Array, xy: Array, yy: Array, gamma: float, order: NDArray[
     return x @ turn @ y_inverse, y @ turn.T @ x_inverse
 
 
-def _roots(covariance: Array, gamma: float) -> tuple[Array, Array]:
+def _roots(spectrum: Spectrum, gamma: float) -> tuple[Array, Array]:
     """(S + gamma I)^(1/2) and its inverse."""
-    values, vectors = eigh(covariance)
+    values, vectors = spectrum
     mean = float(np.maximum(values, 0.0).mean())
     values = np.maximum(values, 0.0) + gamma * (mean if mean > 0 else 1.0)
     root = np.sqrt(values)

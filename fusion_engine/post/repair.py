@@ -103,6 +103,14 @@ def _can_shift(layer: Layer) -> bool:
 def _targets(context: FusionContext, layers: list[Layer], size: int) -> dict[str, tuple[Tensor, Tensor]]:
     """By layer the (n,) mean and standard deviation its fused neurons should have."""
     program = Program(context.trace, None, [layer.output for layer in layers])
+    merges = {
+        layer.name: [
+            m.to(context.device) for m in merge_outputs(context.states, context.trace, context.groupings, layer)
+        ]
+        for layer in layers
+    }
+    # Of a sum with negative weights the spread does not follow from its parts': it is taken from the sum itself.
+    mixed = {name for name, merge in merges.items() if any(bool((m < 0).any()) for m in merge)}
     means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     spreads: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     for p, state in enumerate(context.states):
@@ -110,7 +118,10 @@ def _targets(context: FusionContext, layers: list[Layer], size: int) -> dict[str
         seen = 0
         for x in context.batches(size):
             for layer, y in zip(layers, program(state, x), strict=True):
-                moments[layer.name].add(feature_rows(layer, y))
+                rows = feature_rows(layer, y)
+                if layer.name in mixed:
+                    rows = rows @ merges[layer.name][p].T.to(rows)
+                moments[layer.name].add(rows)
             seen += len(x)
             done = 0.5 * (p + seen / len(context.data)) / context.parents
             context.progress("post", done, f"repair: features of parent {p + 1}")
@@ -119,7 +130,10 @@ def _targets(context: FusionContext, layers: list[Layer], size: int) -> dict[str
             spreads[name].append(found.variance.sqrt())
     targets = {}
     for layer in layers:
-        merge = [m.to(context.device) for m in merge_outputs(context.states, context.trace, context.groupings, layer)]
+        merge = merges[layer.name]
+        if layer.name in mixed:
+            targets[layer.name] = (sum(means[layer.name], torch.zeros(())), sum(spreads[layer.name], torch.zeros(())))
+            continue
         mean = sum((m @ x for m, x in zip(merge, means[layer.name], strict=True)), torch.zeros(()))
         spread = sum((m.abs() @ x for m, x in zip(merge, spreads[layer.name], strict=True)), torch.zeros(()))
         targets[layer.name] = (mean, spread)
