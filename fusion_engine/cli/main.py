@@ -10,11 +10,11 @@ from typing import NoReturn
 from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
-from . import analyse, evaluate, fuse, inspect, recipes, train
+from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, train
 
 __all__ = ["main"]
 
-_COMMANDS = (fuse, evaluate, inspect, analyse, train, recipes)
+_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes)
 
 
 class _Parser(argparse.ArgumentParser):

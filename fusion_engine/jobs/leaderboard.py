@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.types import Progress, ProgressCallback
-from fusion_engine.leaderboard.rows import REFERENCES, Row
+from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
 from fusion_engine.leaderboard.table import standings
-from fusion_engine.store.files import append_line, read_json, write_bytes, write_json
+from fusion_engine.store.files import append_line, read_json, read_lines, write_bytes, write_json
 
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.stats import StatisticsCache
 
-__all__ = ["part_failed", "pending", "read_rows", "run", "run_part"]
+__all__ = ["part_failed", "pending", "run", "run_part"]
 
 _PLAN, _ROWS, _TABLE, _SHARED = "plan.json", "rows.jsonl", "leaderboard.json", "shared"
 
@@ -44,9 +44,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     plan = make_plan(inputs, presets, arguments.get("importances"), arguments.get("seeds") or (0,))
     planned = [row.as_json() for row in plan]
     # A restarted run keeps what it has, but for what failed: that is tried again.
-    known = {REFERENCES: inputs.digest, **{row.key: None for row in plan}}
-    rows = [row for row in read_rows(folder.parent / _ROWS) if row["state"] == "done"]
-    rows = [row for row in rows if row["key"] in known and row.get("inputs") == known[row["key"]]]
+    rows = list(kept_rows(inputs.digest, plan, read_lines(folder.parent / _ROWS)).values())
     rows += [{**row, "kind": "fusion", "state": "unavailable"} for row in planned if row["reason"]]
     write_json(folder / _PLAN, {"inputs": inputs.digest, "rows": planned})
     write_bytes(folder / _ROWS, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -56,7 +54,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 def pending(run: str) -> list[str]:
     """Keys of the rows that are to be run: the references, then seed after seed, so that the table fills evenly."""
     folder = store.run_folder(run)
-    done = {row["key"] for row in read_rows(folder / _ROWS)}
+    done = {row["key"] for row in read_lines(folder / _ROWS)}
     planned = [row for row in _plan(folder) if not row["reason"]]
     seeds = list(dict.fromkeys(row["seed"] for row in planned))
     ordered = sorted(planned, key=lambda row: seeds.index(row["seed"]))
@@ -69,7 +67,7 @@ def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:
 
     folder = store.run_folder(run)
     plan = _plan(folder)
-    share = len(read_rows(folder / _ROWS)) / (len(plan) + 1)
+    share = len(read_lines(folder / _ROWS)) / (len(plan) + 1)
     row = next((Row(**row) for row in plan if row["key"] == part), None)
     name = "references" if row is None else f"{row.label}, seed {row.seed}"
 
@@ -95,21 +93,12 @@ def part_failed(run: str, part: str, reason: str) -> None:
     _record(run, {**about, "kind": kind, "state": "failed", "reason": reason})
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows in a file of one JSON object a line; none if there is no file. A line cut short is left out."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines if line.endswith(b"}")]
-
-
 def _record(run: str, row: Mapping[str, Any]) -> bool:
     """Append a row and write the table of all; ends the run with its last row. Whether it did."""
     folder = store.run_folder(run)
     with _locked(folder / "rows.lock"):
         append_line(folder / _ROWS, json.dumps(row, allow_nan=False))
-        rows = read_rows(folder / _ROWS)
+        rows = read_lines(folder / _ROWS)
         table = standings(_plan(folder), rows)
         write_json(folder / _TABLE, {**table, "rows": rows})
         ended = table["done"] == table["total"] and store.read_status(run)["state"] not in store.FINISHED

@@ -21,27 +21,30 @@ from .progress import RunProgress
 __all__ = ["record_failure", "run_part", "start"]
 
 _BEHIND = -1  # parts wait for whole jobs: a fusion asked for meanwhile does not stand behind a leaderboard
+_CONNECT_SECONDS = 10
 _INTERVAL = 0.5  # seconds between events: many parts report to one run
 
 
 def start(run: str) -> None:
     """Hand all parts that are not done to the scheduler; without one (in a plain process) do them here."""
-    from distributed import get_client, get_worker
+    from distributed import Client, get_worker
 
     attempt = _attempt(run)
     waiting = _module(run).pending(run)
     if not waiting:
         return
     try:
-        get_worker()
+        scheduler = get_worker().scheduler.address
     except ValueError:
         for part in waiting:
             run_part(run, attempt, part)
         return
     tasks = {f"part-{run}-{attempt}-{part}": (run_part, (run, attempt, part)) for part in waiting}
-    service.hand_over(
-        get_client(), tasks, lambda: waiting[-1] not in _module(run).pending(run), light=False, priority=_BEHIND
-    )
+    # A client that stayed would keep the service alive after its owner.
+    with Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+        service.hand_over(
+            client, tasks, lambda: waiting[-1] not in _module(run).pending(run), light=False, priority=_BEHIND
+        )
 
 
 def run_part(run: str, attempt: int, part: str) -> None:

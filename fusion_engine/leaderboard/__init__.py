@@ -12,13 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 _EXPORTS = {
-    "Inputs": "run",
+    "Inputs": "plan",
     "leaderboard": "run",
     "references": "run",
     "run_row": "run",
     "make_plan": "plan",
     "Row": "rows",
     "REFERENCES": "rows",
+    "kept_rows": "rows",
     "pareto": "table",
     "standings": "table",
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["REFERENCES", "Row"]
+__all__ = ["REFERENCES", "Row", "kept_rows"]
 
 REFERENCES = "references"
 """Key of the row that holds the models every comparison shows."""
@@ -38,3 +38,10 @@ class Row:
     def label(self) -> str:
         """The preset's name, with the importance where it is not the preset's own."""
         return self.preset if self.own else f"{self.preset}, {self.importance}"
+
+
+def kept_rows(digest: str, plan: Sequence[Row], rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of the rows of an earlier run those that are done and belong to this plan, by key. digest: of the inputs."""
+    known = {REFERENCES: digest, **{row.key: None for row in plan}}
+    good = [row for row in rows if row["state"] == "done" and row["key"] in known]
+    return {row["key"]: dict(row) for row in good if row.get("inputs") == known[row["key"]]}

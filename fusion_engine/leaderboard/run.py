@@ -16,14 +16,15 @@ from ..pipeline import fuse
 from ..stats import StatisticsCache
 from .memory import peak_memory_mb, reset_peak
 from .plan import Inputs, make_plan
-from .rows import REFERENCES, Row
+from .rows import REFERENCES, Row, kept_rows
 from .table import standings
 
-__all__ = ["Inputs", "leaderboard", "references", "run_row"]
+__all__ = ["leaderboard", "references", "run_row"]
 
 _REFERENCES = ("best_parent", "mean_parent", "average", "ensemble", "softmax_ensemble", "head_weighted_ensemble")
-# Gives the head-weighted ensemble its weights, as the papers' own scores do.
-_WEIGHING = {"name": REFERENCES, "importance": "conductance", "grouping": "identity", "solver": "average"}
+# Gives the head-weighted ensemble its weights: by the scores of the presets, which so are computed once.
+_SCORES = {"method": "conductance", "n_steps": 3}
+_WEIGHING = {"name": REFERENCES, "importance": _SCORES, "grouping": "identity", "solver": "average"}
 
 
 def leaderboard(
@@ -52,9 +53,8 @@ def leaderboard(
     inputs = Inputs(parents, data, test, device, base)
     plan = make_plan(inputs, presets, importances, seeds)
     cache = cache or StatisticsCache()
-    finished = {row["key"]: dict(row) for row in done if row["state"] != "failed"}
-    total = len(plan) + 1
-    if REFERENCES not in finished or finished[REFERENCES]["inputs"] != inputs.digest:
+    finished, total = kept_rows(inputs.digest, plan, done), len(plan) + 1
+    if REFERENCES not in finished:
         finished[REFERENCES] = references(inputs, cache=cache, on_progress=_share(on_progress, 0, total))
         on_row(finished[REFERENCES])
     for number, row in enumerate(plan, 1):

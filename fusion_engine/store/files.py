@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ __all__ = [
     "append_line",
     "publish",
     "read_json",
+    "read_lines",
     "staged_files",
     "staged_folder",
     "write_bytes",
@@ -45,11 +47,24 @@ def read_json(path: Path, what: str) -> Any:
         raise StoreError(f"{what} in the store is damaged; delete it and make it again") from None
 
 
+def read_lines(path: Path) -> list[Any]:
+    """The values in a file of one JSON object a line; none if there is no file. A line cut short is left out."""
+    values = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError):
+                values.append(json.loads(line))
+    return values
+
+
 def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, so that concurrent readers never see two halves mixed."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Append one line in a single write, so that concurrent readers never see two halves mixed. A line that was cut
+    short when its writer was killed stays by itself."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, line.encode() + b"\n")
+        size = os.fstat(descriptor).st_size
+        cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, b"\n" * cut + line.encode() + b"\n")
     finally:
         os.close(descriptor)
 

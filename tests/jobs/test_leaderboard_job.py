@@ -11,6 +11,7 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.jobs import client, leaderboard, parts
 from fusion_engine.jobs.tasks import run_job
 from fusion_engine.leaderboard import REFERENCES
+from fusion_engine.store.files import read_lines
 
 ARGUMENTS: dict[str, Any] = {
     "data": "digits:train", "test": "digits:test", "samples": 100, "presets": ["kf_linear", "hf_linear", "average"],
@@ -24,7 +25,7 @@ def parents() -> str:
 
 
 def rows(run: str) -> list[dict[str, Any]]:
-    return leaderboard.read_rows(store.run_folder(run) / "rows.jsonl")
+    return read_lines(store.run_folder(run) / "rows.jsonl")
 
 
 def test_a_leaderboard_from_plan_to_table(parents: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 from fusion_engine import __version__, store
 from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.jobs import client, service
+from fusion_engine.store.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"parents": 2, "epochs": 10_000}
@@ -156,6 +157,45 @@ def test_the_job_of_a_killed_worker_is_done_again() -> None:
     assert [e["stage"] for e in client.events(run)].count("starting") == 2
 
 
+def board(seeds: list[int]) -> str:
+    """A leaderboard of fusions that take a while."""
+    arguments = {"data": "digits:train", "test": "digits:test", "presets": ["average", "best_zero_shot", "kf_gradient"]}
+    more = {"parents": store.list_parents()[0]["id"], "samples": 200, "seeds": seeds}
+    return client.submit("leaderboard", arguments | more)
+
+
+def rows(run: str) -> list[dict[str, Any]]:
+    return read_lines(store.run_folder(run) / "rows.jsonl")
+
+
+def busy_with(run: str) -> list[str]:
+    """Addresses of the workers that have parts of the run."""
+    processing = service._connect().processing()
+    return [address for address, tasks in processing.items() if any(str(t).startswith(f"part-{run}") for t in tasks)]
+
+
+def test_a_leaderboard_with_a_killed_worker_cancelled_and_resumed() -> None:
+    run = board([0, 1])
+    eventually(lambda: (store.run_folder(run) / "leaderboard.json").exists() and store.read_leaderboard(run)["done"])
+    assert client.status(run)["state"] == "running"
+    address = eventually(lambda: busy_with(run))[0]
+    os.kill(service._connect().run(os.getpid, workers=[address])[address], signal.SIGKILL)
+    done = len(rows(run))
+    eventually(lambda: len(rows(run)) > done)
+    client.cancel(run)
+    assert client.status(run)["state"] == "cancelled"
+    eventually(lambda: not busy_with(run))
+    kept = rows(run)
+    assert len(kept) < 7
+    client.resume(run)
+    assert final(run)["state"] == "done"
+    assert rows(run)[: len(kept)] == kept
+    assert len({row["key"] for row in rows(run)}) == len(rows(run)) == 7
+    table = store.read_leaderboard(run)
+    assert (table["done"], table["total"]) == (7, 7)
+    assert all(entry["seeds"] == [0, 1] for entry in table["entries"])
+
+
 def test_a_job_survives_the_process_that_submitted_it() -> None:
     code = "from fusion_engine.jobs import client; print(client.submit('train', {'epochs': 1, 'seed': 5}))"
     assert final(in_another_process(code))["state"] == "done"
@@ -178,6 +218,8 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_its_owner() -> None:
+    resumed = board([2])
+    eventually(lambda: rows(resumed))
     running = started(client.submit("train", LONG))
     waiting = client.submit("train", LONG)
     listed = client.submit("train", LONG)
@@ -186,8 +228,12 @@ def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_it
         status = client.status(run)
         assert status["state"] == "failed"
         assert status["error"].startswith("interrupted")
-    code = "from fusion_engine.jobs import client; print(client.submit('import_parents', {'demo': 'digits'}))"
-    assert final(in_another_process(code))["state"] == "done"
+    kept = rows(resumed)
+    code = f"client.resume({resumed!r}); print(client.submit('import_parents', {{'demo': 'digits'}}))"
+    assert final(in_another_process(f"from fusion_engine.jobs import client; {code}"))["state"] == "done"
+    assert final(resumed)["state"] == "done"
+    assert rows(resumed)[: len(kept)] == kept
+    assert len(rows(resumed)) == 4
     assert store.read_status(listed)["error"].startswith("interrupted")
     eventually(lambda: service.running() is None)
 

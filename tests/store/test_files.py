@@ -62,3 +62,14 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_cut_short_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert files.read_lines(path) == []
+    files.append_line(path, '{"a": 1}')
+    with path.open("a") as file:
+        file.write('{"b": 2')
+    assert files.read_lines(path) == [{"a": 1}]
+    files.append_line(path, '{"c": 3}')
+    assert files.read_lines(path) == [{"a": 1}, {"c": 3}]

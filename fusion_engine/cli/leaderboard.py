@@ -1,0 +1,159 @@
+"""leaderboard: fuse by every preset, importance and seed, and compare accuracy, spread and time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusion_engine.core.errors import FusionError
+from fusion_engine.core.files import atomic_path
+from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
+from fusion_engine.leaderboard.table import standings
+from fusion_engine.store.files import append_line, read_lines
+
+from .fuse import add_arch
+from .leaderboard_view import LiveTable, text
+from .output import check_writable, write_report
+
+if TYPE_CHECKING:
+    from fusion_engine.leaderboard.plan import Inputs
+
+__all__ = ["add_arguments", "read_inputs", "run"]
+
+_ROWS, _SHARED = "rows.jsonl", "shared"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
+    add_arch(parser)
+    parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusions may look at")
+    parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples to measure them on")
+    parser.add_argument("--base", metavar="FILE", help="model the parents were trained from, for recipes that need it")
+    parser.add_argument("--presets", default="all", metavar="A,B", help="names of recipes, or all (default)")
+    parser.add_argument(
+        "--importances", metavar="A,B", help="methods to try with every preset; own: the preset's own (default)"
+    )
+    parser.add_argument("--seeds", default="0", metavar="0,1,2", help="one fusion a seed (default 0)")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="draw N calibration samples, balanced over classes (default: all)"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="fusions at a time, each in a process")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the rows; given again, it goes on where it stopped"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the table and all rows go")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run what is not done yet and print the table."""
+    check_writable(arguments.report)
+    seeds = _seeds(arguments.seeds)
+    if arguments.workers < 1:
+        raise FusionError(f"--workers {arguments.workers}: at least 1 is needed")
+    from fusion_engine.leaderboard.plan import make_plan
+
+    inputs = read_inputs(arguments)
+    plan = make_plan(inputs, *_choice(arguments), seeds)
+    with _folder(arguments.out) as folder:
+        rows = kept_rows(inputs.digest, plan, read_lines(folder / _ROWS))
+        planned = [row.as_json() for row in plan]
+        live = LiveTable()
+        todo = [row for row in (None, *plan) if (REFERENCES if row is None else row.key) not in rows]
+        try:
+            for row in _results(arguments, inputs, todo, folder / _SHARED, live):
+                rows[row["key"]] = row
+                append_line(folder / _ROWS, json.dumps(row, allow_nan=False))
+                live.show(standings(planned, list(rows.values())), row)
+        except KeyboardInterrupt:
+            live.clear()
+            kept = "the same --out goes on where it stopped" if arguments.out else "nothing was written"
+            raise SystemExit(f"interrupted; {kept}") from None
+        live.clear()
+    table = standings(planned, list(rows.values()))
+    if arguments.report is not None:
+        with atomic_path(arguments.report) as path:
+            write_report(path, {**table, "rows": list(rows.values()), **_about(inputs, seeds)})
+    print(text(table))
+
+
+def read_inputs(arguments: argparse.Namespace) -> Inputs:
+    """Parents, data and base model."""
+    from fusion_engine.data import load_data
+    from fusion_engine.jobs.inputs import draw_samples
+    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.leaderboard.plan import Inputs
+    from fusion_engine.parents import load_base, load_parents
+
+    data = load_data(arguments.calibration, y_required=False)
+    data = draw_samples(data, arguments.samples, _seeds(arguments.seeds)[0])
+    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
+    base = load_base(arguments.base, parents)
+    warm_tracing()
+    return Inputs(parents, data, load_data(arguments.test), arguments.device, base)
+
+
+def _results(
+    arguments: argparse.Namespace, inputs: Inputs, todo: Sequence[Row | None], shared: Path, live: LiveTable
+) -> Iterator[dict[str, Any]]:
+    """The rows as they are done; None stands for the references."""
+    if arguments.workers > 1:
+        from .leaderboard_workers import results
+
+        yield from results(arguments, todo, shared)
+        return
+    from fusion_engine.leaderboard.run import references, run_row
+    from fusion_engine.stats import StatisticsCache
+
+    cache = StatisticsCache(shared)
+    for row in todo:
+        if row is None:
+            yield references(inputs, cache=cache, on_progress=live.progress("references"))
+        else:
+            yield run_row(inputs, row, cache=cache, on_progress=live.progress(f"{row.label}, seed {row.seed}"))
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """The folder of the rows; one that vanishes if none was given."""
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="leaderboard-") as name:
+            yield Path(name)
+        return
+    if out.exists() and not out.is_dir():
+        raise FusionError(f"{out}: this is a file; give the name of a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise FusionError(f"{out}: this folder cannot be made") from None
+    yield out
+
+
+def _choice(arguments: argparse.Namespace) -> tuple[str | list[str], list[str] | None]:
+    presets = "all" if arguments.presets == "all" else _words(arguments.presets)
+    return presets, None if arguments.importances is None else _words(arguments.importances)
+
+
+def _words(given: str) -> list[str]:
+    return [word.strip() for word in given.split(",") if word.strip()]
+
+
+def _seeds(given: str) -> list[int]:
+    words = _words(given)
+    if not words or not all(word.isdecimal() and len(word) < 10 for word in words):
+        raise FusionError(f"--seeds {given}: write whole numbers with commas between, such as 0,1,2")
+    return [int(word) for word in words]
+
+
+def _about(inputs: Inputs, seeds: Sequence[int]) -> dict[str, Any]:
+    from fusion_engine.jobs.warm import versions
+
+    sets = {"calibration": inputs.data, "test": inputs.test}
+    about = {name: {"samples": len(data), "digest": data.digest} for name, data in sets.items()}
+    return {**about, "seeds": list(seeds), "versions": versions()}

@@ -1,0 +1,86 @@
+"""A leaderboard as text, and its live form in a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from fusion_engine.core.types import Progress, ProgressCallback
+
+from .output import table
+
+__all__ = ["LiveTable", "text"]
+
+
+def text(board: Mapping[str, Any]) -> str:
+    """The table of `standings`, best first, with the references among the rows and the reasons below."""
+    lines = [(entry["accuracy"]["mean"], _cells(entry)) for entry in board["entries"] if entry["accuracy"]]
+    lines += [
+        (reference["accuracy"], (f"({reference['name'].replace('_', ' ')})", f"{reference['accuracy']:.2%}", *[""] * 4))
+        for reference in board["references"]
+    ]
+    lines.sort(key=lambda line: -line[0])
+    shown = [table(("recipe", "accuracy", "+-", "seconds", "MB", "seeds"), [cells for _, cells in lines])]
+    without = [entry for entry in board["entries"] if not entry["accuracy"]]
+    shown += [f"{entry['label']}: {entry['reason'] or 'waiting'}" for entry in without]
+    shown.append(f"{board['done']} of {board['total']} rows; * no other is both faster and more accurate")
+    return "\n".join(shown)
+
+
+def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    accuracy, front = entry["accuracy"], " *" if entry["pareto"] else ""
+    several = f"{100 * accuracy['std']:.2f}" if len(entry["seeds"]) > 1 else ""
+    seeds = f"{len(entry['seeds'])}/{entry['planned']}"
+    memory = f"{entry['peak_memory_mb']:.0f}"
+    return entry["label"] + front, f"{accuracy['mean']:.2%}", several, f"{entry['seconds']:.2f}", memory, seeds
+
+
+class LiveTable:
+    """On a terminal the table, rewritten with every row, and a line of progress; elsewhere one line a row (stderr)."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._height = 0
+        self._lines: list[str] = []
+
+    def show(self, board: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+        """After a row is done."""
+        if not self._terminal:
+            sys.stderr.write(f"[{board['done']}/{board['total']}] {_line(row)}\n")
+            sys.stderr.flush()
+            return
+        height = shutil.get_terminal_size().lines - 2
+        self._lines = text(board).splitlines()[: max(3, height)]
+        self._draw(self._lines)
+
+    def progress(self, name: str) -> ProgressCallback:
+        """A callback for one row's progress."""
+
+        def report(event: Progress) -> None:
+            if self._terminal:
+                width = shutil.get_terminal_size().columns - 1
+                self._draw([*self._lines, f"{name}: {event.stage} {event.message}"[:width]])
+
+        return report
+
+    def clear(self) -> None:
+        """Remove what was drawn."""
+        if self._terminal:
+            self._draw([])
+
+    def _draw(self, lines: list[str]) -> None:
+        up = f"\x1b[{self._height}A" if self._height else ""
+        sys.stderr.write(up + "\r\x1b[J" + "".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+        self._height = len(lines)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    if "preset" not in row:
+        return "references"
+    name = row["preset"] if row["own"] else f"{row['preset']}, {row['importance']}"
+    if row["state"] != "done":
+        return f"{name}: {row['reason']}"
+    return f"{name}, seed {row['seed']}: {row['accuracy']:.2%} in {row['cost']:.2f} s"

@@ -1,0 +1,70 @@
+"""Rows of a leaderboard in several processes of this machine: one fusion a task."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusion_engine.leaderboard.rows import REFERENCES, Row
+
+if TYPE_CHECKING:
+    from fusion_engine.leaderboard.plan import Inputs
+    from fusion_engine.stats import StatisticsCache
+
+__all__ = ["results"]
+
+_READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device")  # what `read_inputs` reads
+_DIED = "the worker died twice, most likely for lack of memory"
+_CONFIG = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-ttl": None}
+
+
+def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: Path) -> Iterator[dict[str, Any]]:
+    """The rows as they are done; None stands for the references. A killed worker's row is run again elsewhere, once."""
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
+    import dask
+    from distributed import Client, LocalCluster, as_completed
+
+    threads = str(max(1, (os.cpu_count() or 1) // arguments.workers))
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    with (
+        dask.config.set({**_CONFIG, "distributed.nanny.environ": environment}),
+        LocalCluster(
+            n_workers=arguments.workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        given = json.dumps({name: getattr(arguments, name) for name in _READ})
+        futures = {
+            client.submit(_work, given, None if row is None else row.as_json(), str(shared), pure=False): row
+            for row in todo
+        }
+        for future in as_completed(list(futures), loop=client.loop):
+            row = futures[future]
+            if future.status == "finished":
+                yield future.result()
+            elif row is None:
+                yield {"key": REFERENCES, "kind": REFERENCES, "state": "failed", "reason": _DIED}
+            else:
+                yield {**row.as_json(), "kind": "fusion", "state": "failed", "reason": _DIED}
+
+
+def _work(given: str, row: Mapping[str, Any] | None, shared: str) -> dict[str, Any]:
+    from fusion_engine.leaderboard.run import references, run_row
+
+    inputs, cache = _prepared(given, shared)
+    return references(inputs, cache=cache) if row is None else run_row(inputs, Row(**row), cache=cache)
+
+
+@functools.lru_cache(maxsize=1)
+def _prepared(given: str, shared: str) -> tuple[Inputs, StatisticsCache]:
+    """What this process's rows have in common, read once."""
+    from fusion_engine.stats import StatisticsCache
+
+    from .leaderboard import read_inputs
+
+    return read_inputs(argparse.Namespace(**json.loads(given))), StatisticsCache(Path(shared))
