@@ -65,6 +65,28 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     st.dataframe(rows, hide_index=True, alt="Accuracy, time and memory of each run")
 
 
+def analyses(jobs: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """A button a run: where it loses accuracy, and whether its networks can be averaged."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("Error budget by level, barriers and class coverage:", width="content")
+        for job in jobs:
+            label = "Analyse" if len(jobs) == 1 else f"Analyse {plain(names[job['id']])}"
+            if st.button(
+                label, key=f"analyse-{job['id']}", icon=":material/troubleshoot:", type="tertiary",
+                on_click=take_to_analysis, args=(job,),
+            ):
+                st.switch_page("pages/analyse.py")
+
+
+def take_to_analysis(job: dict[str, Any]) -> None:
+    """Put a run where the page Analyse looks for it."""
+    arguments = job["arguments"]
+    state.put(
+        parents=arguments["parents"], data=arguments["data"], test=arguments.get("test"), on=None, fusion=job["id"],
+        analysis=None,
+    )
+
+
 def widths(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     """Accuracy against size, for runs of the same parents whose results differ in width."""
     sets = {job["id"]: job["arguments"]["parents"] for job in jobs}
@@ -225,6 +247,7 @@ if not reports_found:
 jobs = [runs[run] for run in reports_found]
 shown = labels(jobs)
 overview(shown, reports_found)
+analyses(jobs, shown)
 widths(jobs, shown, reports_found)
 classes(shown, reports_found)
 time_and_recipe(shown, reports_found)

@@ -163,4 +163,4 @@ else:
     except FusionError as error:
         st.error(plain(error), icon=":material/error:")
     overview(chosen)
-    next_steps(explore="Explore their neurons", fuse="Fuse them")
+    next_steps(explore="Explore their neurons", analyse="Analyse what they share", fuse="Fuse them")

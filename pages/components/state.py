@@ -10,7 +10,7 @@ import streamlit as st
 __all__ = ["clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
-_OF_PARENTS = ("levels", "base")
+_OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),

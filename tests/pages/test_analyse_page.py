@@ -109,3 +109,14 @@ def test_nonsense_in_the_url_does_no_harm(open_page, filled) -> None:
     for changes in ({"analysis": "nothing"}, {"analysis": fusion}, {"pair": "99"}, {"measure": "<b>", "take": "-1"}):
         parameters = {"parents": samples.PARENTS, "data": "digits:test", "analysis": run} | changes
         assert not open_page("analyse", **parameters, align="x", fusion="y").error
+
+
+def test_a_fusion_is_analysed_from_where_fusions_are_compared(open_page, filled) -> None:
+    run = samples.add_fusion()
+    app = open_page("compare", runs=run)
+    app.button(key=f"analyse-{run}").click().run()
+    assert not app.exception
+    remembered = app.session_state["url"]  # what the page finds in its address
+    app = open_page("analyse", **{k: v for k, v in remembered.items() if k != "runs"})
+    assert app.selectbox(key="analyse-fusion").value == run
+    assert samples.url(app, "on") == "digits:test"

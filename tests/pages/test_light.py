@@ -12,6 +12,7 @@ CODE = """
 import sys
 sys.path.insert(0, {tests!r})
 import samples
+from analysis_samples import add_analysis
 from fusion_engine.jobs import client
 from streamlit.testing.v1 import AppTest
 
@@ -21,9 +22,11 @@ client.submit = lambda kind, arguments: samples.add_run(kind, arguments, "queued
 samples.add_catalogue()
 samples.add_parents()
 run = samples.add_fusion()
-for page in ("start", "parents", "explore", "fuse", "compare"):
+analysis = add_analysis({{"parents": samples.PARENTS, "data": "digits:train"}})
+for page in ("start", "parents", "explore", "fuse", "compare", "analyse"):
     app = AppTest.from_file("app.py", default_timeout=60)
-    for key, value in dict(parents=samples.PARENTS, data="digits:train", run=run, demo=run, view="pca").items():
+    parameters = dict(parents=samples.PARENTS, data="digits:train", run=run, demo=run, analysis=analysis, view="pca")
+    for key, value in parameters.items():
         app.query_params[key] = value
     app.switch_page(f"pages/{{page}}.py").run()
     assert not app.exception, page
