@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
     ),
     "leaderboard": Kind(
         "fusion_engine.jobs.leaderboard",
-        ("parents", "data", "test", "presets", "importances", "seeds", "samples", "device"),
+        ("parents", "data", "test", "presets", "importances", "seeds", "samples", "device", "base"),
         light=True,
         parts=True,
     ),

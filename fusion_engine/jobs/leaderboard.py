@@ -119,8 +119,9 @@ def _prepared(run: str, folder: str) -> tuple[Inputs, StatisticsCache]:
 
 def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     from fusion_engine.leaderboard.plan import Inputs
+    from fusion_engine.parents import check_parents, load_base
 
-    from .inputs import read_data, read_parents, whole_number
+    from .inputs import read_base, read_data, read_parents, whole_number
 
     seeds = arguments.get("seeds") or [0]
     if not isinstance(seeds, list) or not all(isinstance(s, int) and 0 <= s < 2**31 for s in seeds):
@@ -130,7 +131,10 @@ def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
     data = read_data(arguments["data"], samples, seeds[0])
     test = read_data(arguments["test"], y_required=True)
-    return Inputs(read_parents(arguments["parents"]), data, test, arguments.get("device") or "cpu")
+    parents = read_parents(arguments["parents"])
+    check_parents(parents)
+    base = load_base(read_base(arguments["base"]), parents) if arguments.get("base") else None
+    return Inputs(parents, data, test, arguments.get("device") or "cpu", base)
 
 
 def _plan(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,164 @@
+"""Every preset on equal terms: the leaderboard on networks of three kinds.
+
+    python benchmarks/methods.py [--data ../shared/data] [--rows mnist,resnet20-2,...] [--seeds 0,1,2] [--slow]
+
+mnist: the parents published with the neuron interpolation paper, beside what the code published with each method scores
+on them (accuracy over three seeds, seconds, two CPU cores). resnet20-K: K parents trained in the full regime; vgg11-K:
+K parents of quarter width on non-IID shares; both are those of benchmarks/architectures.py, which trains them once.
+Presets that train weights are left out of the last two unless --slow is given. Every row runs in a process of its own.
+Prints a table a row and writes benchmarks/results/methods.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from architectures import CALIBRATION, parents_of
+from fusion_speed import RESULTS, ROOT
+
+# Row -> network of architectures.py, regime, number of parents.
+ROWS: dict[str, tuple[str, str, int] | None] = {
+    "mnist": None,
+    "resnet20-2": ("resnet20", "full", 2),
+    "resnet20-4": ("resnet20", "full", 4),
+    "vgg11-2": ("vgg11 / 4", "non_iid", 2),
+    "vgg11-4": ("vgg11 / 4", "non_iid", 4),
+}
+# Preset and importance -> accuracy in % and seconds of the published code on the parents of `mnist`.
+PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
+    ("hf_linear", "uniform"): (91.76, 0.43),
+    ("hf_linear", "conductance"): (94.36, 0.56),
+    ("hf_linear", "deeplift"): (94.43, 0.51),
+    ("kf_linear", "uniform"): (92.6, 2.8),
+    ("kf_linear", "conductance"): (94.8, 3.0),
+    ("kf_linear", "deeplift"): (94.8, 3.0),
+    ("kf_gradient", "uniform"): (91.1, 1.0),
+    ("kf_gradient", "conductance"): (91.0, 1.1),
+    ("kf_gradient", "deeplift"): (91.0, 1.1),
+    ("ot_fusion", "uniform"): (87.97, 0.02),
+    ("ot_fusion", "conductance"): (89.08, 0.15),
+    ("ot_fusion", "deeplift"): (89.09, 0.06),
+    ("git_rebasin_activations", "uniform"): (90.34, 0.17),
+    ("git_rebasin_activations", "conductance"): (83.88, 0.30),
+    ("git_rebasin_activations", "deeplift"): (83.60, 0.22),
+}
+EPOCHS = 5
+
+
+def inputs_of(row: str, folder: Path) -> tuple[list[Any], Any, Any]:
+    """Parents, calibration and test data."""
+    from fusion_engine import load_data, load_parents
+    from fusion_engine.data import balanced_sample
+
+    network = ROWS[row]
+    if network is None:
+        parents = load_parents(sorted((folder / "mnist-mlp-noniid2").glob("parent_*.safetensors")))
+        return parents, load_data(folder / "mnist-calibration-400.npz"), load_data(folder / "mnist-test-9600.npz")
+    train, test = load_data(folder / "cifar10-train-10000.npz"), load_data(folder / "cifar10-test-2000.npz")
+    calibration = train.subset(balanced_sample(train, CALIBRATION // train.classes, seed=0))
+    return parents_of(*network, EPOCHS, train), calibration, test
+
+
+def trains(preset: Any) -> bool:
+    """Whether the preset trains weights."""
+    from fusion_engine.core import registry
+
+    recipe = preset.recipe
+    used = [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
+    return any("gradients" in spec.needs for spec in used)
+
+
+def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, Any]:
+    """One row's leaderboard; the published methods on `mnist` with every importance that was published."""
+    from fusion_engine import recipes
+    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.leaderboard import leaderboard, standings
+    from fusion_engine.stats import StatisticsCache
+
+    parents, data, test = inputs_of(row, folder)
+    presets = [name for name, preset in recipes().items() if slow or ROWS[row] is None or not trains(preset)]
+    warm_tracing()
+
+    def report(found: dict[str, Any]) -> None:
+        result = f"{found['accuracy']:.2%}" if "accuracy" in found else found.get("reason", "")
+        print(row, found.get("preset", ""), found.get("importance", ""), found.get("seed", ""), result, file=sys.stderr)
+
+    cache = StatisticsCache()
+    board = leaderboard(parents, data, test, presets, seeds=seeds, cache=cache, on_row=report)
+    if row == "mnist":
+        known = dict.fromkeys(preset for preset, _ in PUBLISHED if preset in presets)
+        more = leaderboard(
+            parents, data, test, list(known), ["uniform", "conductance", "deeplift"], seeds, cache=cache,
+            done=board["rows"], on_row=report,
+        )  # fmt: skip
+        both = {found["key"]: found for found in [*board["rows"], *more["rows"]]}
+        plan = [found for found in both.values() if "preset" in found]
+        board = standings(plan, list(both.values())) | {"rows": list(both.values())}
+    return {"row": row, "samples": len(data), "seeds": seeds, **board}
+
+
+def show(board: dict[str, Any]) -> None:
+    """The board as a Markdown table; references in between, what could not run below."""
+    with_published = board["row"] == "mnist"
+    names = ["recipe", "importance", "accuracy %", "spread", "s", "s spent", "MB", *["published %, s"] * with_published]
+    print(f"\n**{board['row']}**, {len(board['parents'])} parents, seeds {board['seeds']}\n")
+    print("| " + " | ".join(names) + " |")
+    print("|---" * len(names) + "|")
+    lines: list[tuple[float, list[str]]] = []
+    for entry in board["entries"]:
+        accuracy = entry["accuracy"]
+        if accuracy is None:
+            continue
+        published = PUBLISHED.get((entry["preset"], entry["importance"])) if with_published else None
+        name = f"**{entry['preset']}**" if entry["pareto"] else entry["preset"]
+        cells = [name, entry["importance"], f"{100 * accuracy['mean']:.2f}", f"{100 * accuracy['std']:.2f}"]
+        cells += [f"{entry['seconds']:.2f}", f"{entry['spent']:.2f}", f"{entry['peak_memory_mb']:.0f}"]
+        cells += [f"{published[0]:.2f}, {published[1]:.2f}" if published else ""] * with_published
+        lines.append((accuracy["mean"], cells))
+    for reference in board["references"]:
+        name = f"({reference['name'].replace('_', ' ')})"
+        cells = [name, "", f"{100 * reference['accuracy']:.2f}", *[""] * (len(names) - 3)]
+        lines.append((reference["accuracy"], cells))
+    for _, cells in sorted(lines, key=lambda line: -line[0]):
+        print("| " + " | ".join(cells) + " |")
+    for entry in board["entries"]:
+        if entry["accuracy"] is None:
+            print(f"\n- {entry['label']}: {entry['reason']}", end="")
+    print("\n\nBold: no other is both faster and more accurate.")
+
+
+def main() -> None:
+    """Run the rows one after another, each in its own process."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--slow", action="store_true", help="presets that train weights, on every row")
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        sys.exit(f"no folder {options.data}: give the folder with the parents and data by --data")
+    if options.alone:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        print(json.dumps(board_of(options.alone, options.data, seeds, options.slow)))
+        return
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "methods.json"
+    boards = json.loads(path.read_text()) if path.exists() else {}
+    for row in options.rows.split(","):
+        command = [sys.executable, *sys.argv, "--alone", row]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        boards[row] = json.loads(done.stdout.splitlines()[-1])
+        show(boards[row])
+        path.write_text(json.dumps(boards, indent=1))
+
+
+if __name__ == "__main__":
+    main()
