@@ -15,6 +15,7 @@ _EXPORTS = {
     "load_parents": "fusion_engine.parents",
     "load_data": "fusion_engine.data",
     "fuse": "fusion_engine.pipeline",
+    "analyse": "fusion_engine.analysis",
     "recipes": "fusion_engine.presets",
     "evaluate": "fusion_engine.evaluation",
     "trace": "fusion_engine.graph",
