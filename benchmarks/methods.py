@@ -5,7 +5,7 @@
 mnist: the parents published with the neuron interpolation paper, beside what the code published with each method scores
 on them (accuracy over three seeds, seconds, two CPU cores). resnet20-K: K parents trained in the full regime; vgg11-K:
 K parents of quarter width on non-IID shares; both are those of benchmarks/architectures.py, which trains them once.
-Presets that train weights are left out of the last two unless --slow is given. Every row runs in a process of its own.
+Presets that train weights are left out unless --slow is given. Every row runs in a process of its own.
 Prints a table a row and writes benchmarks/results/methods.json.
 """
 
@@ -82,7 +82,7 @@ def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, 
     from fusion_engine.stats import StatisticsCache
 
     parents, data, test = inputs_of(row, folder)
-    presets = [name for name, preset in recipes().items() if slow or ROWS[row] is None or not trains(preset)]
+    presets = [name for name, preset in recipes().items() if slow or not trains(preset)]
     warm_tracing()
 
     def report(found: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--slow", action="store_true", help="presets that train weights, on every row")
+    parser.add_argument("--slow", action="store_true", help="presets that train weights as well")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not options.data.is_dir():

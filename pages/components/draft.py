@@ -73,6 +73,11 @@ class Draft:
         state.put(recipe=preset)
         self._load(preset)
 
+    def take(self, preset: str, recipe: Mapping[str, Any]) -> None:
+        """Start over from a recipe made of a preset."""
+        self.choose(preset)
+        self._data["recipe"] = Recipe.from_mapping({**recipe, "name": preset}).to_mapping()
+
     def reset(self) -> None:
         """Back to the preset as it is written, its levels included."""
         self.choose(self._data["preset"])

@@ -15,6 +15,7 @@ _PAGES = {
     "parents": ("Parents", ":material/account_tree:"),
     "explore": ("Explore", ":material/scatter_plot:"),
     "fuse": ("Fuse", ":material/merge:"),
+    "leaderboard": ("Leaderboard", ":material/leaderboard:"),
     "compare": ("Compare", ":material/bar_chart:"),
     "analyse": ("Analyse", ":material/troubleshoot:"),
 }

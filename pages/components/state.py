@@ -16,6 +16,7 @@ BY_PAGE = {
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", "neuron", "group", "view"),
     "fuse": ("recipe", "samples", "job", "base", "loading"),
+    "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }

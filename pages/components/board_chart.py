@@ -1,0 +1,101 @@
+"""Accuracy against seconds: every recipe of a leaderboard, who is on the front, and the references as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from .text import escaped, percent, seconds
+from .theme import BLUE, FAINT, INK, MUTED, ROLES, SKY, figure
+
+__all__ = ["REFERENCES", "board_chart"]
+
+REFERENCES = {
+    "best_parent": ("Best parent", "parent", "solid"),
+    "mean_parent": ("Mean parent", "parent", "dot"),
+    "average": ("Plain average", "average", "dash"),
+    "ensemble": ("Ensemble, logits", "ensemble", "dot"),
+    "softmax_ensemble": ("Ensemble, softmax", "ensemble", "solid"),
+    "head_weighted_ensemble": ("Ensemble, by head", "ensemble", "dash"),
+}
+"""Of the references: label, role and dash."""
+
+
+def board_chart(
+    entries: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]], chosen: str = ""
+) -> go.Figure:
+    """Points with their number in the table; those on the front are joined and named, as is the chosen one."""
+    shown = [(number, entry) for number, entry in enumerate(entries, 1) if entry["accuracy"]]
+    chart = figure(520, legend=True, margin={"l": 8, "r": 130, "t": 40, "b": 8})
+    _lines(chart, references)
+    front = sorted((pair for pair in shown if pair[1]["pareto"]), key=lambda pair: pair[1]["seconds"])
+    rest = [pair for pair in shown if not pair[1]["pareto"]]
+    chart.add_scatter(
+        x=[entry["seconds"] for _, entry in front], y=[_percent(entry) for _, entry in front], mode="lines",
+        line={"color": BLUE, "width": 1.5, "shape": "hv"}, hoverinfo="skip", showlegend=False,
+    )
+    _points(chart, rest, "Others", "circle", SKY, 11)
+    _points(chart, front, "Nobody is faster and better", "diamond", BLUE, 15)
+    for number, entry in shown:
+        named = entry["pareto"] or entry["label"] == chosen
+        chart.add_annotation(
+            x=math.log10(entry["seconds"]), y=_percent(entry), xanchor="left", yanchor="bottom", xshift=5, yshift=2,
+            text=f"<b>{number}</b> {escaped(entry['label'])}" if named else str(number), showarrow=False,
+            font={"size": 13 if named else 11, "color": INK if named else MUTED},
+        )
+    if shown:
+        low, high = (f(math.log10(entry["seconds"]) for _, entry in shown) for f in (min, max))
+        chart.update_xaxes(range=[low - 0.15, high + 0.45])
+    marks = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
+    chart.update_xaxes(
+        title_text="Seconds a fusion takes by itself, median", type="log", tickvals=marks,
+        ticktext=[_mark(m) for m in marks],
+    )
+    chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %")
+    return chart
+
+
+def _points(
+    chart: go.Figure, pairs: Sequence[tuple[int, Mapping[str, Any]]], name: str, symbol: str, colour: str, size: int
+) -> None:
+    spread = [entry["accuracy"] for _, entry in pairs]
+    chart.add_scatter(
+        x=[entry["seconds"] for _, entry in pairs], y=[_percent(entry) for _, entry in pairs], name=name,
+        mode="markers",
+        marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 1, "color": "white"}},
+        error_y={
+            "type": "data", "symmetric": False, "array": [100 * (a["max"] - a["mean"]) for a in spread],
+            "arrayminus": [100 * (a["mean"] - a["min"]) for a in spread], "color": FAINT, "thickness": 1.5, "width": 4,
+        },
+        customdata=[
+            (number, escaped(entry["label"]), percent(a["mean"], 2), seconds(entry["seconds"]))
+            for (number, entry), a in zip(pairs, spread, strict=True)
+        ],
+        hovertemplate="%{customdata[0]} %{customdata[1]}<br>%{customdata[2]} in %{customdata[3]}<extra></extra>",
+    )
+
+
+def _lines(chart: go.Figure, references: Sequence[Mapping[str, Any]]) -> None:
+    """A line across for each reference, its name at the right edge; names are moved apart where lines are close."""
+    known = [r for r in references if r["name"] in REFERENCES and r["accuracy"] is not None]
+    for reference in known:
+        label, role, dash = REFERENCES[reference["name"]]
+        level = 100 * reference["accuracy"]
+        chart.add_hline(y=level, line={"color": ROLES[role], "width": 1.3, "dash": dash}, layer="below")
+        chart.add_annotation(
+            text=f"{label} {percent(reference['accuracy'])}", x=1.0, xref="paper", xanchor="left", xshift=4,
+            y=level, yanchor="middle", showarrow=False, font={"size": 12, "color": MUTED},
+        )
+
+
+def _percent(entry: Mapping[str, Any]) -> float:
+    return 100 * float(entry["accuracy"]["mean"])
+
+
+def _mark(value: float) -> str:
+    if value >= 60:
+        return f"{value / 60:.3g}\u202fmin" if value % 60 == 0 else f"{value:.0f}\u202fs"
+    return f"{value:g}\u202fs" if value >= 1 else f"{1000 * value:g}\u202fms"

@@ -1,0 +1,90 @@
+"""What a leaderboard is to run: recipes, importances, seeds and calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from . import recipes, state
+from .presets import Inputs
+from .text import count, plain
+
+__all__ = ["board_form"]
+
+OWN = "own"
+_SAMPLES = 400
+_MOST_SEEDS = 10
+
+
+def board_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, Any] | None:
+    """Arguments of the job but for parents, data and test; None while nothing is chosen."""
+    methods = catalogue["methods"]
+    reasons = {
+        preset["name"]: inputs.refusal(recipes.normal(preset["recipe"], methods), methods)
+        for preset in catalogue["presets"]
+    }
+    able = [name for name, reason in reasons.items() if not reason]
+    presets = _choose_presets(catalogue["presets"], able)
+    refused = {name: reason for name, reason in reasons.items() if reason}
+    if refused:
+        with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
+            st.dataframe(
+                [{"Recipe": name, "Why": reason} for name, reason in refused.items()],
+                hide_index=True, alt="Recipes that cannot run, and why",
+            )
+    left, middle, right = st.columns([2, 1, 1], vertical_alignment="top")
+    with left:
+        importances = _choose_importances(methods["importance"], inputs)
+    seeds = middle.number_input(
+        "Seeds", min_value=1, max_value=_MOST_SEEDS, value=min(_MOST_SEEDS, max(1, state.number("seeds", 1))), step=1,
+        help="Fusions of every recipe, each with another seed: the spread shows how much is chance.",
+    )
+    samples = right.number_input(
+        "Calibration samples", min_value=10, max_value=1_000_000, step=50,
+        value=max(10, state.number("samples", _SAMPLES) or _SAMPLES),
+        help="Drawn evenly over the classes; all there are if there are fewer.",
+    )
+    state.put(seeds=int(seeds), samples=int(samples))
+    chosen = [name for name in presets if name in able]
+    fusions = len(chosen) * len(importances) * int(seeds)
+    st.caption(f"{count(fusions, 'fusion')} at most. Importances and moments are computed once and shared.")
+    if not chosen or not importances:
+        return None
+    everything = set(chosen) == set(able)
+    return {
+        "presets": "all" if everything else chosen,
+        "importances": None if importances == [OWN] else importances,
+        "seeds": list(range(int(seeds))), "samples": int(samples),
+    }
+
+
+def _choose_presets(presets: Sequence[Mapping[str, Any]], able: Sequence[str]) -> list[str]:
+    """Pills of the recipes that can run, all chosen at first."""
+    st.session_state.setdefault("board-presets", list(able))
+    st.session_state["board-presets"] = [name for name in st.session_state["board-presets"] if name in able]
+    summaries = {preset["name"]: preset["title"] for preset in presets}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Recipes**", width="content")
+        st.button("All", type="tertiary", key="board-all", on_click=_set, args=(list(able),))
+        st.button("None", type="tertiary", key="board-none", on_click=_set, args=([],))
+    chosen = st.pills(
+        "Recipes", list(able), selection_mode="multi", key="board-presets", label_visibility="collapsed",
+        format_func=lambda name: plain(summaries[name]),
+    )
+    return [name for name in able if name in chosen]
+
+
+def _set(names: list[str]) -> None:
+    st.session_state["board-presets"] = names
+
+
+def _choose_importances(methods: Sequence[Mapping[str, Any]], inputs: Inputs) -> list[str]:
+    titles = {OWN: "The recipe's own"} | {
+        m["name"]: m["title"] for m in methods if inputs.labelled or "labels" not in m["needs"]
+    }
+    return list(st.pills(
+        "Importance of neurons", list(titles), selection_mode="multi", default=[OWN], key="board-importances",
+        format_func=lambda name: plain(titles[name]), help="Each one chosen is tried with every recipe.",
+    ))

@@ -1,0 +1,191 @@
+"""Leaderboard: every recipe on the same parents, with spread, time and the front of accuracy against seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+from fusion_engine.jobs import client
+from pages.components import pickers, progress, recipes, router, state
+from pages.components.base import base_model, base_select
+from pages.components.board_chart import board_chart
+from pages.components.board_form import board_form
+from pages.components.board_view import as_csv, details, table
+from pages.components.draft import Draft
+from pages.components.presets import Inputs
+from pages.components.shell import empty, heading
+from pages.components.text import count, plain, seconds, when
+from pages.components.theme import show
+
+EVERY = 1.0
+
+
+def labelled(data: str) -> bool:
+    """Whether a data set has labels."""
+    return data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
+
+
+def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -> None:
+    """What to run, and the button that starts it."""
+    base, methods = base_model(summary), catalogue["methods"]
+    counts = all(p["class_counts"] for p in summary["parents"])
+    inputs = Inputs(len(summary["parents"]), labelled(state.get("data")), counts, bool(base))
+    if any(recipes.needs_base(recipes.normal(p["recipe"], methods), methods) for p in catalogue["presets"]):
+        with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
+            base_select(summary)
+    with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
+        chosen = board_form(catalogue, inputs)
+        common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
+        arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
+        st.button(
+            "Start", type="primary", icon=":material/leaderboard:", disabled=chosen is None, key="start-board",
+            on_click=start, args=(arguments,),
+        )
+
+
+def start(arguments: dict[str, Any]) -> None:
+    """Hand the job over and remember its run in the URL."""
+    state.put(board=progress.submit("leaderboard", arguments))
+    state.forget("entry")
+
+
+def choose_board(runs: list[dict[str, Any]]) -> str:
+    """The leaderboard to show: the one in the URL, else the newest."""
+    names = {run["id"]: _name(run) for run in runs}
+    if state.get("board") not in names:
+        state.put(board=next(iter(names)))
+    if len(runs) > 1:
+        pickers.select("board", "Leaderboard", names, "Choose a leaderboard")
+    return state.get("board")
+
+
+def _name(run: dict[str, Any]) -> str:
+    arguments = run["arguments"]
+    presets = arguments.get("presets") or "all"
+    what = "all recipes" if presets == "all" else count(len(presets), "recipe")
+    return f"{when(run['created'])} · {what} · {count(len(arguments.get('seeds') or [0]), 'seed')}"
+
+
+def follow(run: str) -> None:
+    """The board, drawn again and again while rows come."""
+    if client.status(run)["state"] in client.FINISHED:
+        board(run)
+    else:
+        live(run)
+
+
+@st.fragment(run_every=EVERY)
+def live(run: str) -> None:
+    """The board of a run at work."""
+    if client.status(run)["state"] in client.FINISHED:
+        st.rerun()
+    board(run)
+
+
+def board(run: str) -> None:
+    """How far the run is, its table and picture, and one recipe in detail."""
+    status = client.status(run)
+    try:
+        found = store.read_leaderboard(run)
+    except FusionError:
+        found = None
+    how_far(run, status, found)
+    if found is None:
+        return
+    key = f"{run}-{found['done']}"
+    left, right = st.columns([6, 5], gap="large")
+    with left:
+        st.subheader("Accuracy, best first", anchor=False)
+        table(found, f"table-{key}")
+        with st.container(horizontal=True):
+            st.download_button(
+                "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",
+                on_click="ignore", key=f"csv-{run}",
+            )
+            st.download_button(
+                "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, "leaderboard.json",
+                "application/json", icon=":material/data_object:", on_click="ignore", key=f"json-{run}",
+            )
+    labels = [entry["label"] for entry in found["entries"]]
+    with right:
+        st.subheader("Accuracy against time", anchor=False)
+        chart = board_chart(found["entries"], found["references"], state.get("entry"))
+        show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
+    entry = next((e for e in found["entries"] if e["label"] == state.get("entry")), found["entries"][0])
+    with st.container(border=True, key="entry-panel"):
+        title, button = st.columns([5, 1.4], vertical_alignment="bottom")
+        with title:
+            st.session_state["pick-board-entry"] = entry["label"]
+            st.selectbox(
+                "Look closer at", labels, key="pick-board-entry",
+                on_change=lambda: state.put(entry=st.session_state["pick-board-entry"]),
+            )
+        if button.button(
+            "Open in Fuse", icon=":material/merge:", width="stretch", key=f"open-{run}",
+            on_click=take_to_fuse, args=(run, entry),
+        ):
+            st.switch_page("pages/fuse.py")
+        details(found, entry, f"{key}-{entry['label']}")
+
+
+def how_far(run: str, status: dict[str, Any], found: dict[str, Any] | None) -> None:
+    """One line and a bar: at work with Cancel, or stopped with Resume."""
+    rows = f"{found['done']} of {found['total']} rows" if found else "planning"
+    at_work = status["state"] not in client.FINISHED
+    failed = [entry for entry in (found or {}).get("entries", ()) if entry["state"] == "failed"]
+    if status["state"] == "done" and not failed:
+        spent = seconds(status["ended"] - status["started"])
+        st.caption(f":material/check_circle: {rows}, done in {spent}.")
+        return
+    with st.container(border=True, key="how-far"):
+        text, button = st.columns([6, 1.3], vertical_alignment="center")
+        if at_work:
+            text.markdown(f"**Fusing** · {rows}")
+            button.button("Cancel", key=f"cancel-{run}", on_click=client.cancel, args=(run,), width="stretch")
+            st.progress(found["done"] / found["total"] if found else 0.0)
+            st.caption(plain(status["message"]) or "Waiting for a free worker.")
+            return
+        if status["state"] == "failed":
+            text.markdown(f":material/error: {plain(status['error'])} · {rows}")
+        elif status["state"] == "done":
+            text.markdown(f":material/error: {count(len(failed), 'recipe')} failed · {rows}")
+        else:
+            text.markdown(f":material/pause_circle: Stopped after {rows}. Nothing of it is lost.")
+        button.button("Resume", key=f"resume-{run}", on_click=resume, args=(run,), icon=":material/play_arrow:",
+                      width="stretch", help="Rows that are done stay; the others are run, failed ones again.")
+
+
+def resume(run: str) -> None:
+    """Go on where the run stopped."""
+    try:
+        client.resume(run)
+    except FusionError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+def take_to_fuse(run: str, entry: dict[str, Any]) -> None:
+    """Put this recipe, and the leaderboard's samples and first seed, where the Fuse page finds them."""
+    catalogue, arguments = client.catalogue() or {}, store.read_job(run)["arguments"]
+    draft = Draft(catalogue["presets"], catalogue["methods"])
+    draft.take(entry["preset"], entry["recipe"])
+    seeds = arguments.get("seeds") or [0]
+    state.put(samples=arguments.get("samples") or "all", seed=seeds[0])
+    state.forget("job")
+
+
+router.enter()
+heading("Leaderboard", "Every recipe on the same parents and data: how accurate, how sure, how fast.")
+summary = pickers.selected_parents()
+if summary is None:
+    empty("There are no parents to compare recipes on yet.", "parents", "Choose parents")
+pickers.context(summary, test=True)
+if not state.get("data") or not state.get("test"):
+    empty("A leaderboard fuses with calibration data and measures on test data: choose both.", "parents", "Choose data")
+progress.wait_for_service()
+runs = [run for run in store.list_runs("leaderboard") if run["arguments"]["parents"] == summary["id"]]
+choose(summary, client.catalogue() or {}, expanded=not runs)
+if runs:
+    follow(choose_board(runs))
