@@ -63,14 +63,14 @@ def plan_widths(
     inside = [space for space in free if len(space.features) == 1 and space.features[0].node in outputs]
     attempts = (free, inside)
     for attempt, spaces in enumerate(attempts):
-        changed = _asked(parents, graph, spaces, asked)
-        if changed and width != 1:
-            raise RecipeError("the grouping sets the widths of this network; leave the recipe's width at 1")
-        if not changed and width == 1:
-            notes = ["the grouping's other widths cannot be had in this architecture"] if attempt else []
-            return Widths(graph, sizes, config, tuple(notes))
-        wanted = sizes | (changed or {space.name: max(1, round(space.size * width)) for space in spaces})
         try:
+            changed = _asked(parents, graph, spaces, asked)
+            if changed and width != 1:
+                raise RecipeError("the grouping sets the widths of this network; leave the recipe's width at 1")
+            if not changed and width == 1:
+                notes = ["the grouping's other widths cannot be had in this architecture"] if attempt else []
+                return Widths(graph, sizes, config, tuple(notes))
+            wanted = sizes | (changed or {space.name: max(1, round(space.size * width)) for space in spaces})
             config = resized(parents[0].architecture, _shapes(parents[0].state, graph, wanted))
             fused = trace(build(config), (example,))
         except UnsupportedModelError:
