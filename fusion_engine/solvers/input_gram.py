@@ -14,6 +14,8 @@ from ..stats.conv_moments import ConvMoments
 
 __all__ = ["InputGram"]
 
+_ROUNDING = 1e-6  # of the largest mean square of a channel
+
 
 class InputGram:
     """[X 1]^T [X 1] of a layer, float64; the column of ones only where the layer has a bias.
@@ -53,9 +55,16 @@ class InputGram:
         if self._groups is not None:
             return self._groups
         source = self._plain if self._conv is None else self._conv
-        xx = self._plain.gram if self._conv is None else self._conv.xx
+        xx = self._plain.gram if self._conv is None else self._reached(self._conv.xx)
         if self._bias:
             s = self._plain.sum if self._conv is None else self._conv.x_sum
             corner = s.new_full((1, 1), float(source.count))
             xx = torch.cat([torch.cat([xx, s[:, None]], 1), torch.cat([s[None], corner], 1)])
         return xx[None]
+
+    def _reached(self, xx: Tensor) -> Tensor:
+        """Zero where a position of the kernel is never on the map (small maps): there, differences of equal sums in
+        float32 leave rounding."""
+        squares = xx.diagonal().reshape(self._shape[1], -1)
+        seen = (squares > _ROUNDING * squares.max(1, keepdim=True).values).flatten().to(xx)
+        return xx.mul_(seen).mul_(seen[:, None])

@@ -10,7 +10,8 @@ from torch import Tensor
 
 __all__ = ["regression_mean"]
 
-_RANK = 1e-6  # of the largest: below it directions of correlated inputs are rounding of float32 products
+_RIDGES = (0.0, 1e-6, 1e-5, 1e-4)  # on the diagonal of correlations, the next where rounding defeats the one before
+_PIVOT = 1e-7  # what is left of an input once the others are known: less is rounding of float32 products
 
 
 def regression_mean(grams: Sequence[Tensor], weights: Sequence[Tensor], shares: Tensor, alpha: float) -> Tensor:
@@ -59,18 +60,20 @@ def _damped(gram: Tensor, alpha: float) -> Tensor:
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """matrix^-1 right of a positive semi-definite matrix; the smallest solution, in units of the inputs' own sizes,
-    where it is singular."""
+    """matrix^-1 right of a positive semi-definite matrix. Where it is singular, a ridge of a millionth of each input's
+    own mean square keeps what is not determined near 0."""
     root = matrix.diagonal().clamp_min(0).sqrt()
     scale = torch.where(root > 0, 1 / root, torch.zeros_like(root))
-    unit = matrix * scale * scale[:, None]
-    unit.diagonal().fill_(1)  # also for inputs that are always zero: their weights stay
+    unit = matrix * scale
+    unit *= scale[:, None]
     right = right * scale[:, None]
-    factor, failed = torch.linalg.cholesky_ex(unit)
-    if not bool(failed) and float(factor.diagonal().min()) ** 2 > _RANK:
-        return scale[:, None] * torch.cholesky_solve(right, factor)
-    values, vectors = torch.linalg.eigh(unit)
-    keep = values > _RANK * values.max()
+    for ridge in _RIDGES:
+        unit.diagonal().fill_(1 + ridge)  # also for inputs that are always zero: their weights stay
+        factor, failed = torch.linalg.cholesky_ex(unit)
+        if not bool(failed) and float(factor.diagonal().min()) ** 2 > _PIVOT + ridge / 2:
+            return scale[:, None] * torch.cholesky_solve(right, factor)
+    values, vectors = torch.linalg.eigh(unit)  # rounding has left it indefinite
+    keep = values > _RIDGES[-1] * values.max()
     vectors = vectors[:, keep]
     smallest: Tensor = scale[:, None] * (vectors @ ((vectors.T @ right) / values[keep, None]))
     return smallest
