@@ -4,17 +4,15 @@ A path is (1 - a) A + a B for a from 0 to 1. Its barrier is max_a loss(a) - ((1 
 al. 2020; Entezari et al. 2022): 0 where the path never rises above the line between its ends. The same of the error
 rate is the error barrier.
 
-Paths of a single level, or of the levels up to one, leave the other levels as A has them (Adilova et al. 2024,
-"Layer-wise linear mode connectivity"). They end in a network stitched together of A and B, which may be poor though
-the path to it has no barrier. So what they tell is what averaging costs: loss(1/2) - (loss(A) + loss(B)) / 2, and the
-same of the error rate. For all levels together it is that of the whole path's middle; it is negative where averaging
-helps.
+Barriers of a level are of averaging it: with a = 1/2 in one level, or in all levels up to one, and the others as A has
+them, loss - (loss(A) + loss(B)) / 2, and the same of the error rate (after Adilova et al. 2024, "Layer-wise linear mode
+connectivity"). They are negative where averaging helps. With all levels it is the middle of the whole path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.errors import DataError
 from ..core.recipe import Step
+from ..core.seeds import numpy_generator
 from ..core.types import Progress, ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
@@ -32,9 +31,9 @@ from ..post.norms import find_batch_norms
 from ..stats.batches import fitting_batch
 from .alignment import align
 
-__all__ = ["Connectivity", "LevelPaths", "Path", "Paths", "connectivity", "interpolate"]
+__all__ = ["Averaged", "Connectivity", "LevelBarriers", "Path", "Paths", "connectivity", "interpolate"]
 
-_LEVEL_POINTS = 3  # of a level's paths: its ends and its middle
+_RENEWED_FROM = 256  # samples
 _KEPT_BYTES = 256 * 2**20
 
 
@@ -65,38 +64,35 @@ class Path:
 
 
 @dataclass(frozen=True)
-class LevelPaths:
-    """Paths that move one level: `single`; or it and all levels before it: `cumulative`. Ends and middle only."""
+class Averaged:
+    """A network some of whose levels are half-way between two others; barriers against the mean of these."""
+
+    loss: float
+    accuracy: float
+    barrier: float
+    error_barrier: float
+
+
+@dataclass(frozen=True)
+class LevelBarriers:
+    """With one level averaged: `single`; with it and all levels before it: `cumulative`."""
 
     index: int
     name: str
-    single: Path
-    cumulative: Path
+    single: Averaged
+    cumulative: Averaged
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The whole path between two networks, and those of its levels."""
+    """The whole path between two networks, and the barriers of its levels."""
 
     whole: Path
-    levels: tuple[LevelPaths, ...]
+    levels: tuple[LevelBarriers, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        levels = []
-        for level in self.levels:
-            entry: dict[str, Any] = {"index": level.index, "name": level.name}
-            for kind, path in (("single", level.single), ("cumulative", level.cumulative)):
-                loss, error = self.averaging(path)
-                entry[kind] = {**path.as_json(), "averaging": loss, "error_averaging": error}
-            levels.append(entry)
-        return {**self.whole.as_json(), "levels": levels}
-
-    def averaging(self, path: Path) -> tuple[float, float]:
-        """How far a level path's middle is above the mean of the two networks, in loss and in error rate."""
-        middle = path.alphas.index(0.5)
-        loss = path.loss[middle] - (self.whole.loss[0] + self.whole.loss[-1]) / 2
-        return loss, (self.whole.accuracy[0] + self.whole.accuracy[-1]) / 2 - path.accuracy[middle]
+        return {**self.whole.as_json(), "levels": [asdict(level) for level in self.levels]}
 
 
 @dataclass(frozen=True)
@@ -131,18 +127,18 @@ def connectivity(
 ) -> Connectivity:
     """Linear mode connectivity between two networks of one trace and width, on labelled data.
 
-    method: the pairing grouping that aligns the second with the first. points: of the whole path, ends
-    included. recalibrate: estimate running statistics again at every point, ends included, from the
-    samples of `data` (Jordan et al. 2023): those of an average are not the average of the parents', and without it
-    that mistake is most of the barrier. Models without batch norms are not affected. Integer tensors (counters) are
-    the first network's. Raises DataError without labels.
+    method: the pairing grouping that aligns the second with the first. points: of the whole path, ends included.
+    recalibrate: estimate running statistics again at every point, ends included, from at most 256 of the samples,
+    drawn with `seed` (Jordan et al. 2023): those of an average are not the average of the parents', and without it that
+    mistake is most of the barrier. Models without batch norms are not affected. Integer tensors (counters) are the
+    first network's. Raises DataError without labels.
     """
     if data.y is None:
         raise DataError(f"{data.name}: there are no labels, and losses along a path need them (add an array y)")
     context = FusionContext(trace, (first, second), data, ({}, {}), Step(method="identity"), seed=seed)
     renew = recalibrate and bool(find_batch_norms(trace))
     measure = _Measure(context, renew)
-    count = 2 * (points + 2 * (_LEVEL_POINTS - 1) * len(trace.levels))
+    count = 2 * (points + 2 * len(trace.levels))
     report = _Steps(on_progress, count)
     report("aligning neurons")
     aligned = align(trace, first, second, data, method, seed=seed)
@@ -173,26 +169,28 @@ def _paths(
     points: int,
     report: Callable[[], None],
 ) -> Paths:
-    start = measure(first)
+    alphas = [float(a) for a in np.linspace(0.0, 1.0, points)]
+    measured = []
+    for alpha in alphas:
+        report()
+        measured.append(measure(interpolate(first, second, alpha)))
+    losses, accuracies = zip(*measured, strict=True)
+    whole = Path(tuple(alphas), losses, accuracies)
 
-    def path(count: int, names: Collection[str] | None = None) -> Path:
-        alphas = [float(a) for a in np.linspace(0.0, 1.0, count)]
-        measured = [start]
-        for alpha in alphas[1:]:
-            report()
-            measured.append(measure(interpolate(first, second, alpha, names)))
-        losses, accuracies = zip(*measured, strict=True)
-        return Path(tuple(alphas), losses, accuracies)
+    def averaged(names: Collection[str]) -> Averaged:
+        report()
+        loss, accuracy = measure(interpolate(first, second, 0.5, names))
+        barrier, error = loss - (losses[0] + losses[-1]) / 2, (accuracies[0] + accuracies[-1]) / 2 - accuracy
+        return Averaged(loss, accuracy, barrier, error)
 
-    levels: list[LevelPaths] = []
+    levels: list[LevelBarriers] = []
     before: set[str] = set()
     for level in trace.levels:
         own = {alias for name in level.tensors for alias in trace.aliases.get(name, (name,))}
         before |= own
-        single = path(_LEVEL_POINTS, own)
-        cumulative = path(_LEVEL_POINTS, before) if levels else single
-        levels.append(LevelPaths(level.index, level.name, single, cumulative))
-    return Paths(path(points), tuple(levels))
+        single = averaged(own)
+        levels.append(LevelBarriers(level.index, level.name, single, averaged(before) if levels else single))
+    return Paths(whole, tuple(levels))
 
 
 class _Measure:
@@ -200,6 +198,7 @@ class _Measure:
 
     def __init__(self, context: FusionContext, renew: bool) -> None:
         self._context, self._renew = context, renew
+        self._sampled = replace(context, data=_drawn(context.data, context.seed), notes=[])
         self._program = Program(context.trace, None, [context.trace.output])
         data, size = context.data, fitting_batch(context.trace)
         self._batches: Callable[[], Iterable[tuple[Tensor, Tensor | None]]] = lambda: data.batches(size)
@@ -209,7 +208,7 @@ class _Measure:
 
     def __call__(self, state: State) -> tuple[float, float]:
         if self._renew:
-            state = norm_recalibration(replace(self._context, notes=[]), state)
+            state = norm_recalibration(replace(self._sampled, notes=[]), state)
         loss, hits, count = 0.0, 0, len(self._context.data)
         with torch.inference_mode():
             for x, y in self._batches():
@@ -230,6 +229,14 @@ class _Steps:
     def __call__(self, message: str | None = None) -> None:
         self._on_progress(Progress("connectivity", min(1.0, self._done / self._count), message or self.message))
         self._done += 1
+
+
+def _drawn(data: Dataset, seed: int) -> Dataset:
+    """The samples that running statistics are estimated from."""
+    if len(data) <= _RENEWED_FROM:
+        return data
+    chosen = numpy_generator(seed, "running statistics").choice(len(data), _RENEWED_FROM, replace=False)
+    return data.subset(np.sort(chosen).tolist())
 
 
 def _barrier(alphas: Sequence[float], values: Sequence[float]) -> float:

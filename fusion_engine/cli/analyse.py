@@ -142,7 +142,7 @@ def _connectivity(found: dict[str, Any]) -> str:
             numbers = (f"{path['barrier']:.3f}", f"{100 * path['error_barrier']:.1f}", _percent(middle))
             rows.append((pair["first"], pair["second"], how, *numbers))
             for level in path["levels"]:
-                cost = [f"{100 * level[part]['error_averaging']:.1f}" for part in ("single", "cumulative")]
+                cost = [f"{100 * level[part]['error_barrier']:.1f}" for part in ("single", "cumulative")]
                 levels.append((pair["first"], pair["second"], how, level["name"], *cost))
     head = ("from", "to", "neurons", "loss barrier", "error barrier, points", "accuracy half-way")
     level_head = ("from", "to", "neurons", "level", "this level alone", "levels up to it")

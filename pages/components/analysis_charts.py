@@ -106,7 +106,7 @@ def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
     names = distinct((level["name"] for level in pair["as_is"]["levels"]), 20)
     chart = figure(110 + 42 * len(names), barmode="group", bargap=0.3)
     for way, name, colour, _, dash in _WAYS:
-        values = [100 * level[part]["error_averaging"] for level in pair[way]["levels"]]
+        values = [100 * level[part]["error_barrier"] for level in pair[way]["levels"]]
         chart.add_bar(
             x=values, y=[escaped(n) for n in names], name=name, orientation="h",
             marker={"color": colour, "pattern": {

@@ -214,10 +214,10 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
     st.dataframe(
         [{
             "Level": level["name"],
-            "Alone": points(level["single"]["error_averaging"]),
-            "Alone, aligned": points(other["single"]["error_averaging"]),
-            "Up to it": points(level["cumulative"]["error_averaging"]),
-            "Up to it, aligned": points(other["cumulative"]["error_averaging"]),
+            "Alone": points(level["single"]["error_barrier"]),
+            "Alone, aligned": points(other["single"]["error_barrier"]),
+            "Up to it": points(level["cumulative"]["error_barrier"]),
+            "Up to it, aligned": points(other["cumulative"]["error_barrier"]),
         } for level, other in zip(before["levels"], after["levels"], strict=True)],
         hide_index=True, alt="Points of accuracy lost by averaging levels",
     )

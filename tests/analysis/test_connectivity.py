@@ -31,8 +31,8 @@ def test_the_ends_are_the_networks_themselves(name: str) -> None:
         assert paths.whole.accuracy[0] == c.right(c.first) == 1
         assert paths.whole.loss[-1] == pytest.approx(c.loss(c.second), rel=1e-4)
         assert paths.whole.accuracy[-1] == pytest.approx(c.right(c.second), abs=1 / len(c.data))
-        last = paths.levels[-1].cumulative  # all levels together: the whole path again
-        assert last.loss == pytest.approx(paths.whole.loss, rel=1e-6)
+        last = paths.levels[-1].cumulative  # all levels together: the middle of the whole path
+        assert last.loss == pytest.approx(paths.whole.loss[1], rel=1e-6)
         assert [level.name for level in paths.levels] == [level.name for level in c.trace.levels]
     middle = interpolate(c.first, c.second, 0.5)
     assert found.as_is.whole.loss[1] == pytest.approx(c.loss(middle), rel=1e-5)
@@ -48,26 +48,32 @@ def test_copies_in_another_order_have_no_barrier_once_aligned(name: str) -> None
     assert found.aligned.whole.barrier < 1e-4
     assert found.aligned.whole.error_barrier == 0
     for level in found.aligned.levels:
-        for path in (level.single, level.cumulative):
-            assert path.loss == pytest.approx([path.loss[0]] * 3, rel=1e-4)
+        for averaged in (level.single, level.cumulative):
+            assert averaged.loss == pytest.approx(found.aligned.whole.loss[0], rel=1e-4)
+            assert averaged.error_barrier == 0
     middle = interpolate(c.first, align(c.trace, c.first, copy, c.data, "hungarian"), 0.5)
     for key, tensor in c.first.items():
         torch.testing.assert_close(middle[key], tensor, rtol=0, atol=0)
 
 
-def test_a_level_path_moves_only_its_level() -> None:
+def test_a_levels_barrier_is_of_averaging_it() -> None:
     c = case("mlp")
-    found = connectivity(c.trace, c.first, c.second, c.data, points=3)
+    found = connectivity(c.trace, c.first, c.second, c.data, points=3).as_is
+    middle = interpolate(c.first, c.second, 0.5)
+    before: set[str] = set()
     for number, level in enumerate(c.trace.levels):
-        changed = {n: c.second[n] if n in level.tensors else t for n, t in c.first.items()}
-        assert found.as_is.levels[number].single.loss[-1] == pytest.approx(c.loss(changed), rel=1e-5)
-    paths = found.as_is.as_json()
-    ends = (paths["loss"][0] + paths["loss"][-1]) / 2
-    cumulative = paths["levels"][-1]["cumulative"]
-    assert cumulative["averaging"] == pytest.approx(paths["loss"][1] - ends)
-    assert cumulative["error_averaging"] == pytest.approx(
-        (paths["accuracy"][0] + paths["accuracy"][-1]) / 2 - paths["accuracy"][1]
-    )
+        before |= set(level.tensors)
+        for part, names in (("single", set(level.tensors)), ("cumulative", before)):
+            changed = {n: middle[n] if n in names else t for n, t in c.first.items()}
+            averaged = getattr(found.levels[number], part)
+            assert averaged.loss == pytest.approx(c.loss(changed), rel=1e-5)
+            assert averaged.barrier == pytest.approx(
+                c.loss(changed) - (c.loss(c.first) + c.loss(c.second)) / 2, rel=1e-4
+            )
+            assert averaged.error_barrier == pytest.approx(
+                (c.right(c.first) + c.right(c.second)) / 2 - c.right(changed), abs=1e-6
+            )
+    assert before >= set(c.trace.parameters)
 
 
 def test_recalibration_makes_the_statistics_those_of_the_data() -> None:

@@ -22,7 +22,7 @@ def path(*accuracy: float) -> dict[str, Any]:
 
 
 def paths(*accuracy: float) -> dict[str, Any]:
-    part = {**path(0.8, 0.6, 0.3), "averaging": 0.4, "error_averaging": 0.15}
+    part = {"loss": 0.8, "accuracy": 0.6, "barrier": 0.4, "error_barrier": 0.15}
     levels = [{"index": i, "name": f"fc{i}", "single": part, "cumulative": part} for i in (0, 1)]
     return {**path(*accuracy), "levels": levels}
 
