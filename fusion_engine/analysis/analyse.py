@@ -14,7 +14,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.errors import FusionError
 from ..core.recipe import Recipe, Step
-from ..core.registry import nearest
+from ..core.registry import check_parameters, nearest
 from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress
 from ..data import Dataset, check_samples
 from ..evaluation import collect_logits
@@ -182,9 +182,11 @@ def _coverage(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None)
 def _head(
     graph: Trace, parents: Sequence[Parent], fused: FusedLike, data: Dataset, seed: int
 ) -> tuple[str, Head]:
-    """How the recipe joins the parents' outputs; the scores it may need are read again, from the data at hand."""
+    """How the recipe joins the parents' outputs: uniformly where its solver has no say in that. The scores it may need
+    are read again, from the data at hand."""
     recipe = fused.recipe or Recipe()
-    rule = recipe.solver.parameters.get("head_weights", "uniform" if fused.recipe is None else "importance")
+    settings = check_parameters("solver", recipe.solver.method, recipe.solver.parameters)
+    rule = settings.get("head_weights", "uniform") if fused.recipe is not None else "uniform"
     counts = [parent.metadata.class_counts for parent in parents]
     known = all(count is not None for count in counts)
     if rule == "class_share" and not known:

@@ -14,7 +14,7 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.types import Progress
 from fusion_engine.data import load_data
 from fusion_engine.demo import demo_files
-from fusion_engine.evaluation import evaluate
+from fusion_engine.evaluation import collect_logits, ensembles, evaluate
 from fusion_engine.parents import load_parents, make_parent
 from fusion_engine.pipeline import FusionResult, fuse
 
@@ -115,6 +115,24 @@ def test_other_widths_are_compared_but_not_connected(parents, data) -> None:
     # All but four neurons are the same: the directions of the narrow one are all in the wide one.
     assert space["measures"]["cca"][0][1] == pytest.approx(1, abs=1e-5)
     assert 0.5 < space["measures"]["cka"][0][1] < 1
+
+
+def test_a_fused_network_of_half_the_width_has_a_budget(parents, data) -> None:
+    recipe = {"importance": "activation", "grouping": "kmeans", "solver": "least_squares", "width": 0.5}
+    fused = fuse(parents, data, recipe)
+    found = analyse(parents, data, fused=fused, what=["budget", "connectivity"], points=2)
+    assert found["budget"]["fused"]["accuracy"] == evaluate(fused.model, None, data).accuracy
+    assert found["budget"]["levels"][0]["grouping_loss"] > 0
+    assert [(p["first"], p["second"]) for p in found["connectivity"]["pairs"]] == [
+        ("parent_0", "parent_1"), ("parent_0", "parent_2")
+    ]  # fmt: skip
+
+
+def test_without_a_recipe_parents_count_alike(parents, data, fused) -> None:
+    found = analyse(parents, data, fused=Fused(fused.state, fused.groupings), what=["budget"])["budget"]
+    assert found["head_weights"] == "uniform"
+    logits = ensembles(collect_logits([p.model for p in parents], [None] * 3, data))["ensemble"]
+    assert found["ensemble"]["accuracy"] == pytest.approx(float((logits.argmax(1) == data.y).double().mean()))
 
 
 def _chosen(state: dict, neurons: torch.Tensor) -> dict:
