@@ -21,7 +21,7 @@ from ..evaluation import collect_logits
 from ..graph import Trace, trace
 from ..importance import score
 from ..parents import Parent, check_parents, module_for
-from ..solvers.head import Head, head
+from ..solvers.head import Head, HeadWeights, head
 from .connectivity import connectivity
 from .coverage import coverage
 from .error_budget import error_budget
@@ -186,7 +186,8 @@ def _head(
     are read again, from the data at hand."""
     recipe = fused.recipe or Recipe()
     settings = check_parameters("solver", recipe.solver.method, recipe.solver.parameters)
-    rule = settings.get("head_weights", "uniform") if fused.recipe is not None else "uniform"
+    given = fused.recipe is not None and "head_weights" in settings
+    rule: HeadWeights = settings["head_weights"] if given else "uniform"
     counts = [parent.metadata.class_counts for parent in parents]
     known = all(count is not None for count in counts)
     if rule == "class_share" and not known:
