@@ -63,12 +63,14 @@ def align_maps(
     reference: int,
     against: Against,
     solve: Callable[[Array, int], Array],
+    tolerance: float = 1e-6,
 ) -> list[Array]:
     """Per parent the (n, n_p) map R_p that aligns its features: aligned features are R_p f_p.
 
     solve(target, p) returns parent p's map to a target given as a linear combination of all parents' features, (n, N);
     with the joint Gram G of the features, target @ G holds its products with them. The reference's own map starts as
-    the identity. Raises FusionError unless the reference is one of the parents and has n neurons.
+    the identity. A map is stable once it changes by less than `tolerance` of its norm. Raises FusionError unless the
+    reference is one of the parents and has n neurons.
     """
     check_reference(space, sizes, size, reference)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -83,7 +85,7 @@ def align_maps(
             target[:, offsets[q] : offsets[q + 1]] = found / len(others)
         old, new = maps[p], solve(target, p)
         maps[p] = new
-        return old is None or not np.allclose(old, new, rtol=0, atol=1e-6)
+        return old is None or bool(np.linalg.norm(new - old) > tolerance * np.linalg.norm(new))
 
     align(len(sizes), reference, against, step)
     return [m for m in maps if m is not None]

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from ..core.registry import Param, register
 from ..core.seeds import numpy_generator
@@ -63,7 +62,7 @@ def affinities(stats: SpaceStats, bandwidth: float) -> Array:
 def diffusion_map(affinity: Array, dimensions: int) -> Array:
     """(N, dimensions) leading eigenvectors of D^-1/2 A D^-1/2, times D^-1/2 and their eigenvalues."""
     degree = 1 / np.sqrt(affinity.sum(1))
-    count = len(affinity)
-    values, vectors = eigh(affinity * np.outer(degree, degree), subset_by_index=(max(0, count - dimensions), count - 1))
-    out: Array = degree[:, None] * vectors * values
+    values, vectors = np.linalg.eigh(affinity * np.outer(degree, degree))
+    leading = slice(max(0, len(values) - dimensions), None)
+    out: Array = degree[:, None] * vectors[:, leading] * values[leading]
     return out
