@@ -20,7 +20,7 @@ from pages.components.shell import empty, heading
 from pages.components.text import count, plain, seconds, when
 from pages.components.theme import show
 
-EVERY = 1.0
+EVERY = 0.7
 
 
 def labelled(data: str) -> bool:
@@ -96,24 +96,21 @@ def board(run: str) -> None:
     if found is None:
         return
     key = f"{run}-{found['done']}"
-    left, right = st.columns([6, 5], gap="large")
-    with left:
-        st.subheader("Accuracy, best first", anchor=False)
-        table(found, f"table-{key}")
-        with st.container(horizontal=True):
-            st.download_button(
-                "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",
-                on_click="ignore", key=f"csv-{run}",
-            )
-            st.download_button(
-                "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, "leaderboard.json",
-                "application/json", icon=":material/data_object:", on_click="ignore", key=f"json-{run}",
-            )
+    st.subheader("Accuracy against time", anchor=False)
+    chart = board_chart(found["entries"], found["references"], state.get("entry"))
+    show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
+    st.subheader("Best first", anchor=False)
+    table(found, f"table-{key}")
+    with st.container(horizontal=True):
+        st.download_button(
+            "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",
+            on_click="ignore", key=f"csv-{run}",
+        )
+        st.download_button(
+            "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, "leaderboard.json",
+            "application/json", icon=":material/data_object:", on_click="ignore", key=f"json-{run}",
+        )
     labels = [entry["label"] for entry in found["entries"]]
-    with right:
-        st.subheader("Accuracy against time", anchor=False)
-        chart = board_chart(found["entries"], found["references"], state.get("entry"))
-        show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     entry = next((e for e in found["entries"] if e["label"] == state.get("entry")), found["entries"][0])
     with st.container(border=True, key="entry-panel"):
         title, button = st.columns([5, 1.4], vertical_alignment="bottom")

@@ -52,13 +52,11 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 
 
 def pending(run: str) -> list[str]:
-    """Keys of the rows that are to be run: the references, then seed after seed, so that the table fills evenly."""
+    """Keys of the rows that are to be run, the references first."""
     folder = store.run_folder(run)
     done = {row["key"] for row in read_lines(folder / _ROWS)}
-    planned = [row for row in _plan(folder) if not row["reason"]]
-    seeds = list(dict.fromkeys(row["seed"] for row in planned))
-    ordered = sorted(planned, key=lambda row: seeds.index(row["seed"]))
-    return [key for key in (REFERENCES, *(row["key"] for row in ordered)) if key not in done]
+    planned = [row["key"] for row in _plan(folder) if not row["reason"]]
+    return [key for key in (REFERENCES, *planned) if key not in done]
 
 
 def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:

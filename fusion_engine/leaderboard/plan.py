@@ -60,7 +60,8 @@ def make_plan(
     importances: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
 ) -> list[Row]:
-    """The rows, preset after preset.
+    """The rows in the order in which they are to run: presets that train weights last, seed after seed, so that the
+    table fills soon and evenly.
 
     presets: 'all', or names of presets and recipes. importances: methods that replace the presets' own one after
     another, 'own' among them for the preset's own; None: that alone. A combination that cannot run is one row
@@ -78,7 +79,15 @@ def make_plan(
         for method in methods:
             for row in _rows(inputs, recipe, title, method, seeds):
                 rows.setdefault(row.key, row)
-    return list(rows.values())
+    order = [None, *dict.fromkeys(seeds)]
+    return sorted(rows.values(), key=lambda row: (_trains(row), order.index(row.seed)))
+
+
+def _trains(row: Row) -> bool:
+    """Whether the row's recipe trains weights, which takes much longer than all else."""
+    recipe = Recipe.from_mapping(row.recipe)
+    steps = [("solver", recipe.solver), *(("post", step) for step in recipe.post)]
+    return any("gradients" in registry.get(kind, step.method).needs for kind, step in steps)
 
 
 def _chosen(presets: str | Sequence[str | Recipe]) -> list[tuple[Recipe, str]]:

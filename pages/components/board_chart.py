@@ -23,14 +23,20 @@ REFERENCES = {
 }
 """Of the references: label, role and dash."""
 
+_HEIGHT, _PLOT, _LINE = 460, 360, 15  # pixels: the picture, its plot, a line of text
+
 
 def board_chart(
     entries: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]], chosen: str = ""
 ) -> go.Figure:
     """Points with their number in the table; those on the front are joined and named, as is the chosen one."""
     shown = [(number, entry) for number, entry in enumerate(entries, 1) if entry["accuracy"]]
-    chart = figure(520, legend=True, margin={"l": 8, "r": 130, "t": 40, "b": 8})
-    _lines(chart, references)
+    chart = figure(_HEIGHT, legend=True, margin={"l": 8, "r": 185, "t": 40, "b": 8})
+    levels = [_percent(entry) for _, entry in shown] + [100 * r["accuracy"] for r in references]
+    low, high = min(levels, default=0.0), max(levels, default=100.0)
+    room = max(0.06 * (high - low), 0.3)
+    chart.update_yaxes(range=[low - room, high + room])
+    _lines(chart, references, _PLOT / (high - low + 2 * room))
     front = sorted((pair for pair in shown if pair[1]["pareto"]), key=lambda pair: pair[1]["seconds"])
     rest = [pair for pair in shown if not pair[1]["pareto"]]
     chart.add_scatter(
@@ -39,10 +45,14 @@ def board_chart(
     )
     _points(chart, rest, "Others", "circle", SKY, 11)
     _points(chart, front, "Nobody is faster and better", "diamond", BLUE, 15)
-    for number, entry in shown:
+    above = math.inf
+    for number, entry in shown:  # the most accurate first: a name that would run into the one before goes below
         named = entry["pareto"] or entry["label"] == chosen
+        below = named and above - _percent(entry) < room
+        above = _percent(entry) if named and not below else above
         chart.add_annotation(
-            x=math.log10(entry["seconds"]), y=_percent(entry), xanchor="left", yanchor="bottom", xshift=5, yshift=2,
+            x=math.log10(entry["seconds"]), y=_percent(entry), xanchor="left", yanchor="top" if below else "bottom",
+            xshift=7, yshift=-2 if below else 2,
             text=f"<b>{number}</b> {escaped(entry['label'])}" if named else str(number), showarrow=False,
             font={"size": 13 if named else 11, "color": INK if named else MUTED},
         )
@@ -78,16 +88,22 @@ def _points(
     )
 
 
-def _lines(chart: go.Figure, references: Sequence[Mapping[str, Any]]) -> None:
-    """A line across for each reference, its name at the right edge; names are moved apart where lines are close."""
+def _lines(chart: go.Figure, references: Sequence[Mapping[str, Any]], scale: float) -> None:
+    """A line across for each reference, its name at the right edge; names are moved apart where lines are close.
+    scale: pixels a percent."""
     known = [r for r in references if r["name"] in REFERENCES and r["accuracy"] is not None]
-    for reference in known:
+    known.sort(key=lambda r: -r["accuracy"])
+    wanted = [100 * r["accuracy"] * scale for r in known]
+    placed: list[float] = []
+    for height in wanted:
+        placed.append(min(height, placed[-1] - _LINE) if placed else height)
+    for reference, height, at in zip(known, wanted, placed, strict=True):
         label, role, dash = REFERENCES[reference["name"]]
         level = 100 * reference["accuracy"]
         chart.add_hline(y=level, line={"color": ROLES[role], "width": 1.3, "dash": dash}, layer="below")
         chart.add_annotation(
             text=f"{label} {percent(reference['accuracy'])}", x=1.0, xref="paper", xanchor="left", xshift=4,
-            y=level, yanchor="middle", showarrow=False, font={"size": 12, "color": MUTED},
+            y=level, yshift=at - height, yanchor="middle", showarrow=False, font={"size": 12, "color": MUTED},
         )
 
 

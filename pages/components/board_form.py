@@ -34,10 +34,9 @@ def board_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, Any] |
                 [{"Recipe": name, "Why": reason} for name, reason in refused.items()],
                 hide_index=True, alt="Recipes that cannot run, and why",
             )
-    left, middle, right = st.columns([2, 1, 1], vertical_alignment="top")
-    with left:
-        importances = _choose_importances(methods["importance"], inputs)
-    seeds = middle.number_input(
+    importances = _choose_importances(methods["importance"], inputs)
+    left, right, _ = st.columns([1, 1, 2])
+    seeds = left.number_input(
         "Seeds", min_value=1, max_value=_MOST_SEEDS, value=min(_MOST_SEEDS, max(1, state.number("seeds", 1))), step=1,
         help="Fusions of every recipe, each with another seed: the spread shows how much is chance.",
     )
