@@ -39,7 +39,7 @@ _RATE = 1e-3
 _CHUNK = 128  # most samples run at once, so that a request to cancel is heard soon
 # What "as many as are cheap" means. Work is multiplications and additions, forward and backward, of all epochs of a
 # run: a count, as seconds would differ from run to run.
-_WORK = 1e12
+_WORK = 2e12
 _LEAST_EPOCHS, _MOST_EPOCHS = 8, 100  # the first: what mixtures must leave
 _MOST_MIXTURES = 16
 _MOST_PASSES = 340  # samples and mixtures seen, for every calibration sample

@@ -8,23 +8,24 @@ from __future__ import annotations
 import math
 
 from ..context import FusionContext
-from ..core.types import Level
 from ..graph.nodes import shape
+from ..stats import sample_bytes
 
-__all__ = ["forward_work", "level_work"]
+__all__ = ["forward_work"]
 
-
-def level_work(context: FusionContext, level: Level) -> float:
-    """Multiplications and additions of the level's layers for one sample."""
-    trace, total = context.trace, 0.0
-    for layer in (trace.layers[name] for name in level.layers):
-        outputs = math.prod((shape(trace.capture.node(layer.output)) or (1, 1))[1:])
-        size = trace.shapes[layer.weight]
-        channels = size[1] * int(layer.options.get("groups", 1)) if layer.options.get("transposed") else size[0]
-        total += math.prod(size) * outputs / channels
-    return max(total, sum(math.prod(trace.shapes.get(name, ())) for name in level.tensors))
+# Writing an activation and reading it again takes as long as about this many multiplications and additions: what
+# norms, softmax and activation functions cost in networks of small layers.
+_A_NUMBER = 20
 
 
 def forward_work(context: FusionContext) -> float:
-    """Multiplications and additions of one forward pass for one sample."""
-    return max(1.0, sum(level_work(context, level) for level in context.trace.levels))
+    """Multiplications and additions of one forward pass for one sample, and what moving its activations costs."""
+    trace, total = context.trace, 0.0
+    samples = (shape(trace.capture.node(trace.inputs[0])) or (1,))[0]
+    for layer in trace.layers.values():
+        # Attention modules put tokens first, or join them with the samples: all entries count, not those behind dim 0.
+        outputs = math.prod(shape(trace.capture.node(layer.output)) or (1,)) / samples
+        size = trace.shapes[layer.weight]
+        channels = size[1] * int(layer.options.get("groups", 1)) if layer.options.get("transposed") else size[0]
+        total += math.prod(size) * outputs / channels
+    return max(1.0, total + _A_NUMBER * sample_bytes(trace) / 4)

@@ -14,8 +14,10 @@ _LIMIT_BYTES = 256 * 2**20
 
 def sample_bytes(trace: Trace) -> int:
     """Bytes of all float32 activations of one sample: an upper bound of what a backward pass keeps."""
+    samples = (shape(trace.capture.node(trace.inputs[0])) or (1,))[0]
     shapes = [shape(node) for node in trace.capture.graph.nodes if node.op == "call_function"]
-    return max(1, sum(4 * math.prod(s[1:]) for s in shapes if s))
+    # Attention modules put tokens before samples, or join the two: the entries of all samples, then divided.
+    return max(1, sum(4 * math.prod(s) for s in shapes if s) // samples)
 
 
 def fitting_batch(trace: Trace, *, copies: int = 1, limit_bytes: int = _LIMIT_BYTES) -> int:
