@@ -14,6 +14,8 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.presets import needs, recipes
 from fusion_engine.store import PastRuns
 
+from .tables import markdown
+
 __all__ = ["add_arguments", "methods_help", "run"]
 
 
@@ -22,12 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")
     parser.add_argument("--runs", action="store_true", help="say how each recipe did in the fusions made in the app")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/methods.md")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the list."""
     from fusion_engine.core import registry
 
+    if arguments.markdown:
+        print(markdown())
+        return
     if arguments.methods:
         print(json.dumps(registry.catalogue(), indent=1) if arguments.json else methods_help())
         return

@@ -38,7 +38,8 @@ def choose_preset(
     draft: Draft, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue, inputs: Inputs,
     parents: str, test: str,
 ) -> None:
-    """One card a preset. parents, test: the ids of the parent set and of the test data ('' for none)."""
+    """One card a preset, the chosen one in full. parents, test: the ids of the parent set and of the test data ('' for
+    none)."""
     by_name = {p["name"]: p for p in presets}
     st.session_state["preset"] = draft.preset["name"]
     past: dict[str, PastRuns] = {}
@@ -52,18 +53,26 @@ def choose_preset(
 
     st.radio(
         "Recipe", list(by_name), format_func=title,
-        captions=[_caption(p, methods, refused[p["name"]], past.get(p["name"])) for p in presets],
+        captions=[
+            _caption(p, methods, refused[p["name"]], past.get(p["name"]), p["name"] == draft.preset["name"])
+            for p in presets
+        ],
         key="preset", label_visibility="collapsed", on_change=lambda: draft.choose(st.session_state["preset"]),
     )
 
 
-def _caption(preset: Mapping[str, Any], methods: recipes.Catalogue, refused: str, past: PastRuns | None) -> str:
-    """Summary and citation; then what it needs, or why it is not available; then how it did."""
-    source = f" *{plain(preset['citation'])}*" if preset["citation"] else ""
-    lines = [plain(preset["summary"].strip()) + source]
+def _caption(
+    preset: Mapping[str, Any], methods: recipes.Catalogue, refused: str, past: PastRuns | None, chosen: bool
+) -> str:
+    """What it does, why it is not available, and how it did; of the chosen one all there is to say."""
+    summary = plain(preset["summary"].strip())
+    if chosen:
+        lines = [summary + (f" *{plain(preset['citation'])}*" if preset["citation"] else "")]
+    else:
+        lines = [summary.split(". ")[0].rstrip(".") + "."]
     if refused:
         lines.append(f":material/block: Not available here: {plain(refused)}")
-    else:
+    elif chosen:
         lines.append(f":material/checklist: Needs {plain(needs(recipes.normal(preset['recipe'], methods), methods))}.")
     if past is not None:
         last = "" if past.runs == 1 else f", last {percent(past.last)}"
