@@ -110,7 +110,9 @@ def read_events(run: str, after: int = 0) -> list[dict[str, Any]]:
     path = run_folder(run) / "events.jsonl"
     if not path.exists():
         return []
-    complete = path.read_bytes().split(b"\n")[:-1]
+    # Between lines that several writers append there may be empty ones, and one that was cut short with its writer.
+    lines = path.read_bytes().split(b"\n")[:-1]
+    complete = [line for line in lines if line.startswith(b"{") and line.endswith(b"}")]
     return [json.loads(line) for line in complete[after:]]
 
 

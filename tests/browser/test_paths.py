@@ -83,6 +83,9 @@ def test_a_click_on_a_neuron_shows_its_passport(page, served) -> None:
 
 def test_a_reload_in_the_middle_of_a_job_shows_the_same_job_and_cancel_ends_it(page, served) -> None:
     page.goto(f"{served.address}/parents?load=train")
+    page.get_by_role("combobox", name="Architecture").click()
+    page.get_by_role("option", name=re.compile("ResNet-20", re.IGNORECASE)).first.click()  # there is time for a reload
+    settled(page)
     page.get_by_role("button", name="Train parents").click()
     page.get_by_text("Training the parents").wait_for()
     page.wait_for_url("**import=**")

@@ -17,10 +17,13 @@ def cards(app) -> dict[str, str]:
     return dict(zip(shown.options, shown.captions, strict=True))
 
 
-def test_cards_say_what_a_preset_needs(open_page, filled) -> None:
-    shown = cards(open_page("fuse", **READY))
+def test_the_chosen_card_says_what_its_preset_needs(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    shown = cards(app)
     assert "Needs any number of parents, calibration samples for checking only." in shown["**k\\-means fusion**"]
-    assert "Needs 2 parents of equal widths" in shown["**Pairs**"]
+    assert "Needs" not in shown["**Pairs**"]
+    app.radio(key="preset").set_value("pairs").run()
+    assert "Needs 2 parents of equal widths" in cards(app)["**Pairs**"]
 
 
 def test_presets_that_cannot_run_say_why(open_page, filled, submitted) -> None:

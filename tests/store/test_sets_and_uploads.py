@@ -20,7 +20,7 @@ def test_parent_sets_are_kept_by_digest() -> None:
         (folder / "parent_0.safetensors").write_bytes(b"0")
 
     for _ in range(2):
-        store.save_parents(digest, write, {"id": digest, "parents": [{}]})
+        store.save_parents(digest, write, {"id": digest, "parents": [{}, {}]})
     assert len(writes) == 1
     assert store.parent_paths(digest)[0].read_bytes() == b"0"
     assert [s["id"] for s in store.list_parents()] == [digest]
