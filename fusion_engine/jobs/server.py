@@ -27,6 +27,9 @@ __all__ = ["serve"]
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 1,  # a job that kills its worker twice is to blame itself
     "distributed.worker.daemon": False,
+    # Dask's own setting has freed memory given back to the system at once: every large tensor then starts with page
+    # faults, and fusions take three to five times as long.
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker
@@ -103,7 +106,10 @@ async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
         scheduler.add_plugin(RecordFailures())
         write_json(address_file, {"address": scheduler.address, "pid": os.getpid(), "token": token})
         workers = [_worker(scheduler.address, "light", 0, 1)]
-        workers += [_worker(scheduler.address, "heavy", i, max(1, _cores() // heavy)) for i in range(heavy)]
+        # A core is left to the app and the browser: threads that wait for one without a core of its own are several
+        # times slower than fewer threads.
+        threads = max(1, (_cores() - 1) // heavy)
+        workers += [_worker(scheduler.address, "heavy", i, threads) for i in range(heavy)]
         for worker in await asyncio.gather(*workers):
             stack.push_async_callback(worker.close, timeout=2)
         while not stop.is_set():
@@ -122,8 +128,7 @@ async def _worker(address: str, kind: str, number: int, threads: int) -> Nanny:
         resources={kind: 1},
         memory_limit=0,  # results never pass through Dask, so its memory management has nothing to manage
         preload=["fusion_engine.jobs.warm"],
-        # Threads that spin while they wait make small steps four times slower once a browser wants a core as well.
-        env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"},
+        env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         local_directory=str(store.home() / "scratch"),
         dashboard=False,
     )
