@@ -65,15 +65,6 @@ def inputs_of(row: str, folder: Path) -> tuple[list[Any], Any, Any]:
     return parents_of(*network, EPOCHS, train), calibration, test
 
 
-def trains(preset: Any) -> bool:
-    """Whether the preset trains weights."""
-    from fusion_engine.core import registry
-
-    recipe = preset.recipe
-    used = [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
-    return any("gradients" in spec.needs for spec in used)
-
-
 def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, Any]:
     """One row's leaderboard; the published methods on `mnist` with every importance that was published."""
     from fusion_engine import recipes
@@ -82,7 +73,7 @@ def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, 
     from fusion_engine.stats import StatisticsCache
 
     parents, data, test = inputs_of(row, folder)
-    presets = [name for name, preset in recipes().items() if slow or not trains(preset)]
+    presets = [name for name, preset in recipes().items() if slow or "gradients" not in preset.recipe.solving_needs]
     warm_tracing()
 
     def report(found: dict[str, Any]) -> None:

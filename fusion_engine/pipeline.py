@@ -114,7 +114,7 @@ def fuse(
     counts = [p.metadata.class_counts for p in parents]
     if data.y is None and chosen.importance.method not in ("uniform", "activation"):
         notes.append("the calibration data has no labels: each parent's own predictions stand in for them")
-    if start is not None and not any("base" in spec.needs for spec in _steps(chosen)):
+    if start is not None and "base" not in chosen.solving_needs:
         notes.append("the recipe has no use for the base model")
     data = canonical_order(data)
     states = tuple({n: t.to(where) for n, t in p.state.items()} for p in parents)
@@ -147,7 +147,7 @@ def fuse(
             progress=progress,
             notes=notes,
             sizes=widths.sizes,
-            reserve=_is_judged_later(chosen),
+            reserve="gradients" in chosen.solving_needs,  # training is stopped early by held-out samples
             shared=shared,
             base=None if start is None else {n: t.to(where) for n, t in start.state.items()},
         )
@@ -246,16 +246,6 @@ def _scores(
     """Importances of one parent."""
     compute = partial(score, graph, state, data, step.method, step.parameters, on_progress=progress, device=device)
     return shared.scores(parent.name, graph, state, data, step.written(), compute)
-
-
-def _is_judged_later(recipe: Recipe) -> bool:
-    """Whether weights are trained after the solve and stopped early by the held-out samples."""
-    return any("gradients" in spec.needs for spec in _steps(recipe))
-
-
-def _steps(recipe: Recipe) -> list[registry.MethodSpec]:
-    """The methods that make weights: the solver and what follows it."""
-    return [registry.get("solver", recipe.solver.method), *(registry.get("post", s.method) for s in recipe.post)]
 
 
 def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:

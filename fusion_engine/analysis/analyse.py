@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from ..context import FusionContext
 from ..core.errors import FusionError
 from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
-from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress
+from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress, scaled
 from ..data import Dataset, check_samples
 from ..evaluation import collect_logits
 from ..graph import Trace, trace
@@ -110,7 +110,7 @@ def analyse(
     seconds: dict[str, float] = {}
     for i, name in enumerate(wanted):
         since = time.perf_counter()
-        part = _part(on_progress, (i + 0.1) / (len(wanted) + 0.1), (i + 1.1) / (len(wanted) + 0.1))
+        part = scaled(on_progress, (i + 0.1) / (len(wanted) + 0.1), (i + 1.1) / (len(wanted) + 0.1))
         part(Progress(name, 0.0, ""))
         if name == "coverage":
             report[name] = _coverage(parents, data, fused)
@@ -123,7 +123,7 @@ def analyse(
             for j, (first, second) in enumerate(pairs):
                 between = connectivity(
                     graph, first[1], second[1], data, method=align, points=points, recalibrate=recalibrate,
-                    seed=seed, on_progress=_part(part, j / len(pairs), (j + 1) / len(pairs)),
+                    seed=seed, on_progress=scaled(part, j / len(pairs), (j + 1) / len(pairs)),
                 )  # fmt: skip
                 found.append({"first": first[0], "second": second[0], **between.as_json()})
             report[name] = {"align": align, "pairs": found}
@@ -210,8 +210,3 @@ def _head(
         class_counts=np.array(counts) if known else None,
     )
     return rule, head(context, rule)
-
-
-def _part(on_progress: ProgressCallback, start: float, end: float) -> Callable[[Progress], None]:
-    """A callback for a part of the work that spans [start, end] of the whole."""
-    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

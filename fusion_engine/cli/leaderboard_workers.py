@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion_engine.jobs.workers import DIED, SETTINGS
 from fusion_engine.leaderboard.rows import REFERENCES, Row
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["results"]
 
 _READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device")  # what `read_inputs` reads
-_DIED = "the worker died twice, most likely for lack of memory"
-_CONFIG = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.worker-ttl": None}
 
 
 def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: Path) -> Iterator[dict[str, Any]]:
@@ -32,7 +31,7 @@ def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: P
     threads = str(max(1, (os.cpu_count() or 1) // arguments.workers))
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     with (
-        dask.config.set({**_CONFIG, "distributed.nanny.environ": environment}),
+        dask.config.set({**SETTINGS, "distributed.nanny.environ": environment}),
         LocalCluster(
             n_workers=arguments.workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
         ) as cluster,
@@ -48,9 +47,9 @@ def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: P
             if future.status == "finished":
                 yield future.result()
             elif row is None:
-                yield {"key": REFERENCES, "kind": REFERENCES, "state": "failed", "reason": _DIED}
+                yield {"key": REFERENCES, "kind": REFERENCES, "state": "failed", "reason": DIED}
             else:
-                yield {**row.as_json(), "kind": "fusion", "state": "failed", "reason": _DIED}
+                yield {**row.as_json(), "kind": "fusion", "state": "failed", "reason": DIED}
 
 
 def _work(given: str, row: Mapping[str, Any] | None, shared: str) -> dict[str, Any]:

@@ -105,6 +105,12 @@ class Recipe(BaseModel):
         """YAML text; `from_yaml` of it gives an equal recipe."""
         return yaml.safe_dump(self.to_mapping(), sort_keys=False)
 
+    @property
+    def solving_needs(self) -> frozenset[str]:
+        """What the methods that make weights need: the solver, and the steps after it."""
+        methods = [("solver", self.solver.method), *(("post", step.method) for step in self.post)]
+        return frozenset().union(*(registry.get(kind, name).needs for kind, name in methods))
+
     # ---- changing
 
     def set(self, settings: Mapping[str, Any]) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Space",
     "State",
     "no_progress",
+    "scaled",
 ]
 
 Role = Literal["out", "in"]
@@ -166,3 +167,8 @@ ProgressCallback = Callable[[Progress], None]
 
 def no_progress(event: Progress) -> None:
     """The default progress callback: does nothing."""
+
+
+def scaled(on_progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
+    """A callback for a part of the work that spans [start, end] of the whole."""
+    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

@@ -8,11 +8,10 @@ from typing import Any
 
 from fusion_engine.analysis import analyse, chosen_analyses
 from fusion_engine.core.errors import JobError
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.types import Progress, ProgressCallback, scaled
 from fusion_engine.parents import check_parents
 from fusion_engine.store.files import write_json
 
-from .exploration import scaled
 from .fusions import fused_of_run, fusion_job
 from .inputs import read_data, read_parents, whole_number
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from fusion_engine.store.files import write_json
 
 from .tables import SpaceTables, space_tables
 
-__all__ = ["described_inputs", "joint_stats", "levels_json", "scaled", "write_exploration"]
+__all__ = ["described_inputs", "joint_stats", "levels_json", "write_exploration"]
 
 Importance = Mapping[str, Sequence[np.ndarray]]
 
@@ -137,8 +136,3 @@ def _described(graph: Trace, space: Space, shapes: Mapping[str, Sequence[int]]) 
         "weight": None if layer is None else layer.weight,
         "shape": None if layer is None else list(shapes[layer.weight]),
     }
-
-
-def scaled(on_progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
-    """A callback for a part of the work that spans [start, end] of the whole."""
-    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

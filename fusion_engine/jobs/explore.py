@@ -9,14 +9,14 @@ from typing import Any
 
 from fusion_engine.context import FusionContext
 from fusion_engine.core.recipe import Recipe
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.types import Progress, ProgressCallback, scaled
 from fusion_engine.data import canonical_order, check_samples
 from fusion_engine.graph import trace
 from fusion_engine.importance import score
 from fusion_engine.parents import check_parents
 from fusion_engine.solvers.spaces import group_spaces
 
-from .exploration import described_inputs, joint_stats, scaled, write_exploration
+from .exploration import described_inputs, joint_stats, write_exploration
 from .inputs import read_data, read_parents, whole_number
 
 __all__ = ["run"]

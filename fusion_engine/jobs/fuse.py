@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.types import Progress, ProgressCallback, scaled
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
-from .exploration import described_inputs, joint_stats, scaled, write_exploration
+from .exploration import described_inputs, joint_stats, write_exploration
 from .inputs import read_base, read_data, read_parents, whole_number
 
 __all__ = ["run"]

@@ -21,22 +21,16 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store.files import write_json
 
 from . import parts
+from .workers import DIED, SETTINGS
 
 __all__ = ["serve"]
 
 _CONFIG = {
-    "distributed.scheduler.allowed-failures": 1,  # a job that kills its worker twice is to blame itself
+    **SETTINGS,
     "distributed.worker.daemon": False,
-    # Dask's own setting has freed memory given back to the system at once: every large tensor then starts with page
-    # faults, and fusions take three to five times as long.
-    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
-    "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker
 }
-
-
-_DIED = "the worker died twice, most likely for lack of memory"
 
 
 class RecordFailures(SchedulerPlugin):
@@ -49,11 +43,11 @@ class RecordFailures(SchedulerPlugin):
             return
         with contextlib.suppress(StoreError):
             if what == "part":
-                parts.record_failure(rest, _DIED)
+                parts.record_failure(rest, DIED)
                 return
             run = rest[: store.ID_LENGTH]
             if store.read_status(run)["state"] not in store.FINISHED:
-                store.write_status(run, "failed", _DIED)
+                store.write_status(run, "failed", DIED)
 
 
 def serve(owner: int | None, heavy: int | None = None) -> None:

@@ -85,9 +85,7 @@ def make_plan(
 
 def _trains(row: Row) -> bool:
     """Whether the row's recipe trains weights, which takes much longer than all else."""
-    recipe = Recipe.from_mapping(row.recipe)
-    steps = [("solver", recipe.solver), *(("post", step) for step in recipe.post)]
-    return any("gradients" in registry.get(kind, step.method).needs for kind, step in steps)
+    return "gradients" in Recipe.from_mapping(row.recipe).solving_needs
 
 
 def _chosen(presets: str | Sequence[str | Recipe]) -> list[tuple[Recipe, str]]:
