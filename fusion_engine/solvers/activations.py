@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from ..context import FusionContext
 from ..core.types import Layer, Level, State
 from ..graph import Program
 from ..stats import FeatureMoments, Moments, grouping_sites
+from ..stats.batches import sample_bytes
 
 __all__ = ["FusedPrefix", "ParentFeatures", "batch_size"]
 
@@ -20,12 +20,8 @@ _BATCH_BYTES = 96 * 2**20
 
 def batch_size(context: FusionContext, layers: Sequence[Layer]) -> int:
     """Samples a batch so that one model's layer outputs take about 96 MiB, at least 16."""
-    probe = Program(context.trace, None, [layer.output for layer in layers])
-    x = next(context.batches(2))
-    with torch.inference_mode():
-        outputs = probe(context.states[0], x)
-    per_sample = sum(t.numel() * t.element_size() for t in outputs) / len(x)
-    return max(16, min(1024, int(_BATCH_BYTES / max(per_sample, 1))))
+    per_sample = sample_bytes(context.trace, [layer.output for layer in layers])
+    return max(16, min(1024, _BATCH_BYTES // per_sample))
 
 
 class ParentFeatures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from ..graph import Trace
 from ..graph.nodes import shape
@@ -12,10 +13,12 @@ __all__ = ["fitting_batch", "sample_bytes"]
 _LIMIT_BYTES = 256 * 2**20
 
 
-def sample_bytes(trace: Trace) -> int:
-    """Bytes of all float32 activations of one sample: an upper bound of what a backward pass keeps."""
+def sample_bytes(trace: Trace, nodes: Collection[str] | None = None) -> int:
+    """Bytes of one sample's float32 tensors at `nodes`. None is all nodes: an upper bound of what a backward pass
+    keeps."""
     samples = (shape(trace.capture.node(trace.inputs[0])) or (1,))[0]
-    shapes = [shape(node) for node in trace.capture.graph.nodes if node.op == "call_function"]
+    found = [n for n in trace.capture.graph.nodes if (n.op == "call_function" if nodes is None else n.name in nodes)]
+    shapes = [shape(node) for node in found]
     # Attention modules put tokens before samples, or join the two: the entries of all samples, then divided.
     return max(1, sum(4 * math.prod(s) for s in shapes if s) // samples)
 
