@@ -16,16 +16,26 @@ from . import __version__
 from .context import FusionContext, Stopwatch
 from .core.recipe import Recipe
 from .core.types import Grouping
+from .graph import Trace
 from .parents import Parent
 from .stats import SharedStatistics
 
 __all__ = ["facts", "width"]
 
 
-def width(parents: Sequence[Parent], model: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    """The report's entry about size: weights of the fused network and of every parent."""
+def width(
+    parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]
+) -> dict[str, Any]:
+    """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,
+    and the weights of the fused network and of every parent."""
+    made = [groupings[s.name] for s in graph.spaces.values() if not s.block]
+    own = sum(g.merge[0].shape[1] for g in made)
     counts = [sum(p.numel() for p in m.parameters()) for m in (model, *(parent.model for parent in parents))]
-    return {"relative": recipe.width, "parameters": counts[0], "parents_parameters": counts[1:]}
+    return {
+        "relative": round(sum(g.size for g in made) / own, 4) if own else 1.0,
+        "parameters": counts[0],
+        "parents_parameters": counts[1:],
+    }
 
 
 def facts(context: FusionContext, groupings: Mapping[str, Grouping], recipe: Recipe) -> dict[str, Any]:

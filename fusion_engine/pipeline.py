@@ -174,7 +174,7 @@ def fuse(
         model=model.eval(),
         groupings=groupings,
         importance={name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]},
-        report={**references, **facts(context, groupings, chosen), "width": width(parents, model, chosen)},
+        report={**references, **facts(context, groupings, chosen), "width": width(parents, model, graph, groupings)},
         recipe=chosen,
         trace=graph,
         parents=tuple(parents),

@@ -101,8 +101,10 @@ def _asked(
         shapes = _shapes(state, graph, {name: s.size for name, s in graph.spaces.items()} | dict(sizes))
         return sum(math.prod(shapes[name]) for name in graph.parameters)
 
+    sizes = {space.name: tuple(t.spaces[space.name].size for t in own) for space in spaces}
     plan = WidthPlan(
-        sizes={space.name: tuple(t.spaces[space.name].size for t in own) for space in spaces},
+        sizes=sizes,
+        fixed=graph.spaces.keys() - sizes.keys(),
         level={space.name: graph.level_of(space) or 0 for space in spaces},
         levels=len(graph.levels),
         parameters=parameters,
@@ -125,10 +127,11 @@ def _parents_traces(parents: Sequence[Parent], graph: Trace, example: Tensor) ->
 
 
 def _shapes(state: State, graph: Trace, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the fused tensors if the spaces had these sizes: those of a merge by any matrices of that size."""
+    """Shapes of the fused tensors if the spaces had these sizes: those of a merge by any matrices of that size, of
+    tensors without contents."""
     groupings = {}
     for name, space in graph.spaces.items():
         matrix = np.eye(sizes[name], space.size)
         groupings[name] = Grouping(name, "shape", (matrix,), (matrix.T,))
-    merged = merge_states([state], graph, groupings)
+    merged = merge_states([{name: tensor.to("meta") for name, tensor in state.items()}], graph, groupings)
     return {name: tuple(tensor.shape) for name, tensor in merged.items()}

@@ -47,6 +47,7 @@ def test_nothing_merged_is_the_logit_ensemble(parents, digits: Dataset, name: st
         result = fuse(parents[name], digits, recipe(grouping, solver))
         expected = outputs([p.model for p in parents[name]], digits)
         torch.testing.assert_close(outputs([result.model], digits), expected, rtol=1e-3, atol=1e-3)
+        assert result.report["width"]["relative"] == 2.0
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg_bn", "vit"])
@@ -55,6 +56,50 @@ def test_a_budget_is_kept(parents, digits: Dataset, name: str) -> None:
     width = result.report["width"]
     assert width["parents_parameters"][0] < width["parameters"] <= 1.4 * width["parents_parameters"][0]
     assert torch.isfinite(outputs([result.model], digits)).all()
+
+
+SINGLE = {"mlp": "fc1", "vgg_bn": "features.4", "resnet20": "layer2.0.conv1", "vit": "blocks.1.mlp.fc1"}
+
+
+@pytest.mark.parametrize(("name", "space"), SINGLE.items())
+def test_a_ratio_by_space(parents, digits: Dataset, name: str, space: str) -> None:
+    """Only that space is wider, by what its ratio says; a parent and itself come back."""
+    one = parents[name][0]
+    ratio = {"others": 1.0, space: 0.25}
+    result = fuse([one, one], digits, recipe({"method": "partial_permutation", "ratio": ratio}))
+    sizes = {n: (g.merge[0].shape[1], g.size) for n, g in result.groupings.items()}
+    own = sizes[space][0]
+    assert {n for n, (before, after) in sizes.items() if before != after} == {space}
+    assert sizes[space] == (own, own + own - round(own / 4))
+    width = result.report["width"]
+    assert width["parameters"] == sum(p.numel() for p in result.model.parameters()) > width["parents_parameters"][0]
+    neurons = sum(sizes[s.name][0] for s in result.trace.spaces.values() if not s.block)
+    assert width["relative"] == pytest.approx((neurons + sizes[space][1] - own) / neurons, abs=1e-4)
+    torch.testing.assert_close(outputs([result.model], digits), outputs([one.model], digits), rtol=1e-4, atol=1e-4)
+
+
+def test_equal_ratios_are_one_ratio(parents, digits: Dataset) -> None:
+    ratios = 0.3, {"others": 0.3}, {"fc1": 0.3, "others": 0.3}, {"fc1": 0.3, "fc2": 0.3}
+    found = [fuse(parents["mlp"], digits, recipe({"method": "partial_permutation", "ratio": r})) for r in ratios]
+    assert all(torch.equal(found[0].state[k], other.state[k]) for other in found[1:] for k in other.state)
+
+
+def test_ratios_of_spaces_that_are_not_there(parents, digits: Dataset) -> None:
+    def asked(name: str, **ratio: float) -> None:
+        fuse(parents[name], digits, recipe({"method": "partial_permutation", "ratio": ratio}))
+
+    with pytest.raises(RecipeError, match=r"grouping.ratio: there is no space 'fc3'; did you mean 'fc\d'"):
+        asked("mlp", fc3=0.5)
+    with pytest.raises(RecipeError, match=r"space 'patch_embed\.proj' cannot change its width here"):
+        asked("vit", **{"patch_embed.proj": 0.5})
+
+
+@pytest.mark.parametrize("grouping", [{"method": "partial_permutation", "ratio": 0.5}, {"method": "zipit", "until": 0}])
+def test_one_parent_is_not_widened(parents, digits: Dataset, grouping: dict) -> None:
+    result = fuse(parents["mlp"][:1], digits, recipe(grouping))
+    assert result.report["width"]["relative"] == 1.0
+    expected = outputs([parents["mlp"][0].model], digits)
+    torch.testing.assert_close(outputs([result.model], digits), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg_bn", "resnet20", "vit"])
@@ -81,6 +126,7 @@ def test_a_width_of_both_is_refused(parents, digits: Dataset) -> None:
 def test_zipit_of_all_levels_takes_any_width(parents, digits: Dataset) -> None:
     result = fuse(parents["mlp"], digits, recipe({"method": "zipit"}, width=1.5))
     assert result.report["width"]["parameters"] > result.report["width"]["parents_parameters"][0]
+    assert result.report["width"]["relative"] == 1.5
 
 
 @pytest.mark.parametrize("name", ["weight_matching", "cca"])

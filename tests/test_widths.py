@@ -32,7 +32,8 @@ def test_target_width(digits: Dataset, name: str, width: float, solver: str) -> 
     parents = untrained(name, digits, width=0.5)
     result = fuse(parents, digits, {**RECIPE, "solver": solver, "width": width}, seed=0)
     report = result.report["width"]
-    assert report["relative"] == width
+    kept = name == "vit"  # its stream and its heads cannot change
+    assert report["relative"] == width or (kept and min(width, 1) < report["relative"] < max(width, 1))
     assert report["parameters"] == sum(p.numel() for p in result.model.parameters())
     assert (report["parameters"] < report["parents_parameters"][0]) == (width < 1)
     assert torch.isfinite(result.model(digits.normalised(slice(0, 4)))).all()

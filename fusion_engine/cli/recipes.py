@@ -100,4 +100,5 @@ def methods_help() -> str:
 
 def _parameter(spec: dict[str, Any]) -> str:
     kind = "|".join(map(str, spec["choices"] or (spec["type"], *spec["words"])))
-    return f"{spec['name']} ({kind}, default {spec['default']}): {spec['help']}"
+    single = f"; of one space: {spec['name']}.SPACE" if spec["by_space"] else ""
+    return f"{spec['name']} ({kind}, default {spec['default']}): {spec['help']}{single}"

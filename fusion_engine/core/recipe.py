@@ -114,21 +114,36 @@ class Recipe(BaseModel):
     # ---- changing
 
     def set(self, settings: Mapping[str, Any]) -> Recipe:
-        """A copy with settings such as {"grouping.tries": 5, "importance": "deeplift", "post.0.epochs": 20}."""
-        mapping = self.to_mapping()
+        """A copy with settings such as {"grouping.tries": 5, "importance": "deeplift", "post.0.epochs": 20}.
+
+        What stands behind a parameter's name is a space's, dots and all: with {"grouping.ratio.layer1.0.conv1": 0.2}
+        the other spaces keep the value they have.
+        """
+        recipe = self
         for path, value in settings.items():
-            keys = path.split(".")
-            target: Any = mapping
-            for key in keys[:-1]:
-                target = _descend(target, key, path)
-            last = keys[-1]
-            if isinstance(target, list):
-                index = _index(target, last, path)
-                target[index] = value
-            elif target is mapping and last not in mapping:
-                raise RecipeError(f"--set {path}: a recipe has no part {last!r}{registry.nearest(last, mapping)}")
-            else:
-                target[last] = value
+            recipe = recipe._with(path, value)
+        return recipe
+
+    def _with(self, path: str, value: Any) -> Recipe:
+        mapping = self.to_mapping()
+        part, *rest = path.split(".")
+        if part not in mapping:
+            raise RecipeError(f"--set {path}: a recipe has no part {part!r}{registry.nearest(part, mapping)}")
+        parts: Any = mapping
+        key: str | int = part
+        if part == "post" and rest:
+            parts = mapping["post"]
+            key = _index(parts, rest.pop(0), path)
+        if not rest:
+            parts[key] = value
+            return Recipe.from_mapping(mapping)
+        step, parameter, space = parts[key], rest[0], ".".join(rest[1:])
+        if not isinstance(step, dict):
+            raise RecipeError(f"--set {path}: {part} has no parameters; write {part}={value}")
+        if space:
+            known = step.get(parameter, {})
+            value = {**(known if isinstance(known, Mapping) else {registry.OTHERS: known}), space: value}
+        step[parameter] = value
         return Recipe.from_mapping(mapping)
 
     # ---- checking
@@ -224,18 +239,8 @@ def _check_parents(spec: registry.MethodSpec, parents: int | None) -> None:
         )
 
 
-def _descend(target: Any, key: str, path: str) -> Any:
-    if isinstance(target, list):
-        return target[_index(target, key, path)]
-    if not isinstance(target, dict) or key not in target:
-        raise RecipeError(f"--set {path}: no such part {key!r}{registry.nearest(key, target)}")
-    if isinstance(target[key], str):  # a setting before this one put a method's name in place of its mapping
-        target[key] = {"method": target[key]}
-    return target[key]
-
-
 def _index(items: list[Any], key: str, path: str) -> int:
-    if not key.isdigit() or int(key) >= len(items):
+    if not key.isdecimal() or int(key) >= len(items):
         raise RecipeError(f"--set {path}: {key!r} is not a position in a list of {len(items)}")
     return int(key)
 
@@ -263,7 +268,7 @@ def _unique_mapping(loader: _UniqueLoader, node: yaml.MappingNode, deep: bool = 
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=deep)
         if not isinstance(key, str):
-            raise RecipeError(f"recipe: the key {key!r} is not text")
+            raise RecipeError(f"recipe: the key {key!r} is not text; put it in quotes")
         if key in seen:
             raise RecipeError(f"recipe: the key {key!r} is given twice")
         seen.add(key)

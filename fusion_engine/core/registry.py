@@ -15,18 +15,22 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from .errors import RecipeError
 
-__all__ = ["KINDS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names", "register"]
+__all__ = [
+    "KINDS", "OTHERS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names",
+    "nearest", "register",
+]  # fmt: skip
 
 Kind = Literal["importance", "grouping", "solver", "post"]
 Need = Literal["weights", "moments", "labels", "importance", "gradients", "class_counts", "base"]
 Scope = Literal["space", "level", "network"]
 Widths = Literal["any", "kept", "equal"]
 KINDS: tuple[str, ...] = get_args(Kind)
+OTHERS = "others"  # in a value by space: what the spaces take that are not named
 
 # The packages whose import registers the methods of each kind (imported on first use, never by core itself).
 _PACKAGES: dict[str, str] = {
@@ -64,9 +68,16 @@ class ParameterSpec:
     choices: tuple[Any, ...] | None = None
     words: tuple[str, ...] = ()
     expert: bool = False
+    by_space: bool = False
 
     def check(self, value: Any, where: str) -> Any:
-        """Return `value` coerced to the parameter's type; raise RecipeError naming the knob otherwise."""
+        """Return `value` coerced to the parameter's type; raise RecipeError naming the knob otherwise.
+
+        Values by space get an entry OTHERS, the default, if they have none.
+        """
+        if self.by_space and isinstance(value, Mapping):
+            one = replace(self, by_space=False)
+            return {OTHERS: self.default} | {str(s): one.check(v, f"{where}.{s}") for s, v in value.items()}
         if value is None and self.optional:
             return None
         if isinstance(value, str) and value in self.words:
@@ -155,7 +166,7 @@ def register(
     `pairs` (groupings only): every group takes exactly one neuron of every parent. `statistics` (post only): it
     estimates norms' running statistics, which other steps leave as they are. `widths` (groupings only): 'kept' where
     the fused model is as wide as the first parent, 'equal' where the parents have to be so too; `pairs` implies it.
-    `plan` (groupings only): a function of the parents' widths (`fusion_engine.widths.Plan`) and the parameters that
+    `plan` (groupings only): a function of the parents' widths (`grouping.planning.WidthPlan`) and the parameters that
     returns the fused width of every space which the grouping makes wider. Raises TypeError at import time if a
     keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
     """
@@ -192,19 +203,21 @@ def _parameters(function: Callable[..., Any]) -> tuple[ParameterSpec, ...]:
 
 
 def _specify(name: str, base: Any, default: Any, param: Param) -> ParameterSpec:
-    """Read int | float | bool | str, Literal choices, `| None`, and words such as `float | Literal['auto']`."""
+    """Read int | float | bool | str, Literal choices, `| None`, words such as `float | Literal['auto']`, and values by
+    space such as `float | Mapping[str, float]`."""
     arms = list(get_args(base)) if get_origin(base) in (Union, types.UnionType) else [base]
     optional = type(None) in arms
     arms = [a for a in arms if a is not type(None)]
     literals = tuple(v for a in arms if get_origin(a) is Literal for v in get_args(a))
-    plain = [a for a in arms if get_origin(a) is not Literal]
+    plain = [a for a in arms if get_origin(a) is None]
     if plain:
         kind, choices, words = plain[0].__name__, None, tuple(str(v) for v in literals)
     else:
         kind, choices, words = type(literals[0]).__name__, literals, ()
     label = param.label or name.replace("_", " ").capitalize()
     return ParameterSpec(
-        name, kind, default, param.help, label, optional, param.ge, param.le, choices, words, param.expert
+        name, kind, default, param.help, label, optional, param.ge, param.le, choices, words, param.expert,
+        by_space=any(get_origin(a) is Mapping for a in arms),
     )
 
 

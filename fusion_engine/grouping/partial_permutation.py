@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..core.errors import FusionError, RecipeError
-from ..core.registry import Param, register
+from ..core.registry import OTHERS, Param, nearest, register
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
 from .hard import hard_grouping
@@ -21,21 +22,32 @@ __all__ = ["partial_permutation", "partial_widths"]
 _STEPS = 12  # halvings of the ratio: to 1/4096
 
 
-def partial_widths(plan: WidthPlan, *, ratio: float, budget: float | None, **others: object) -> dict[str, int]:
-    """Every space keeps n (2 - r) neurons: r the ratio, or the smallest whose network fits in the budget.
+def partial_widths(
+    plan: WidthPlan, *, ratio: float | Mapping[str, float], budget: float | None, **others: object
+) -> dict[str, int]:
+    """Every space of two parents keeps n (2 - r) neurons: r the ratio, its own or that of all; with a budget, spaces
+    without a ratio of their own take the smallest common one whose network fits in.
 
-    Raises RecipeError if no network does.
+    Raises RecipeError if no network does, and for a ratio of a space that is not there or cannot change.
     """
+    own = dict(ratio) if isinstance(ratio, Mapping) else {OTHERS: ratio}
+    common = own.pop(OTHERS)
+    for name, merged in own.items():
+        if name not in plan.sizes and name not in plan.fixed:
+            raise RecipeError(f"grouping.ratio: there is no space {name!r}{nearest(name, plan.sizes)}")
+        if name in plan.fixed and merged < 1:
+            raise RecipeError(f"grouping.ratio: space {name!r} cannot change its width here; leave it out or give it 1")
 
     def widths(merged: float) -> dict[str, int]:
-        return {name: sum(sizes) - round(min(sizes) * merged) for name, sizes in plan.sizes.items()}
+        parts = {name: own.get(name, merged) for name in plan.sizes}
+        return {name: n + sum(n - round(n * parts[name]) for n in rest) for name, (n, *rest) in plan.sizes.items()}
 
     if budget is None:
-        return widths(ratio)
+        return widths(common)
     alone = plan.parameters({})
     low, high = 0.0, 1.0  # the network of ratio `high` fits
     if plan.parameters(widths(high)) > budget * alone:
-        raise RecipeError(f"grouping.budget {budget:g}: a network with all neurons merged is larger; raise it to 1")
+        raise RecipeError(f"grouping.budget {budget:g} is too small for the ratios of single spaces; raise it or them")
     if plan.parameters(widths(low)) <= budget * alone:
         return widths(low)
     for _ in range(_STEPS):
@@ -60,10 +72,14 @@ def partial_widths(plan: WidthPlan, *, ratio: float, budget: float | None, **oth
 def partial_permutation(
     stats: SpaceStats,
     *,
-    ratio: Annotated[float, Param("part of the neurons of every space that is merged; 1 keeps the width", ge=0, le=1)]
-    = 0.5,
+    ratio: Annotated[
+        float | Mapping[str, float],
+        Param("part of the neurons that is merged, of all spaces or by space; 1 keeps the width", ge=0, le=1),
+    ] = 0.5,
     budget: Annotated[
-        float | None, Param("weights of the fused network over the first parent's; sets the ratio", ge=1, le=8)
+        float | None,
+        Param("weights of the fused network over the first parent's; sets the ratio of spaces without their own",
+              ge=1, le=8),
     ] = None,
     score: Annotated[Score, Param("what the matching maximises the sum of")] = "correlation",
     features: FeaturesParameter = "post",

@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+import yaml
+
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.registry import OTHERS, ParameterSpec
 
 from .recipes import LEVELS
 from .text import plain
@@ -83,6 +87,8 @@ def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
         return st.selectbox(label, choices, index=at, help=note, key=key, format_func=_option)
     if parameter["type"] == "bool" and not parameter["optional"]:
         return st.toggle(label, value=bool(value), help=note, key=key)
+    if parameter.get("by_space"):
+        return _by_space(parameter, value, key)
     words = list(parameter["words"]) + ([None] if parameter["optional"] else [])
     if not words:
         return _number(parameter, value, key, label)
@@ -95,6 +101,23 @@ def _field(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
         return which
     start = value if isinstance(value, int | float) else None
     return _number(parameter, start, key, f"{label}: value")
+
+
+def _by_space(parameter: Mapping[str, Any], value: Any, key: str) -> Any:
+    """A number for all spaces; numbers for single ones in a line of text, which is checked as the job will check it."""
+    label, known = parameter["label"], dict(value) if isinstance(value, Mapping) else {OTHERS: value}
+    common = _number(parameter, known.pop(OTHERS, parameter["default"]), key, label)
+    text = st.text_input(
+        f"{label} of single spaces", ", ".join(f"{space}: {own}" for space, own in known.items()), key=f"{key}.spaces",
+        placeholder="features.0: 0.8, features.3: 0.2", help="Spaces that are not named here take the number above.",
+    )
+    try:
+        given = ParameterSpec(**parameter).check(yaml.safe_load(f"{{{text}}}"), label)
+    except (yaml.YAMLError, RecipeError) as error:
+        wrong = error if isinstance(error, RecipeError) else "write it as space: number, space: number"
+        st.error(plain(f"{wrong}; not used"))
+        return common
+    return {**given, OTHERS: common} if text.strip() else common
 
 
 def _number(parameter: Mapping[str, Any], value: Any, key: str, label: str) -> Any:

@@ -23,6 +23,8 @@ def values(spec: registry.ParameterSpec) -> st.SearchStrategy:
         options.append(st.integers(int(spec.ge or 0), int(spec.le if spec.le is not None else 10**6)))
     elif spec.type == "float":
         options.append(st.floats(spec.ge, spec.le if spec.le is not None else 1e6, allow_nan=False))
+    if spec.by_space:
+        options.append(st.dictionaries(st.sampled_from(("fc1", "features.0", "others")), st.one_of(options)))
     return st.one_of(options)
 
 
@@ -121,9 +123,28 @@ def test_settings_change_a_copy() -> None:
 def test_a_method_and_its_parameters_may_be_set_together() -> None:
     changed = Recipe().set(parse_settings(["solver=regmean", "solver.alpha=0.5", "post=[repair]"]))
     assert changed.solver == Step(method="regmean", parameters={"alpha": 0.5})
+    changed = Recipe().set(parse_settings(["post=[repair]", "post.0.x=1"]))
+    assert changed.post == (Step(method="repair", parameters={"x": 1}),)
 
 
-@pytest.mark.parametrize("pair", ["tries", "=3", "groping.tries=3", "post.0.steps=3", "solvr=average"])
+def test_a_single_space_is_set_by_its_name() -> None:
+    recipe = Recipe(grouping={"method": "partial_permutation", "ratio": 0.6})
+    changed = recipe.set(parse_settings(["grouping.ratio.layer1.0.conv1=0.2", "grouping.ratio.fc1=1"]))
+    assert changed.grouping.parameters == {"ratio": {"others": 0.6, "layer1.0.conv1": 0.2, "fc1": 1}}
+    assert recipe.grouping.parameters == {"ratio": 0.6}
+    again = changed.set(parse_settings(["grouping.ratio.others=0.5", "grouping.ratio.fc1=0"]))
+    assert again.grouping.parameters == {"ratio": {"others": 0.5, "layer1.0.conv1": 0.2, "fc1": 0}}
+    assert changed.grouping.parameters["ratio"]["fc1"] == 1
+    assert Recipe.from_yaml(again.to_yaml()) == again
+    plain = Recipe(grouping="partial_permutation").set({"grouping.ratio.fc1": 0.2})
+    assert plain.checked().grouping.parameters["ratio"] == {"others": 0.5, "fc1": 0.2}
+    with pytest.raises(RecipeError, match="tries"):
+        Recipe(grouping="kmeans").set({"grouping.tries.fc1": 3}).checked()
+
+
+@pytest.mark.parametrize(
+    "pair", ["tries", "=3", "groping.tries=3", "post.0.steps=3", "solvr=average", "width.fc1=2", "name.x=a"]
+)
 def test_wrong_settings_are_named(pair: str) -> None:
     with pytest.raises(RecipeError, match="--set"):
         Recipe().set(parse_settings([pair]))

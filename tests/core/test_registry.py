@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import pytest
 
 from fusion_engine.core import registry
+from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.registry import Param, register
 
 
@@ -36,6 +38,27 @@ def test_everything_is_read_from_the_signature(monkeypatch: pytest.MonkeyPatch) 
     assert (c.type, c.optional, c.label) == ("bool", True, "Sea")
     assert (d.choices, d.expert) == (("x", "y"), True)
     assert registry.check_parameters("grouping", "toy", {"b": 3}) == {"a": 2, "b": 3.0, "c": None, "d": "x"}
+
+
+def test_a_value_may_differ_by_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+    @register("grouping", "toy", title="Toy")
+    def toy(stats: object, *, part: Annotated[float | Mapping[str, float], Param("share", ge=0, le=1)] = 0.5) -> None:
+        """Does a thing."""
+
+    (part,) = registry.get("grouping", "toy").parameters
+    assert (part.type, part.by_space) == ("float", True)
+
+    def check(value: object) -> object:
+        return registry.check_parameters("grouping", "toy", {"part": value})["part"]
+
+    assert check(1) == 1.0
+    assert check({"a.0": 1}) == {"others": 0.5, "a.0": 1.0}
+    assert check({0: 1, "others": 0}) == {"others": 0.0, "0": 1.0}
+    for wrong, words in ({"a.0": 2}, r"part\.a\.0: 2 is too large"), ({"a": {"b": 1}}, r"part\.a: .* type float"):
+        with pytest.raises(RecipeError, match=words):
+            check(wrong)
 
 
 def test_an_undocumented_parameter_is_a_bug() -> None:

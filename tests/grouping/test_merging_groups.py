@@ -162,7 +162,7 @@ def plan_of(sizes: dict[str, int]) -> WidthPlan:
         a, b = (changed.get(name, sizes[name]) for name in ("a", "b"))
         return 10 * a + a * b + 10 * b
 
-    return WidthPlan({n: (s, s) for n, s in sizes.items()}, {"a": 0, "b": 1}, 3, parameters)
+    return WidthPlan({n: (s, s) for n, s in sizes.items()}, {"heads"}, {"a": 0, "b": 1}, 3, parameters)
 
 
 def test_widths_of_a_ratio_and_of_a_budget() -> None:
@@ -173,6 +173,33 @@ def test_widths_of_a_ratio_and_of_a_budget() -> None:
     larger = {n: s + 1 for n, s in found.items()}
     assert plan.parameters(larger) > 1.5 * plan.parameters({})
     assert partial_widths(plan, ratio=0.5, budget=8.0) == {"a": 40, "b": 60}
+
+
+def test_widths_of_ratios_by_space() -> None:
+    plan = plan_of({"a": 20, "b": 30})
+
+    def widths(budget: float | None = None, **ratio: float) -> dict[str, int]:
+        return partial_widths(plan, ratio=ratio, budget=budget)
+
+    assert widths(others=0.5, a=0.2) == {"a": 36, "b": 45}
+    assert widths(others=0.5, a=0.0, b=1.0, heads=1.0) == {"a": 40, "b": 30}
+    assert widths(others=0.3, a=0.3) == widths(others=0.9, a=0.3, b=0.3) == partial_widths(plan, ratio=0.3, budget=None)
+    found = widths(1.5, others=0.5, b=1.0)
+    assert found["b"] == 30
+    assert plan.parameters(found) <= 1.5 * plan.parameters({}) < plan.parameters({**found, "a": found["a"] + 1})
+    for wrong, words in (
+        ({"aa": 0.5}, "there is no space 'aa'; did you mean 'a'"),
+        ({"heads": 0.5}, "space 'heads' cannot change its width here"),
+        ({"a": 0.0, "budget": 1.1}, "budget 1.1 is too small"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            widths(**{"others": 0.5, **wrong})
+
+
+def test_widths_of_one_parent() -> None:
+    plan = replace(plan_of({"a": 20, "b": 30}), sizes={"a": (20,), "b": (30,)})
+    for budget in (None, 2.0):
+        assert partial_widths(plan, ratio=0.5, budget=budget) == {"a": 20, "b": 30}
 
 
 def test_widths_behind_a_level() -> None:

@@ -36,12 +36,13 @@ def method(kind: str, name: str, parameters: tuple[dict[str, Any], ...] = (), **
 def catalogue() -> dict[str, Any]:
     tries = parameter("tries", "int", 3, ge=1, le=50)
     ridge = parameter("ridge", "float", "auto", ge=0.0, le=10.0, words=["auto"])
+    ratio = parameter("ratio", "float", 0.5, ge=0.0, le=1.0, by_space=True)
     head = parameter("head_weights", "str", "uniform", choices=["uniform", "class_share", "importance"])
     methods = {
         "importance": [method("importance", "activation"), method("importance", "conductance", needs=["labels"])],
         "grouping": [
             method("grouping", "kmeans", (tries,)), method("grouping", "hungarian", max_parents=2, pairs=True),
-            method("grouping", "identity"),
+            method("grouping", "identity"), method("grouping", "partial", (ratio,)),
         ],
         "solver": [
             method("solver", "least_squares", (ridge, head)), method("solver", "average"),

@@ -59,6 +59,25 @@ def test_a_word_or_a_number(open_page, filled) -> None:
     assert "--set solver.ridge=0.5" in commands(app)
 
 
+def test_a_value_by_space(open_page, filled, submitted) -> None:
+    app = open_page("fuse", **READY)
+
+    def fused(text: str) -> object:
+        next(t for t in app.text_input if t.label == "Ratio of single spaces").set_value(text).run()
+        app.button(key="fuse").click().run()
+        return submitted[-1][1]["recipe"]["grouping"].get("ratio")
+
+    next(s for s in app.selectbox if s.label == "Grouping").select("partial").run()
+    next(n for n in app.number_input if n.label == "Ratio").set_value(0.7).run()
+    assert fused("") == 0.7
+    assert fused("features.0: 0.2, fc1: 1") == {"others": 0.7, "features.0": 0.2, "fc1": 1.0}
+    assert "features.0: 0.2" in app.code[1].value
+    assert not app.error
+    for wrong, words in ("fc1: 3", "too large"), ("fc1: [", "write it as space"), ("fc1", "not of type float"):
+        assert fused(wrong) == 0.7
+        assert words in app.error[0].value
+
+
 def test_steps_after_the_solve(open_page, filled, submitted) -> None:
     app = open_page("fuse", **READY)
     app.multiselect[0].select("polish").run()
