@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data import Dataset, check_samples
 from ..parents import Parent, module_for, same_widths
-from .measures import Evaluation, collect_logits, measure
+from .measures import Evaluation, collect_logits, evaluate, measure
 
 __all__ = ["average_state", "compare", "ensembles"]
 
@@ -48,30 +48,33 @@ def compare(
     *,
     batch_size: int = 512,
     device: torch.device | str = "cpu",
+    once: Callable[[Callable[[], Tensor]], Tensor] = lambda compute: compute(),
 ) -> dict[str, Any]:
-    """Evaluations of parents, references and the fused state on `data`, in one pass over it.
+    """Evaluations of parents, references and the fused state on `data`.
 
-    head_weights (k, classes) adds the head-weighted ensemble. Parents of different widths have no 'average'. Returns
-    the report's plain values: 'parents' (a list; 'file' is the parent's name), 'best_parent', 'mean_parent', 'average',
-    'ensemble', 'softmax_ensemble', 'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class, confusion
-    ('mean_parent': accuracy and loss). Raises DataError without labels, and for samples that do not fit the parents.
+    head_weights (k, classes) adds the head-weighted ensemble. Parents of different widths have no 'average'. once:
+    gives what computing the outputs of parents and average gives, which is the same for all fusions of the parents.
+    Returns the report's plain values: 'parents' (a list; 'file' is the parent's name), 'best_parent', 'mean_parent',
+    'average', 'ensemble', 'softmax_ensemble', 'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class,
+    confusion ('mean_parent': accuracy and loss). Raises DataError without labels, and for samples that do not fit the
+    parents.
     """
     check_samples(data, parents[0].classes, parents[0].input_shape)
+    same_width = same_widths(parents)
     states = [parent.state for parent in parents]
     models = [parent.model for parent in parents]
-    same_width = same_widths(parents)
-    extra: list[Mapping[str, Tensor]] = [average_state(states)] if same_width else []
-    if fused is not None:
-        extra.append(fused)
-    models += [module_for(parents, state) for state in extra]
-    logits = collect_logits(models, [*states, *extra], data, batch_size=batch_size, device=device)
+    if same_width:
+        states.append(average_state(states))
+        models.append(module_for(parents, states[-1]))
+    logits = once(lambda: collect_logits(models, states, data, batch_size=batch_size, device=device))
     own = logits[: len(parents)]
     singles = [measure(rows, data) for rows in own]
     best = max(range(len(singles)), key=lambda p: singles[p].accuracy)
     named: dict[str, Evaluation] = {"average": measure(logits[len(parents)], data)} if same_width else {}
     named |= {name: measure(rows, data) for name, rows in ensembles(own, head_weights).items()}
     if fused is not None:
-        named["fused"] = measure(logits[-1], data)
+        module = module_for(parents, fused)
+        named["fused"] = evaluate(module, fused, data, batch_size=batch_size, device=device)
     return {
         "parents": [{"file": p.name, **single.as_json()} for p, single in zip(parents, singles, strict=True)],
         "best_parent": {"file": parents[best].name, **singles[best].as_json()},

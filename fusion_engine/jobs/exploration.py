@@ -14,7 +14,15 @@ from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace
 from fusion_engine.parents import Parent
 from fusion_engine.solvers.nested import inner_stats
-from fusion_engine.stats import SpaceStats, feature_sites, grouping_sites, parent_moments
+from fusion_engine.stats import (
+    FeatureMoments,
+    SharedStatistics,
+    SpaceStats,
+    feature_sites,
+    fitting_batch,
+    grouping_sites,
+    read_moments,
+)
 from fusion_engine.store.files import write_json
 
 from .tables import SpaceTables, space_tables
@@ -30,6 +38,7 @@ def joint_stats(
     data: Dataset,
     importance: Importance,
     groupings: Mapping[str, Grouping],
+    shared: SharedStatistics,
     *,
     seed: int,
     on_progress: ProgressCallback,
@@ -42,7 +51,12 @@ def joint_stats(
     sites = {name: places for name, places in feature_sites(graph).items() if name not in met}
     if met:  # what they are shown by: every entry of the heads
         sites |= {key: places for key, places in grouping_sites(graph).items() if key not in graph.spaces}
-    moments = parent_moments(graph, [p.state for p in parents], data, sites=sites, on_progress=on_progress)
+    states, size = [p.state for p in parents], fitting_batch(graph, copies=len(parents))
+
+    def read(gathered: FeatureMoments) -> None:
+        read_moments(gathered, graph, states, data, batch_size=size, on_progress=on_progress)
+
+    moments = shared.moments(graph, states, data, sites, size, None, read, precision="double")
     stats = {}
     for name in feature_sites(graph):
         if name in met:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from fusion_engine.graph import trace
 from fusion_engine.importance import score
 from fusion_engine.parents import check_parents
 from fusion_engine.solvers.spaces import group_spaces
+from fusion_engine.widths import plan_widths
 
 from .exploration import described_inputs, joint_stats, write_exploration
 from .inputs import read_data, read_parents, whole_number
+from .statistics import shared_statistics
 
 __all__ = ["run"]
 
@@ -38,15 +41,20 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         }
     ).checked(len(parents), [] if data.y is None else ["labels"])
     on_progress(Progress("trace", 0.02, "Tracing the architecture"))
-    graph = trace(parents[0].model, (data.normalised(slice(0, 2)),))
+    example = data.normalised(slice(0, 2))
+    widths = plan_widths(parents, trace(parents[0].model, (example,)), example, 1.0)
+    graph, states = widths.trace, tuple(p.state for p in parents)
+    shared = shared_statistics(parents)
     scores = []
     for p, parent in enumerate(parents):
         on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
-        scores.append(score(graph, parent.state, data, recipe.importance.method, recipe.importance.parameters))
+        step = recipe.importance
+        compute = partial(score, graph, parent.state, data, step.method, step.parameters)
+        scores.append(shared.scores(parent.name, graph, parent.state, data, step.written(), compute))
     importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
     context = FusionContext(
         trace=graph,
-        states=tuple(p.state for p in parents),
+        states=states,
         data=data,
         importance=tuple(scores),
         grouping=recipe.grouping,
@@ -54,16 +62,18 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         progress=lambda stage, fraction, message, detail=None: on_progress(
             Progress("grouping", 0.4 + 0.2 * fraction, message)
         ),
+        sizes=widths.sizes,
+        shared=shared,
     )
     groupings, _ = group_spaces(context)
     stats = joint_stats(
-        graph, parents, data, importance, groupings, seed=seed, on_progress=scaled(on_progress, 0.6, 0.7)
+        graph, parents, data, importance, groupings, shared, seed=seed, on_progress=scaled(on_progress, 0.6, 0.7)
     )
     about = {
         **described_inputs(parents, data, seed),
         "importance": recipe.importance.written(),
         "grouping": recipe.grouping.written(),
-        "warnings": [*graph.warnings, *context.notes],
+        "warnings": [*graph.warnings, *widths.notes, *context.notes],
     }
     write_exploration(
         folder,

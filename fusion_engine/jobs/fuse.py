@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.types import Progress, ProgressCallback, scaled
+from fusion_engine.data import canonical_order
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
 from .exploration import described_inputs, joint_stats, write_exploration
 from .inputs import read_base, read_data, read_parents, whole_number
+from .statistics import shared_statistics, statistics
 
 __all__ = ["run"]
 
@@ -25,7 +27,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     on_progress(Progress("load", 0.0, "Reading parents and data"))
     parents = read_parents(arguments["parents"])
     check_parents(parents)
-    data = read_data(arguments["data"], samples, seed)
+    data = canonical_order(read_data(arguments["data"], samples, seed))
     test = read_data(arguments["test"], y_required=True) if arguments.get("test") else None
     base = read_base(arguments["base"]) if arguments.get("base") else None
     loaded = time.perf_counter() - started
@@ -38,6 +40,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         on_progress=scaled(on_progress, 0.02, 0.8),
         device=arguments.get("device") or "cpu",
         base=base,
+        cache=statistics(),
     )
     result.report["seconds"]["load"] = round(loaded, 4)
     result.save(folder)
@@ -48,6 +51,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         data,
         result.importance,
         result.groupings,
+        shared_statistics(parents),
         seed=seed,
         on_progress=scaled(on_progress, 0.8, 0.9),
     )

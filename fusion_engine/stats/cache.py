@@ -3,6 +3,7 @@ that several processes share."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -59,13 +60,18 @@ class Claim:
 class StatisticsCache:
     """Arrays by key, the most recently used in memory and all of them in `folder`, where one is given.
 
+    folder_mb: above that the files that were not used for longest go; None keeps all.
+
     A file begins with the digest of its contents, and holds its key: one that is damaged or in the wrong place is taken
     for missing. While one process computes a key the others wait for it; a lock ends with the process that holds it.
     """
 
-    def __init__(self, folder: str | Path | None = None, memory_mb: int = 256) -> None:
+    def __init__(
+        self, folder: str | Path | None = None, memory_mb: int = 256, folder_mb: int | None = None
+    ) -> None:
         self._folder = None if folder is None else Path(folder)
         self._limit = memory_mb * 2**20
+        self._folder_limit = None if folder_mb is None else folder_mb * 2**20
         self._memory: OrderedDict[str, Stored] = OrderedDict()
         self._objects: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
 
@@ -75,8 +81,11 @@ class StatisticsCache:
         if found is not None:
             self._memory.move_to_end(key)
             return found
-        found = None if self._folder is None else _read(self._folder / f"{key}.npz", key)
-        if found is not None:
+        path = None if self._folder is None else self._folder / f"{key}.npz"
+        found = None if path is None else _read(path, key)
+        if path is not None and found is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # used now
             self._remember(key, found)
         return found
 
@@ -109,6 +118,8 @@ class StatisticsCache:
     def _put(self, key: str, stored: Stored) -> None:
         assert self._folder is not None
         _write(self._folder / f"{key}.npz", key, stored)
+        if self._folder_limit is not None:
+            _prune(self._folder, self._folder_limit)
         self._remember(key, stored)
 
     def _remember(self, key: str, stored: Stored) -> None:
@@ -147,6 +158,21 @@ def _write(path: Path, key: str, stored: Stored) -> None:
     with atomic_path(path) as part, part.open("wb") as file:
         file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
         file.write(content)
+
+
+def _prune(folder: Path, limit: int) -> None:
+    """Delete the files (with their locks) that were not used for longest, until the others fit in `limit` bytes."""
+    known = []
+    for path in folder.glob("*.npz"):
+        with contextlib.suppress(OSError):  # another process deletes as well
+            about = path.stat()
+            known.append((about.st_mtime, about.st_size, path))
+    size = 0
+    for _, bytes_, path in sorted(known, reverse=True):
+        size += bytes_
+        if size > limit:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _read(path: Path, key: str) -> Stored | None:

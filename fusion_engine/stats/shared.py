@@ -55,8 +55,8 @@ class SharedStatistics:
 
     @property
     def seconds(self) -> float:
-        """What computing the reused parts took."""
-        return float(sum(entry["seconds"] for entry in self.reused))
+        """What computing the reused parts took, but for evaluating, which is not part of a fusion."""
+        return float(sum(entry["seconds"] for entry in self.reused if entry["stage"] != "evaluate"))
 
     def once(self, what: str, stage: str, key: Sequence[Any], compute: Callable[[], T]) -> T:
         """compute(), or its result from an earlier fusion of this process. key: everything it depends on."""
@@ -79,15 +79,27 @@ class SharedStatistics:
         """Importance scores of one parent by `method` (its name and parameters), from `compute` if they are new."""
         if self._cache is None:
             return compute()
-        key = self._key("importance", self._digest(state), data.digest, self._graph(trace), dict(method))
-        with self._claim(key, "importance") as claim:
+        key = "importance", self._digest(state), data.digest, self._graph(trace), dict(method)
+        return self._tensors(f"importance of {what}", "importance", key, compute)
+
+    def outputs(self, trace: Trace, states: Sequence[State], data: Dataset, compute: Callable[[], Tensor]) -> Tensor:
+        """What comparisons with the networks `states` need of them, from `compute` if it is new."""
+        if self._cache is None:
+            return compute()
+        key = "outputs", [self._digest(state) for state in states], data.digest, self._graph(trace)
+        return self._tensors("outputs of the references", "evaluate", key, lambda: {"all": compute()})["all"]
+
+    def _tensors(
+        self, what: str, stage: str, key: Sequence[Any], compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        with self._claim(self._key(*key), stage) as claim:
             if claim.found is None:
                 began = time.perf_counter()
-                scores = compute()
-                arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in scores.items()}
+                found = compute()
+                arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in found.items()}
                 claim.keep(arrays, {"all": time.perf_counter() - began})
-                return scores
-            self._note(f"importance of {what}", "importance", claim.found.seconds["all"])
+                return found
+            self._note(what, stage, claim.found.seconds["all"])
             return {name: torch.from_numpy(array.copy()) for name, array in claim.found.arrays.items()}
 
     def moments(
