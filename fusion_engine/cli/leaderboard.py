@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = read_inputs(arguments)
     plan = make_plan(inputs, *_choice(arguments), seeds)
     with _folder(arguments.out) as folder:
-        rows = kept_rows(inputs.digest, plan, read_lines(folder / _ROWS))
+        earlier = read_lines(folder / _ROWS)
+        if not all(_belongs(row, inputs.digest) for row in earlier):
+            raise FusionError(f"{folder}: {_ROWS} there is not of these parents, data and version; give another folder")
+        rows = kept_rows(inputs.digest, plan, earlier)
         planned = [row.as_json() for row in plan]
         live = LiveTable()
         todo = [row for row in (None, *plan) if (REFERENCES if row is None else row.key) not in rows]
@@ -74,7 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
         except KeyboardInterrupt:
             live.clear()
             kept = "the same --out goes on where it stopped" if arguments.out else "nothing was written"
-            raise SystemExit(f"interrupted; {kept}") from None
+            print(f"interrupted; {kept}", file=sys.stderr)
+            raise SystemExit(130) from None
         live.clear()
     table = standings(planned, list(rows.values()))
     if arguments.report is not None:
@@ -103,7 +108,7 @@ def _results(
     arguments: argparse.Namespace, inputs: Inputs, todo: Sequence[Row | None], shared: Path, live: LiveTable
 ) -> Iterator[dict[str, Any]]:
     """The rows as they are done; None stands for the references."""
-    if arguments.workers > 1:
+    if min(arguments.workers, len(todo)) > 1:
         from .leaderboard_workers import results
 
         yield from results(arguments, todo, shared)
@@ -133,6 +138,11 @@ def _folder(out: Path | None) -> Iterator[Path]:
     except OSError:
         raise FusionError(f"{out}: this folder cannot be made") from None
     yield out
+
+
+def _belongs(row: Any, digest: str) -> bool:
+    """Whether a line of an earlier run's rows is a row, and not of other inputs."""
+    return isinstance(row, dict) and {"key", "state"} <= row.keys() and row.get("inputs", digest) == digest
 
 
 def _choice(arguments: argparse.Namespace) -> tuple[str | list[str], list[str] | None]:

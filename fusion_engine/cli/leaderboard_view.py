@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.leaderboard.rows import label
 
 from .output import table
 
@@ -78,9 +79,7 @@ class LiveTable:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    if "preset" not in row:
-        return "references"
-    name = row["preset"] if row["own"] else f"{row['preset']}, {row['importance']}"
+    name = label(row) if row["kind"] == "fusion" else "references"
     if row["state"] != "done":
         return f"{name}: {row['reason']}"
-    return f"{name}, seed {row['seed']}: {row['accuracy']:.2%} in {row['cost']:.2f} s"
+    return f"{name}, seed {row['seed']}: {row['accuracy']:.2%} in {row['cost']:.2f} s" if "seed" in row else name

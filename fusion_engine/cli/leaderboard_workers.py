@@ -28,12 +28,17 @@ def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: P
     import dask
     from distributed import Client, LocalCluster, as_completed
 
-    threads = str(max(1, (os.cpu_count() or 1) // arguments.workers))
+    workers = min(arguments.workers, len(todo))
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     with (
         dask.config.set({**SETTINGS, "distributed.nanny.environ": environment}),
         LocalCluster(
-            n_workers=arguments.workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its usual port may be another program's
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -40,8 +40,8 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     on_progress(Progress("plan", 0.0, "Reading parents and data"))
     inputs = _read_inputs(arguments)
     on_progress(Progress("plan", 0.0, "Checking what can run"))
-    presets = arguments.get("presets") or "all"
-    plan = make_plan(inputs, presets, arguments.get("importances"), arguments.get("seeds") or (0,))
+    presets = "all" if arguments.get("presets") in (None, "all") else _names(arguments, "presets")
+    plan = make_plan(inputs, presets or (), _names(arguments, "importances"), _seeds(arguments))
     planned = [row.as_json() for row in plan]
     # A restarted run keeps what it has, but for what failed: that is tried again.
     rows = list(kept_rows(inputs.digest, plan, read_lines(folder.parent / _ROWS)).values())
@@ -52,11 +52,13 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
 
 
 def pending(run: str) -> list[str]:
-    """Keys of the rows that are to be run, the references first."""
+    """Keys of the rows that are to be run, the references first. Where all are recorded, but not the end of the run,
+    as its worker died in between, the last one is to be run again."""
     folder = store.run_folder(run)
-    done = {row["key"] for row in read_lines(folder / _ROWS)}
+    done = [row["key"] for row in read_lines(folder / _ROWS)]
     planned = [row["key"] for row in _plan(folder) if not row["reason"]]
-    return [key for key in (REFERENCES, *planned) if key not in done]
+    left = [key for key in (REFERENCES, *planned) if key not in done]
+    return left or ([] if store.read_status(run)["state"] in store.FINISHED else done[-1:])
 
 
 def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:
@@ -96,7 +98,7 @@ def _record(run: str, row: Mapping[str, Any]) -> bool:
     folder = store.run_folder(run)
     with _locked(folder / "rows.lock"):
         append_line(folder / _ROWS, json.dumps(row, allow_nan=False))
-        rows = read_lines(folder / _ROWS)
+        rows = list({line["key"]: line for line in read_lines(folder / _ROWS)}.values())
         table = standings(_plan(folder), rows)
         write_json(folder / _TABLE, {**table, "rows": rows})
         ended = table["done"] == table["total"] and store.read_status(run)["state"] not in store.FINISHED
@@ -121,9 +123,7 @@ def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
 
     from .inputs import read_base, read_data, read_parents, whole_number
 
-    seeds = arguments.get("seeds") or [0]
-    if not isinstance(seeds, list) or not all(isinstance(s, int) and 0 <= s < 2**31 for s in seeds):
-        raise JobError("seeds must be a list of whole numbers from 0")
+    seeds = _seeds(arguments)
     if not arguments.get("test"):
         raise JobError("a leaderboard measures what it fuses: choose test data")
     samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
@@ -133,6 +133,20 @@ def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     check_parents(parents)
     base = load_base(read_base(arguments["base"]), parents) if arguments.get("base") else None
     return Inputs(parents, data, test, arguments.get("device") or "cpu", base)
+
+
+def _seeds(arguments: Mapping[str, Any]) -> list[int]:
+    seeds = arguments.get("seeds") or [0]
+    if not isinstance(seeds, list) or not all(isinstance(s, int) and 0 <= s < 2**31 for s in seeds):
+        raise JobError("seeds must be a list of whole numbers from 0")
+    return seeds
+
+
+def _names(arguments: Mapping[str, Any], name: str) -> list[str] | None:
+    given = arguments.get(name)
+    if given is not None and not (isinstance(given, list) and all(isinstance(entry, str) for entry in given)):
+        raise JobError(f"{name} must be a list of names")
+    return given
 
 
 def _plan(folder: Path) -> list[dict[str, Any]]:

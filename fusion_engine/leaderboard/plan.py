@@ -6,17 +6,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+
+from torch import Tensor
 
 from .. import __version__
 from ..core import registry
 from ..core.errors import FusionError, RecipeError
 from ..core.recipe import Recipe
 from ..data import Dataset, check_calibration, check_samples
-from ..parents import Parent, check_parents
+from ..graph import Trace, trace
+from ..parents import Parent, check_parents, same_widths
 from ..pipeline import checked_recipe
 from ..presets import get_preset, recipes
+from ..stats import checked_device
+from ..widths import plan_widths
 from .rows import Row
 
 __all__ = ["OWN", "Inputs", "make_plan"]
@@ -37,13 +42,25 @@ class Inputs:
     base: Parent | None = None
 
     def check(self) -> None:
-        """Raise ParentError or DataError if no fusion at all can run on these."""
+        """Raise a FusionError if no fusion at all can run on these."""
+        checked_device(self.device)
         check_parents(self.parents)
         first = self.parents[0]
         check_calibration(self.data, first.classes, first.input_shape)
         check_samples(self.test, first.classes, first.input_shape)
         if self.test.y is None:
             raise FusionError(f"{self.test.name}: there are no labels, and a leaderboard needs them (add an array y)")
+        _ = self.graph
+
+    @property
+    def example(self) -> Tensor:
+        """Two normalised samples, for tracing."""
+        return self.data.normalised(slice(0, 2))
+
+    @cached_property
+    def graph(self) -> Trace:
+        """The first parent's trace. Raises UnsupportedModelError if it cannot be followed."""
+        return trace(self.parents[0].model, (self.example,))
 
     @cached_property
     def digest(self) -> str:
@@ -71,6 +88,8 @@ def make_plan(
     if not seeds:
         raise RecipeError("give at least one seed")
     methods = [OWN] if importances is None else list(dict.fromkeys(importances))
+    if not methods:
+        raise RecipeError("give at least one importance, or 'own' for the presets' own")
     for method in methods:
         if method != OWN:
             registry.get("importance", method)
@@ -115,9 +134,18 @@ def _rows(inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequen
 
     try:
         checked = checked_recipe(inputs.parents, inputs.data, changed, inputs.base)
+        _check_widths(inputs, checked)
     except FusionError as refused:
         return [row(changed.to_mapping(), None, str(refused))]
     return [row(checked.to_mapping(), seed) for seed in dict.fromkeys(seeds)]
+
+
+def _check_widths(inputs: Inputs, recipe: Recipe) -> None:
+    """Raise a FusionError if the fused network cannot have the widths it would get."""
+    planned = registry.get("grouping", recipe.grouping.method).plan
+    if planned is not None or recipe.width != 1 or not same_widths(inputs.parents):
+        asked = None if planned is None else partial(planned, **recipe.grouping.parameters)
+        plan_widths(inputs.parents, inputs.graph, inputs.example, recipe.width, asked)
 
 
 def _key(inputs: Inputs, recipe: dict[str, Any], seed: int | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["REFERENCES", "Row", "kept_rows"]
+__all__ = ["REFERENCES", "Row", "kept_rows", "label"]
 
 REFERENCES = "references"
 """Key of the row that holds the models every comparison shows."""
@@ -36,8 +36,13 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The preset's name, with the importance where it is not the preset's own."""
-        return self.preset if self.own else f"{self.preset}, {self.importance}"
+        """See `label`."""
+        return label(vars(self))
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """A row's preset, with the importance where it is not the preset's own."""
+    return str(row["preset"]) if row["own"] else f"{row['preset']}, {row['importance']}"
 
 
 def kept_rows(digest: str, plan: Sequence[Row], rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -74,33 +75,51 @@ def run_row(
     about = {**row.as_json(), "kind": "fusion"}
     if row.reason:
         return {**about, "state": "unavailable"}
-    assert row.seed is not None
-    reset_peak()
+    return _guarded(about, lambda: _fused(inputs, row, cache, on_progress))
+
+
+def references(
+    inputs: Inputs, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
+) -> dict[str, Any]:
+    """The row of the models every comparison shows: best and mean parent, plain average, ensembles. As `run_row`."""
+    about = {"key": REFERENCES, "kind": REFERENCES, "inputs": inputs.digest}
+    return _guarded(about, lambda: _compared(inputs, cache, on_progress))
+
+
+def _guarded(about: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A row with what `compute` gives, or with the reason why there is nothing."""
     try:
-        result = fuse(
-            inputs.parents,
-            inputs.data,
-            row.recipe,
-            seed=row.seed,
-            device=inputs.device,
-            base=inputs.base,
-            cache=cache,
-            on_progress=on_progress,
-        )
-        report, memory = result.report, peak_memory_mb()
-        measured = evaluate(result.model, None, inputs.test, device=inputs.device)
+        return {**about, "state": "done", **compute(), "ended": time.time()}
     except Cancelled:
         raise
     except FusionError as error:
-        return {**about, "state": "failed", "reason": str(error)}
+        reason = str(error)
     except MemoryError:
-        return {**about, "state": "failed", "reason": "not enough memory; use fewer calibration samples"}
+        reason = "not enough memory; use fewer calibration samples"
     except Exception as error:
-        line = " ".join(str(error).split())[:200]
-        return {**about, "state": "failed", "reason": f"unexpected {type(error).__name__}: {line}"}
+        reason = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return {**about, "state": "failed", "reason": reason}
+
+
+def _fused(
+    inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: ProgressCallback
+) -> dict[str, Any]:
+    assert row.seed is not None
+    reset_peak()
+    result = fuse(
+        inputs.parents,
+        inputs.data,
+        row.recipe,
+        seed=row.seed,
+        device=inputs.device,
+        base=inputs.base,
+        cache=cache,
+        on_progress=on_progress,
+    )
+    report, memory = result.report, peak_memory_mb()
+    measured = evaluate(result.model, None, inputs.test, device=inputs.device)
+    _check_finite("the fused network", measured.loss)
     return {
-        **about,
-        "state": "done",
         "accuracy": measured.accuracy,
         "loss": measured.loss,
         "per_class": list(measured.per_class),
@@ -110,14 +129,10 @@ def run_row(
         "peak_memory_mb": round(memory, 1),
         "parameters": report["width"]["parameters"],
         "warnings": report["warnings"],
-        "ended": time.time(),
     }
 
 
-def references(
-    inputs: Inputs, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
-) -> dict[str, Any]:
-    """The row of the models every comparison shows: best and mean parent, plain average, ensembles."""
+def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: ProgressCallback) -> dict[str, Any]:
     try:
         found = fuse(
             inputs.parents,
@@ -136,8 +151,15 @@ def references(
         if name in found
     ]
     parents = [{k: entry[k] for k in ("file", "accuracy", "loss")} for entry in found["parents"]]
-    about = {"key": REFERENCES, "kind": REFERENCES, "state": "done", "inputs": inputs.digest}
-    return {**about, "references": entries, "parents": parents, "ended": time.time()}
+    for entry in parents:
+        _check_finite(entry["file"], entry["loss"])
+    return {"references": [entry for entry in entries if math.isfinite(entry["loss"])], "parents": parents}
+
+
+def _check_finite(what: str, loss: float) -> None:
+    """Raise FusionError for a loss that is no number: tables could not hold it."""
+    if not math.isfinite(loss):
+        raise FusionError(f"{what} does not give finite outputs on the test samples: its weights are too large")
 
 
 def _share(on_progress: ProgressCallback, number: int, total: int) -> ProgressCallback:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .rows import REFERENCES
+from .rows import REFERENCES, label
 
 __all__ = ["pareto", "standings"]
 
@@ -60,10 +60,9 @@ def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
         state = "done" if len(rows) == len(planned) else "partial"
     else:
         state = bad[0]["state"] if len(rows) == len(planned) else "waiting"
-    name = first["preset"] if first["own"] else f"{first['preset']}, {first['importance']}"
     return {
         **{key: first[key] for key in ("preset", "title", "importance", "own", "recipe")},
-        "label": name,
+        "label": label(first),
         "state": state,
         "reason": next((row["reason"] for row in bad), first["reason"]),
         "seeds": sorted(row["seed"] for row in good),

@@ -3,6 +3,7 @@
 from .batches import fitting_batch, sample_bytes
 from .cache import StatisticsCache
 from .capture import Captured, capture
+from .device import checked_device
 from .moments import CrossAccumulator, GramAccumulator, Precision
 from .parent_moments import (
     FeatureMoments,
@@ -29,6 +30,7 @@ __all__ = [
     "SpaceStats",
     "StatisticsCache",
     "capture",
+    "checked_device",
     "entry_key",
     "feature_rows",
     "feature_sites",

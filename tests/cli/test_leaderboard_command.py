@@ -62,7 +62,10 @@ def test_what_cannot_run_is_listed_with_the_reason(files: Path, capsys: pytest.C
     ("more", "line"),
     [
         (("--presets", "kf_linea"), "no recipe 'kf_linea'; did you mean 'kf_linear'?"),
+        (("--presets", ","), "give at least one preset"),
         (("--importances", "conductanse"), "unknown importance"),
+        (("--importances", ","), "give at least one importance"),
+        (("--device", "tpu"), "no device 'tpu'"),
         (("--seeds", "0,x"), "write whole numbers"),
         (("--workers", "0"), "at least 1"),
         (("--base", "nowhere.safetensors"), "no such file"),
@@ -79,7 +82,7 @@ def test_errors_take_one_line(
 
 
 def test_an_interrupted_board_keeps_its_rows(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from fusion_engine.leaderboard import run
 
@@ -92,6 +95,25 @@ def test_an_interrupted_board_keeps_its_rows(
         return run_row(*arguments, **options)
 
     monkeypatch.setattr(run, "run_row", interrupted)
-    with pytest.raises(SystemExit, match="goes on where it stopped"):
+    with pytest.raises(SystemExit, match="130"):
         main(command(files, *QUICK, "--out", str(tmp_path)))
+    assert "the same --out goes on where it stopped" in capsys.readouterr().err
     assert len(read_lines(tmp_path / "rows.jsonl")) == 2
+
+
+def test_a_folder_of_another_board_is_left_alone(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, rows = ("--presets", "average", "--out", str(tmp_path)), tmp_path / "rows.jsonl"
+    assert main(command(files, *out)) == 0
+    before = rows.read_bytes()
+    other = command(files, *out)
+    other[1:3] = other[2:0:-1]  # the parents the other way round
+    for content in (before, b'{"epoch": 1}\n', b"3\n"):
+        rows.write_bytes(content)
+        capsys.readouterr()
+        assert main(other) == 2
+        shown, err = capsys.readouterr()
+        assert (shown, err.count("\n")) == ("", 1)
+        assert "give another folder" in err
+        assert rows.read_bytes() == content

@@ -120,6 +120,10 @@ def test_only_ended_leaderboards_are_resumed(parents: str) -> None:
         ({"test": None}, "choose test data"),
         ({"seeds": ["0"]}, "seeds must be"),
         ({"presets": ["nothing"]}, "no recipe"),
+        ({"presets": []}, "at least one preset"),
+        ({"presets": [3]}, "presets must be a list of names"),
+        ({"importances": "uniform"}, "importances must be a list of names"),
+        ({"device": "cuda:77"}, "no device 'cuda:77'"),
         ({"data": "d" * 32}, "data set"),
     ],
 )
@@ -140,3 +144,25 @@ def test_unavailable_rows_are_there_at_once(parents: str, monkeypatch: pytest.Mo
     assert [e["label"] for e in table["entries"] if e["state"] == "unavailable"] == ["hf_linear"]
     assert "2 parents" in table["entries"][-1]["reason"]
     assert leaderboard.pending(run)[0] == REFERENCES
+
+
+def resumed(run: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The state of a run that is resumed in this process."""
+    monkeypatch.setattr(client, "ensure_running", lambda: None)
+    monkeypatch.setattr(client.service, "send", lambda run, light, attempt: run_job(run))
+    client.resume(run)
+    return str(store.read_status(run)["state"])
+
+
+def test_one_that_was_killed_after_its_last_row_ends(
+    parents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = done("leaderboard", parents=parents, **{**ARGUMENTS, "presets": ["average", "ties"]})
+    last = rows(run)[-1]["key"]
+    store.write_status(run, "running")
+    parts.run_part(run, 0, last)  # as the scheduler does if the worker died before it wrote the run's end
+    assert store.read_status(run)["state"] == "done"
+    store.write_status(run, "failed", "interrupted")
+    assert resumed(run, monkeypatch) == "done"
+    table = store.read_leaderboard(run)
+    assert (table["done"], table["total"], len(table["rows"])) == (4, 4, 4)

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
+import sys
+import types
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from fusion_engine import fuse
+from fusion_engine.architectures.custom import custom_config
 from fusion_engine.core.errors import Cancelled, DataError, FusionError, RecipeError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset
 from fusion_engine.evaluation import evaluate
 from fusion_engine.leaderboard import REFERENCES, Inputs, leaderboard, make_plan, run_row, standings
+from fusion_engine.parents import make_parent
 from fusion_engine.presets import recipes
 from fusion_engine.stats import StatisticsCache
 
@@ -98,6 +104,10 @@ def test_inputs_that_cannot_work_are_refused(mlps, digits, test_digits) -> None:
     blind = Dataset(x=digits.x, y=None, mean=digits.mean, std=digits.std, classes=digits.classes)
     with pytest.raises(FusionError, match="leaderboard needs them"):
         leaderboard(mlps, digits, blind)
+    with pytest.raises(RecipeError, match="at least one importance"):
+        make_plan(Inputs(mlps, digits, test_digits), importances=[])
+    with pytest.raises(DataError, match="no device 'tpu'"):
+        leaderboard(mlps, digits, test_digits, device="tpu")
     with pytest.raises(DataError, match="calibration needs every class"):
         leaderboard(mlps, digits.subset(list(range(5))), test_digits)
 
@@ -120,6 +130,30 @@ def test_a_failing_row_is_a_row(mlps, digits, test_digits, monkeypatch: pytest.M
     assert entries["kf_linear"]["reason"] == "unexpected ZeroDivisionError: by zero"
     assert "memory" in entries["hf_linear"]["reason"]
     assert found["entries"][0]["label"] == "average"
+
+
+def test_weights_too_large_for_numbers_are_a_reason(mlps, digits, test_digits) -> None:
+    """Finite parents whose outputs overflow: no row holds what JSON cannot."""
+    large = [make_parent(p.name, p.architecture, {n: 1e25 * t for n, t in p.state.items()}) for p in mlps]
+    found = leaderboard(large, digits, test_digits, ["average"])
+    references, row = found["rows"]
+    assert (references["state"], row["state"]) == ("failed", "failed")
+    assert references["reason"].startswith("a does not give finite outputs")
+    assert row["reason"].startswith("the fused network does not give finite outputs")
+    json.dumps(found, allow_nan=False)
+
+
+def test_widths_that_cannot_be_had_are_refused_in_the_plan(digits, test_digits, monkeypatch) -> None:
+    """A user's own module has no other widths, so what makes the network wider cannot run on it."""
+    module = types.ModuleType("own_module")
+    layers = torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10)
+    module.make = lambda: torch.nn.Sequential(*layers)
+    monkeypatch.setitem(sys.modules, "own_module", module)
+    config = custom_config("own_module:make", digits.input_shape)
+    parents = [make_parent(name, config, module.make().state_dict()) for name in ("a", "b")]
+    plan = make_plan(Inputs(parents, digits, test_digits), ["pleas", "zipit", "average"])
+    assert {row.preset: bool(row.reason) for row in plan} == {"pleas": True, "zipit": False, "average": False}
+    assert "only built-in architectures can change their widths" in plan[0].reason
 
 
 def test_cancel_and_resume(mlps, digits, test_digits, monkeypatch: pytest.MonkeyPatch) -> None:
