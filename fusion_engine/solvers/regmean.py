@@ -15,11 +15,12 @@ from ..context import FusionContext
 from ..core.registry import Param, register
 from ..core.types import Grouping, Layer
 from ..graph import Program, Trace, merge_activations, merge_outputs, merge_states
+from ..stats import sample_bytes
 from .activations import batch_size
 from .fold import fold_norms, read_layer, write_layer
 from .head import HeadParameter, HeadWeights, head
 from .input_gram import InputGram
-from .regression_mean import regression_mean
+from .regression_mean import regression_mean, rows_are_cheaper
 from .spaces import group_spaces
 
 __all__ = ["regmean"]
@@ -75,6 +76,7 @@ class _RegressionMean:
         state = merge_states(parents, self.trace, groupings, self.head.for_merge(context))
         self.own = [{name: _own(g, p) for name, g in groupings.items()} for p in range(context.parents)]
         todo = [layer for layer in layers if self._solvable(layer)] if context.parents > 1 else []
+        self.rows = {layer.name: self._few_rows(layer, state) for layer in todo}
         size, done = batch_size(context, layers), 0
         for part in self._parts(todo, state):
             grams = [self._grams(part, p, state, size, done, len(todo)) for p in range(context.parents)]
@@ -101,7 +103,8 @@ class _RegressionMean:
         for layer in part:
             key = self._key(layer, state)
             if key not in grams:
-                grams[key] = InputGram(layer, state[layer.weight].shape, self._has_bias(layer))
+                shape, keep_rows = state[layer.weight].shape, self.rows[layer.name] > 0
+                grams[key] = InputGram(layer, shape, self._has_bias(layer), keep_rows)
                 readers[layer.input].append(grams[key])
         share = len(part) / total / context.parents * 0.9
         for seen, x in self._batches(size):
@@ -124,12 +127,14 @@ class _RegressionMean:
                 yield first / len(held), x if bool(kept.all()) else x[kept.to(x.device)]
 
     def _parts(self, layers: Sequence[Layer], state: Mapping[str, Tensor]) -> Iterator[list[Layer]]:
-        """Successive layers whose products fit in memory for all parents, at least one at a time."""
+        """Successive layers whose inputs fit in memory for all parents, at least one at a time."""
         part: list[Layer] = []
         used = 0
         for layer in layers:
-            shape = state[layer.weight].shape
-            needed = 8 * math.prod(shape[1:]) ** 2 * int(layer.options.get("groups", 1)) * self.context.parents
+            columns = math.prod(state[layer.weight].shape[1:])
+            needed = 8 * columns**2 * int(layer.options.get("groups", 1)) * self.context.parents
+            if rows := self.rows[layer.name]:
+                needed = 4 * columns * rows
             if part and used + needed > self.budget:
                 yield part
                 part, used = [], 0
@@ -159,7 +164,17 @@ class _RegressionMean:
     def _key(self, layer: Layer, state: Mapping[str, Tensor]) -> tuple[object, ...]:
         """What the products of a layer's inputs depend on."""
         reading = sorted((name, str(value)) for name, value in layer.options.items())
-        return layer.input, tuple(state[layer.weight].shape[1:]), self._has_bias(layer), *reading
+        shape = tuple(state[layer.weight].shape[1:])
+        return layer.input, shape, self._has_bias(layer), self.rows[layer.name] > 0, *reading
+
+    def _few_rows(self, layer: Layer, state: Mapping[str, Tensor]) -> int:
+        """How many rows of inputs a layer has in all parents, if it is less work to solve it from them than from their
+        products; else 0."""
+        outputs, *inputs = state[layer.weight].shape
+        positions = sample_bytes(self.trace, [layer.output]) // (4 * self.trace.shapes[layer.weight][0])
+        rows = positions * len(self.context.data) * self.context.parents
+        fewer = rows_are_cheaper(rows, math.prod(inputs), outputs, self.context.parents, self.alpha)
+        return rows if fewer and layer.options.get("groups", 1) == 1 else 0
 
     def _has_bias(self, layer: Layer) -> bool:
         return layer.bias is not None or layer.norm is not None

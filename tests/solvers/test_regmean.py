@@ -14,9 +14,9 @@ from fusion_engine.core.types import Layer
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import Program, permute_state, trace
 from fusion_engine.importance import score
-from fusion_engine.solvers import solve
+from fusion_engine.solvers import regmean, solve
 from fusion_engine.solvers.input_gram import InputGram
-from fusion_engine.solvers.regression_mean import regression_mean
+from fusion_engine.solvers.regression_mean import regression_mean, rows_are_cheaper
 from fusion_engine.stats import layer_rows
 from tests.zoo import build
 
@@ -90,6 +90,58 @@ def test_shares_decide_row_by_row() -> None:
     assert solved.flatten().tolist() == [0.0, 3.0, 4.0, 3.0]
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("counts", [(4, 3, 5), (30, 2, 20), (7, 0, 9)])
+def test_rows_and_their_products_give_the_formula(alpha: float, counts: tuple[int, ...]) -> None:
+    random = torch.Generator().manual_seed(sum(counts))
+    rows = [torch.randn(n, 9, generator=random).double() for n in counts]
+    rows[0][:, 3] = 0  # an input that only one parent lacks, and one that is zero in all
+    for x in rows:
+        x[:, 5] = 0
+        x[:, 6] *= 1e-4
+    weights = [torch.randn(6, 9, generator=random).double() for _ in counts]
+    shares = torch.tensor([[1.0, 0.2, 0, 1, 0, 0], [1, 0.3, 0.5, 0, 1, 0], [1, 0.5, 0.5, 0, 0, 0]]).double()
+    seen = torch.stack([x.square().sum(0) for x in rows])
+    wanted = torch.empty(6, 9).double()
+    for row, share in enumerate(shares.T):
+        share = share if share.sum() else torch.ones(3)
+        wanted[row] = sum(s * w[row] for s, w in zip(share, weights, strict=True)) / share.sum()
+        if int((share > 0).sum()) == 1:
+            continue
+        left, right = torch.zeros(9, 9).double(), torch.zeros(9).double()
+        for s, x, weight in zip(share, rows, weights, strict=True):
+            gram = x.T @ x
+            gram = s * (alpha * gram + (1 - alpha) * gram.diagonal().diag())
+            left, right = left + gram, right + gram @ weight[row]
+        alive = (share[:, None] * seen).sum(0) > 0
+        wanted[row, alive] = torch.linalg.solve(left[alive][:, alive], right[alive])
+    few = regression_mean(rows, weights, shares, alpha)
+    many = regression_mean([(x.T @ x)[None] for x in rows], weights, shares, alpha)
+    torch.testing.assert_close(few, wanted, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(many, wanted, rtol=1e-9, atol=1e-10)
+
+
+def test_rows_are_taken_while_they_are_few() -> None:
+    assert rows_are_cheaper(100, 1000, 500, 2, 0.9)
+    assert not rows_are_cheaper(4000, 1000, 500, 2, 0.9)
+    assert not rows_are_cheaper(100, 1000, 500, 2, 1.0), "nothing is left on the diagonal"
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "resnet", "vit_fused"])
+def test_a_network_is_the_same_from_rows_and_from_products(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, found, most = case(name, 3, samples=12, noise=0.02), [], []
+    for limit in (0, 1000):
+
+        def few(rows: int, *_: object, limit: int = limit) -> bool:
+            most.append(rows)
+            return rows <= limit
+
+        monkeypatch.setattr(regmean, "rows_are_cheaper", few)
+        found.append(outputs(context, solve(context, "regmean")[0]))
+    assert 0 < min(most) <= 1000
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
+
+
 def test_what_no_input_tells_apart_stays_the_mean() -> None:
     """Inputs 1 and 2 are always equal, input 3 is always zero: only the sum of the first two weights is determined."""
     x = [torch.tensor([[1.0, 1, 0], [2, 2, 0]]).double(), torch.tensor([[3.0, 3, 0]]).double()]
@@ -116,6 +168,22 @@ def test_small_maps_are_exact_where_the_kernel_leaves_them() -> None:
     centre = torch.arange(16 * 9) % 9 == 4
     assert (gram.read()[0].diagonal() > 0).equal(centre)
     assert int((gram.read() != 0).sum()) == 16 * 16
+
+
+def test_rows_know_the_same_inputs_as_products() -> None:
+    """A pixel that hardly varies beside its channel's others is no input, whichever way they are kept."""
+    layer = Layer("c", "conv", "w", None, None, "in", "out", None,
+                  {"stride": 1, "padding": 1, "dilation": 1, "groups": 1})
+    x = torch.rand(50, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    x[:, 0, 0, 0] *= 1e-5
+    seen = []
+    for keep_rows in (False, True):
+        gram = InputGram(layer, (8, 2, 3, 3), True, keep_rows)
+        gram.add(x)
+        read = gram.read()
+        seen.append((read.square().sum(0) if keep_rows else read[0].diagonal()) > 0)
+    assert seen[0].equal(seen[1])
+    assert int(seen[0].sum()) == 19 - 1
 
 
 def test_alpha_one_is_the_stacked_least_squares_solution() -> None:
@@ -186,13 +254,16 @@ def test_products_of_convolution_inputs(groups: int, stride: int, bias: bool) ->
     if bias:
         rows = torch.cat([rows, torch.ones(len(rows), groups, 1)], 2)
     torch.testing.assert_close(gram.read(), torch.einsum("rgi,rgj->gij", rows, rows), rtol=1e-5, atol=1e-4)
+    if groups == 1:
+        kept = InputGram(layer, shape, bias, keep_rows=True)
+        for part in x.split([2, 4]):
+            kept.add(part)
+        torch.testing.assert_close(kept.read().double(), rows[:, 0])
 
 
 def test_little_memory_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     context = case("resnet", 3, samples=30)
     at_once, _ = solve(context, "regmean")
-    from fusion_engine.solvers import regmean
-
     parts = regmean._RegressionMean._parts
 
     def one_at_a_time(self, layers, state):
