@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from .alignment import align, pairing_methods
-from .analyse import WHAT, Fused, analyse, chosen_analyses
+from .analyse import WHAT, Fused, analyse
 from .connectivity import Connectivity, Path, connectivity, interpolate
 from .coverage import coverage
 from .error_budget import ErrorBudget, error_budget
 from .similarity import SpaceSimilarity, similarity
 
 __all__ = [
-    "WHAT", "Connectivity", "ErrorBudget", "Fused", "Path", "SpaceSimilarity", "align", "analyse", "chosen_analyses",
+    "WHAT", "Connectivity", "ErrorBudget", "Fused", "Path", "SpaceSimilarity", "align", "analyse",
     "connectivity", "coverage", "error_budget", "interpolate", "pairing_methods", "similarity",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..context import FusionContext
@@ -35,6 +36,7 @@ def align(
     parameters: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Tensor]:
     """`state` with the neurons of every space in the order in which they pair with `reference`'s.
 
@@ -47,7 +49,8 @@ def align(
             f"use one of {', '.join(pairing_methods())}"
         )
     filled = registry.check_parameters("grouping", method, dict(parameters or {}))
-    states = (reference, state)
+    where = torch.device(device)
+    states = tuple({name: tensor.to(where) for name, tensor in s.items()} for s in (reference, state))
     context = FusionContext(
         trace=trace,
         states=states,
@@ -55,6 +58,7 @@ def align(
         importance=tuple(score(trace, s, data, "uniform") for s in states),
         grouping=Step(method=method, parameters=filled),
         seed=seed,
+        device=where,
     )
     groupings, _ = group_spaces(context)
     return merge_states([state], trace, {name: _reordering(grouping) for name, grouping in groupings.items()})

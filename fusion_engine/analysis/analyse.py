@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..context import FusionContext
-from ..core.errors import FusionError
+from ..core.errors import FusionError, ParentError
 from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
 from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress, scaled
@@ -22,12 +22,13 @@ from ..graph import Trace, trace
 from ..importance import score
 from ..parents import Parent, check_parents, module_for
 from ..solvers.head import Head, HeadWeights, head
+from ..stats import checked_device
 from .connectivity import connectivity
 from .coverage import coverage
 from .error_budget import error_budget
 from .similarity import similarity
 
-__all__ = ["WHAT", "Fused", "FusedLike", "analyse", "chosen_analyses"]
+__all__ = ["WHAT", "Fused", "FusedLike", "analyse"]
 
 WHAT = ("coverage", "similarity", "connectivity", "budget")
 _SCORED = 400  # samples that importances of the outputs are read from
@@ -55,22 +56,6 @@ class Fused:
     recipe: Recipe | None = None
 
 
-def chosen_analyses(what: Iterable[str] | None, fused: FusedLike | None) -> tuple[str, ...]:
-    """The analyses to make, in order; None for all that are possible. FusionError for unknown or impossible ones."""
-    grouped = fused is not None and bool(fused.groupings)
-    if what is None:
-        return tuple(name for name in WHAT if grouped or name != "budget")
-    wanted = list(what)
-    for name in wanted:
-        if name not in WHAT:
-            raise FusionError(f"unknown analysis {name!r}{nearest(name, WHAT)}")
-    if not wanted:
-        raise FusionError(f"no analysis was chosen; there are {', '.join(WHAT)}")
-    if "budget" in wanted and not grouped:
-        raise FusionError("an error budget needs a fused network and its groupings: give the folder of a fusion's run")
-    return tuple(name for name in WHAT if name in wanted)
-
-
 def analyse(
     parents: Sequence[Parent],
     data: Dataset,
@@ -81,6 +66,7 @@ def analyse(
     points: int = 11,
     recalibrate: bool = True,
     seed: int = 0,
+    device: str = "cpu",
     on_progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Analyse parents, and a network fused from them, on `data`. Plain values: docs/architecture.md, `analyse`.
@@ -90,17 +76,15 @@ def analyse(
     Networks are connected in pairs: the first parent with every other, and the fused network with every parent. Only
     `similarity` does without labels. Nothing given is modified. Raises FusionError subclasses.
     """
-    wanted = chosen_analyses(what, fused)
-    started = time.perf_counter()
+    started, where = time.perf_counter(), checked_device(device)
     notes = check_parents(parents, minimum=1)
     check_samples(data, parents[0].classes, parents[0].input_shape)
-    if data.y is None and set(wanted) - {"similarity"}:
-        if what is not None:
-            raise FusionError(f"{data.name}: there are no labels; without them only similarity can be analysed")
+    wanted = _chosen(what, parents, data, fused)
+    if data.y is None and what is None:
         notes.append("the data has no labels, so only similarity was analysed")
-        wanted = ("similarity",)
     on_progress(Progress("trace", 0.0, "tracing the architecture"))
     graph = _traced(parents, data, fused)
+    outputs = _outputs(parents, fused, data, where)
     states = [parent.state for parent in parents]
     report: dict[str, Any] = {
         "parents": [parent.name for parent in parents], "fused": fused is not None, "what": list(wanted),
@@ -113,9 +97,11 @@ def analyse(
         part = scaled(on_progress, (i + 0.1) / (len(wanted) + 0.1), (i + 1.1) / (len(wanted) + 0.1))
         part(Progress(name, 0.0, ""))
         if name == "coverage":
-            report[name] = _coverage(parents, data, fused)
+            counts = [parent.metadata.class_counts for parent in parents]
+            own, last = outputs[: len(parents)], None if fused is None else outputs[-1]
+            report[name] = coverage(report["parents"], own, data, counts, last)
         elif name == "similarity":
-            spaces = similarity(graph, states, data, seed=seed, on_progress=part) if len(parents) > 1 else []
+            spaces = similarity(graph, states, data, seed=seed, device=where, on_progress=part)
             report[name] = {"spaces": [space.as_json() for space in spaces]}
         elif name == "connectivity":
             pairs = _pairs(parents, fused, notes)
@@ -123,19 +109,51 @@ def analyse(
             for j, (first, second) in enumerate(pairs):
                 between = connectivity(
                     graph, first[1], second[1], data, method=align, points=points, recalibrate=recalibrate,
-                    seed=seed, on_progress=scaled(part, j / len(pairs), (j + 1) / len(pairs)),
+                    seed=seed, device=where, on_progress=scaled(part, j / len(pairs), (j + 1) / len(pairs)),
                 )  # fmt: skip
                 found.append({"first": first[0], "second": second[0], **between.as_json()})
             report[name] = {"align": align, "pairs": found}
         elif fused is not None:
-            rule = _head(graph, parents, fused, data, seed)
-            budget = error_budget(graph, states, fused.state, fused.groupings, data, rule[1], on_progress=part)
-            report[name] = {"head_weights": rule[0], **budget.as_json()}
+            rule, joined = _head(graph, parents, fused, data, seed, where)
+            budget = error_budget(
+                graph, states, fused.state, fused.groupings, data, joined, device=where, on_progress=part
+            )
+            report[name] = {"head_weights": rule, **budget.as_json()}
         seconds[name] = round(time.perf_counter() - since, 3)
     report["notes"] = [*notes, *graph.warnings]
     report["seconds"] = {**seconds, "total": round(time.perf_counter() - started, 3)}
     on_progress(Progress("done", 1.0, "done"))
     return report
+
+
+def _chosen(
+    what: Iterable[str] | None, parents: Sequence[Parent], data: Dataset, fused: FusedLike | None
+) -> list[str]:
+    """The analyses to make, in order; None for all that are possible. FusionError for unknown or impossible ones."""
+    wanted = list(WHAT if what is None else what)
+    reasons = {name: _obstacle(name, parents, data, fused) for name in wanted}
+    possible = [name for name in WHAT if reasons.get(name) == ""]
+    refused = [reason for reason in reasons.values() if reason]
+    if refused and (what is not None or not possible):
+        raise FusionError(refused[0])
+    if not wanted:
+        raise FusionError(f"no analysis was chosen; there are {', '.join(WHAT)}")
+    return possible
+
+
+def _obstacle(name: str, parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> str:
+    """Why an analysis cannot be made; '' if it can."""
+    if name not in WHAT:
+        return f"unknown analysis {name!r}{nearest(name, WHAT)}"
+    if name == "budget" and (fused is None or not fused.groupings):
+        return "an error budget needs a fused network and its groupings: give the folder of a fusion's run"
+    if name == "similarity" and len(parents) < 2:
+        return "similarity compares parents; give two or more"
+    if name == "connectivity" and len(parents) < 2 and fused is None:
+        return "connectivity is between two networks; give another parent, or a fused network"
+    if name != "similarity" and data.y is None:
+        return f"{data.name}: there are no labels; without them only similarity can be analysed"
+    return ""
 
 
 def _traced(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> Trace:
@@ -167,20 +185,25 @@ def _pairs(parents: Sequence[Parent], fused: FusedLike | None, notes: list[str])
     return kept
 
 
-def _coverage(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> dict[str, Any]:
+def _outputs(
+    parents: Sequence[Parent], fused: FusedLike | None, data: Dataset, device: torch.device
+) -> Tensor:
+    """(networks, N, classes) outputs of the parents, and of the fused network, the last, where there is one. Raises
+    ParentError for networks whose numbers overflow: nothing about them could be told."""
     models, states = [parent.model for parent in parents], [parent.state for parent in parents]
+    names = [parent.name for parent in parents]
     if fused is not None:
         models, states = [*models, module_for(parents, fused.state)], [*states, fused.state]
-    logits = collect_logits(models, states, data)
-    own: Tensor = logits[: len(parents)]
-    counts = [parent.metadata.class_counts for parent in parents]
-    return coverage(
-        [parent.name for parent in parents], own, data, counts, logits[-1] if fused is not None else None
-    )
+        names.append("the fused network")
+    outputs = collect_logits(models, states, data, device=device)
+    for name, rows in zip(names, outputs, strict=True):
+        if not bool(rows.isfinite().all()):
+            raise ParentError(f"{name} does not give finite outputs on {data.name}: its weights are too large")
+    return outputs
 
 
 def _head(
-    graph: Trace, parents: Sequence[Parent], fused: FusedLike, data: Dataset, seed: int
+    graph: Trace, parents: Sequence[Parent], fused: FusedLike, data: Dataset, seed: int, device: torch.device
 ) -> tuple[str, Head]:
     """How the recipe joins the parents' outputs: uniformly where its solver has no say in that. The scores it may need
     are read again, from the data at hand."""
@@ -199,7 +222,9 @@ def _head(
     if len(data) > _SCORED:
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
         sample = data.subset(order[:_SCORED])
-    scores = tuple(score(graph, parent.state, sample, step.method, step.parameters) for parent in parents)
+    scores = tuple(
+        score(graph, parent.state, sample, step.method, step.parameters, device=device) for parent in parents
+    )
     context = FusionContext(
         trace=graph,
         states=tuple(parent.state for parent in parents),

@@ -15,7 +15,9 @@ _RANK = 1e-10  # directions with less of the largest variance than this are roun
 def linear_cka(xx: Array, xy: Array, yy: Array) -> float:
     """||Y^T X||_F^2 / (||X^T X||_F ||Y^T Y||_F) of centred features, in [0, 1]; 0 where one of them is constant.
 
-    xx (n, n), xy (n, m), yy (m, m): centred second moments, of any common scale. Kornblith et al. 2019, eq. 3.
+    xx (n, n), xy (n, m), yy (m, m): centred second moments, of any common scale. Kornblith et al. 2019, section 3, as
+    published: the plug-in estimate, without the correction that debiased CKA makes. With few rows for many neurons it
+    is too high (independent features of n neurons and r rows: about n / (n + r)).
     """
     scale = float(np.linalg.norm(xx) * np.linalg.norm(yy))
     return float(np.sum(xy**2)) / scale if scale > 0 else 0.0

@@ -1,8 +1,8 @@
 """Linear mode connectivity: loss and accuracy along the straight line between two networks, whole and by level.
 
-A path is (1 - a) A + a B for a from 0 to 1. Its barrier is max_a loss(a) - ((1 - a) loss(0) + a loss(1)) (Frankle et
-al. 2020; Entezari et al. 2022): 0 where the path never rises above the line between its ends. The same of the error
-rate is the error barrier.
+A path is (1 - a) A + a B for a from 0 to 1. Its barrier is max_a loss(a) - ((1 - a) loss(0) + a loss(1)) (Entezari et
+al. 2022, definition 2.1): 0 where the path never rises above the line between its ends. (Frankle et al. 2020 subtract
+the mean of the ends, which is the same where both lose alike.) The same of the error rate is the error barrier.
 
 Barriers of a level are of averaging it: with a = 1/2 in one level, or in all levels up to one, and the others as A has
 them, loss - (loss(A) + loss(B)) / 2, and the same of the error rate (after Adilova et al. 2024, "Layer-wise linear mode
@@ -11,7 +11,7 @@ connectivity"). They are negative where averaging helps. With all levels it is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -123,6 +123,7 @@ def connectivity(
     points: int = 11,
     recalibrate: bool = True,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     on_progress: ProgressCallback = no_progress,
 ) -> Connectivity:
     """Linear mode connectivity between two networks of one trace and width, on labelled data.
@@ -135,13 +136,15 @@ def connectivity(
     """
     if data.y is None:
         raise DataError(f"{data.name}: there are no labels, and losses along a path need them (add an array y)")
-    context = FusionContext(trace, (first, second), data, ({}, {}), Step(method="identity"), seed=seed)
+    context = FusionContext(
+        trace, (first, second), data, ({}, {}), Step(method="identity"), seed=seed, device=torch.device(device)
+    )
     renew = recalibrate and bool(find_batch_norms(trace))
     measure = _Measure(context, renew)
     count = 2 * (points + 2 * len(trace.levels))
     report = _Steps(on_progress, count)
     report("aligning neurons")
-    aligned = align(trace, first, second, data, method, seed=seed)
+    aligned = align(trace, first, second, data, method, seed=seed, device=device)
     found = []
     for other, what in ((second, "path between the networks"), (aligned, "path after alignment")):
         report.message = what
@@ -198,25 +201,29 @@ class _Measure:
 
     def __init__(self, context: FusionContext, renew: bool) -> None:
         self._context, self._renew = context, renew
-        self._sampled = replace(context, data=_drawn(context.data, context.seed), notes=[])
+        self._sampled = replace(context, data=_drawn(context.data, context.seed))
         self._program = Program(context.trace, None, [context.trace.output])
-        data, size = context.data, fitting_batch(context.trace)
-        self._batches: Callable[[], Iterable[tuple[Tensor, Tensor | None]]] = lambda: data.batches(size)
-        if 4 * data.x.numel() <= _KEPT_BYTES:
-            kept = list(data.batches(size))  # normalised once for all points
-            self._batches = lambda: kept
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
+        if 4 * context.data.x.numel() <= _KEPT_BYTES:
+            self._kept = list(self._batches())  # normalised once for all points
 
     def __call__(self, state: State) -> tuple[float, float]:
+        state = {name: tensor.to(self._context.device) for name, tensor in state.items()}
         if self._renew:
             state = norm_recalibration(replace(self._sampled, notes=[]), state)
         loss, hits, count = 0.0, 0, len(self._context.data)
         with torch.inference_mode():
-            for x, y in self._batches():
-                assert y is not None  # checked at the start
-                (logits,) = self._program(state, x)
+            for x, y in self._kept or self._batches():
+                logits = self._program(state, x)[0].cpu()
                 loss += float(torch.nn.functional.cross_entropy(logits.double(), y, reduction="sum"))
                 hits += int((logits.argmax(1) == y).sum())
         return loss / count, hits / count
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs on the device, labels."""
+        for x, y in self._context.data.batches(fitting_batch(self._context.trace)):
+            assert y is not None  # checked at the start
+            yield x.to(self._context.device), y
 
 
 class _Steps:

@@ -82,6 +82,7 @@ def error_budget(
     data: Dataset,
     head: Head,
     *,
+    device: torch.device | str = "cpu",
     on_progress: ProgressCallback = no_progress,
 ) -> ErrorBudget:
     """The budget of a fused network on labelled data. Raises DataError without labels, ParentError if the groupings
@@ -94,20 +95,21 @@ def error_budget(
     if any(len(grouping.merge) != len(states) for grouping in groupings.values()):
         raise ParentError("the fused network was made from another number of parents; give the parents it was made of")
     k, inner = len(states), trace.levels[:-1]
+    *states, fused = [{name: tensor.to(device) for name, tensor in state.items()} for state in (*states, fused)]
     program = Program(trace, None, [*(level.output for level in inner), trace.output])
     rests = [Program(trace, [level.output], [trace.output]) for level in inner]
     outputs: dict[str, list[Tensor]] = {}
 
     def keep(key: str, logits: Sequence[Tensor]) -> None:
-        outputs.setdefault(key, []).append(head.target(logits))
+        outputs.setdefault(key, []).append(head.target([rows.cpu() for rows in logits]))
 
     done = 0
     with torch.inference_mode():
         for x, _ in data.batches(fitting_batch(trace, copies=k + 2)):
-            own = [program(state, x) for state in states]
-            made = program(fused, x)
+            own = [program(state, x.to(device)) for state in states]
+            made = program(fused, x.to(device))
             keep("ensemble", [tensors[-1] for tensors in own])
-            outputs.setdefault("fused", []).append(made[-1])
+            outputs.setdefault("fused", []).append(made[-1].cpu())
             for level, rest in zip(inner, rests, strict=True):
                 on_progress(Progress("budget", done / len(data), f"features after level {level.name}"))
                 at = level.index

@@ -15,6 +15,7 @@ from ..core.seeds import numpy_generator
 from ..core.types import Progress, ProgressCallback, Site, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
+from ..importance.attribution import batch_dim
 from ..stats import Moments, grouping_sites, parent_moments
 from ..stats.batches import fitting_batch
 from .canonical import canonical_correlations, linear_cka, svcca
@@ -57,6 +58,7 @@ def similarity(
     *,
     most_samples: int = 512,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     on_progress: ProgressCallback = no_progress,
 ) -> list[SpaceSimilarity]:
     """Similarity of every pair of parents in every space, by depth. Labels are not used.
@@ -66,17 +68,18 @@ def similarity(
     from joint second moments over samples and positions. Distance correlations compare samples, by their features'
     means over positions (several places of one space side by side), on at most `most_samples` samples drawn with
     `seed`. The partial one is the mean over all other parents as the control, and is there from three parents on.
+    Parents run on `device`.
     """
     sites = grouping_sites(trace)
     moments = parent_moments(
-        trace, states, data, sites=sites,
+        trace, states, data, sites=sites, device=str(device),
         on_progress=lambda e: on_progress(Progress("similarity", 0.6 * e.fraction, "second moments of the features")),
     )
     drawn = data
     if len(data) > most_samples:
         chosen = numpy_generator(seed, "similarity").choice(len(data), most_samples, replace=False)
         drawn = data.subset(np.sort(chosen).tolist())
-    pooled = _pooled(trace, states, drawn, on_progress)
+    pooled = _pooled(trace, states, drawn, device, on_progress)
     widths = [_widths(trace.fitting(state)) for state in states]
     found = []
     for i, name in enumerate(sites):
@@ -120,7 +123,11 @@ def _from_distances(features: Sequence[Array]) -> dict[str, Array]:
 
 
 def _pooled(
-    trace: Trace, states: Sequence[State], data: Dataset, on_progress: ProgressCallback
+    trace: Trace,
+    states: Sequence[State],
+    data: Dataset,
+    device: torch.device | str,
+    on_progress: ProgressCallback,
 ) -> list[dict[str, Array]]:
     """Per parent and space (samples, neurons x entries) features, averaged over positions, places side by side."""
     found: list[dict[str, Array]] = []
@@ -129,18 +136,21 @@ def _pooled(
         sites = grouping_sites(trace.fitting(state))
         nodes = list(dict.fromkeys(site.node for places in sites.values() for site in places))
         program = Program(trace, None, nodes)
+        placed = {name: tensor.to(device) for name, tensor in state.items()}
         parts: dict[str, list[Array]] = {name: [] for name in sites}
         with torch.inference_mode():
             for x, _ in data.batches(fitting_batch(trace)):
-                tensors = dict(zip(nodes, program(state, x), strict=True))
+                tensors = dict(zip(nodes, program(placed, x.to(device)), strict=True))
                 for name, places in sites.items():
-                    parts[name].append(np.concatenate([_means(tensors[s.node], s, len(x)) for s in places], 1))
+                    parts[name].append(np.concatenate([_means(trace, tensors[s.node], s) for s in places], 1))
         found.append({name: np.concatenate(batches) for name, batches in parts.items()})
     return found
 
 
-def _means(tensor: torch.Tensor, site: Site, samples: int) -> Array:
+def _means(trace: Trace, tensor: torch.Tensor, site: Site) -> Array:
     """(samples, neurons x entries)."""
-    features = read_site(tensor, site).double()
-    means: Array = features.reshape(site.index.size, samples, -1).mean(-1).T.numpy()
+    rest = [dim for dim in range(tensor.ndim) if dim not in site.dims]
+    features = read_site(tensor, site).cpu().double().reshape(site.index.size, *(tensor.shape[d] for d in rest))
+    by_sample = features.movedim(1 + rest.index(batch_dim(trace, site.node)), 0)
+    means: Array = by_sample.reshape(len(by_sample), site.index.size, -1).mean(-1).numpy()
     return means

@@ -41,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--samples", type=int, metavar="N", help="draw N samples, balanced over classes (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Analyse, print tables, write the report."""
     check_writable(arguments.report)
-    from fusion_engine.analysis import analyse, chosen_analyses
+    from fusion_engine.analysis import analyse
     from fusion_engine.data import load_data
     from fusion_engine.jobs.inputs import draw_samples
     from fusion_engine.parents import load_parent, load_parents
@@ -59,12 +60,12 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         parents = [load_parent(arguments.parents[0], arguments.arch, input_shape=data.input_shape)]
     fused = _fused(arguments, parents)
-    chosen_analyses(what, fused)
     progress = ProgressLine()
     try:
         report = analyse(
-            parents, data, fused=fused, what=what, align=arguments.align, seed=arguments.seed, on_progress=progress
-        )
+            parents, data, fused=fused, what=what, align=arguments.align, seed=arguments.seed,
+            device=arguments.device, on_progress=progress,
+        )  # fmt: skip
     finally:
         progress.clear()
     if arguments.report is not None:

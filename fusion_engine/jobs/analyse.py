@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.analysis import analyse, chosen_analyses
+from fusion_engine.analysis import analyse
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.types import Progress, ProgressCallback, scaled
-from fusion_engine.parents import check_parents
 from fusion_engine.store.files import write_json
 
 from .fusions import fused_of_run, fusion_job
@@ -30,9 +29,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         raise JobError("this fusion was made of other parents; give the parents it was made of")
     on_progress(Progress("load", 0.0, "Reading parents and data"))
     parents = read_parents(arguments["parents"])
-    check_parents(parents, minimum=1)
     fused = None if fusion is None else fused_of_run(fusion, parents)
-    chosen_analyses(what, fused)
     data = read_data(arguments["data"], samples, seed)
     report = analyse(
         parents, data, fused=fused, what=what, align=arguments.get("align") or "balanced", seed=seed,

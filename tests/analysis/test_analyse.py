@@ -150,6 +150,49 @@ def test_impossible_wishes_are_refused_at_once(parents, data, what, message) -> 
         analyse(parents, data, what=what, fused=Fused(parents[0].state, {}))
 
 
+def test_one_parent_alone(parents, data) -> None:
+    assert analyse(parents[:1], data)["what"] == ["coverage"]
+    for what, message in (("similarity", "give two or more"), ("connectivity", "give another parent")):
+        with pytest.raises(FusionError, match=message):
+            analyse(parents[:1], data, what=[what])
+    with pytest.raises(FusionError, match="no labels"):
+        analyse(parents[:1], replace(data, y=None))
+    found = analyse(parents[:1], data, fused=Fused(parents[1].state, {}), points=2)
+    assert found["what"] == ["coverage", "connectivity"]
+    assert [(p["first"], p["second"]) for p in found["connectivity"]["pairs"]] == [("parent_0", "fused")]
+
+
+def test_networks_that_overflow_are_refused(parents, data) -> None:
+    large = {name: 1e20 * tensor for name, tensor in parents[0].state.items()}
+    with pytest.raises(FusionError, match="large does not give finite outputs"):
+        analyse([parents[0], make_parent("large", parents[0].architecture, large)], data)
+    with pytest.raises(FusionError, match="the fused network does not give finite outputs"):
+        analyse(parents, data, fused=Fused(large, {}))
+
+
+def test_a_device_that_is_not_there(parents, data) -> None:
+    with pytest.raises(FusionError, match="no device 'tpu'"):
+        analyse(parents, data, device="tpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_says_the_same(parents, data, fused, report) -> None:
+    found = analyse(parents, data, fused=fused, points=5, device="cuda")
+    for name in ("coverage", "similarity", "connectivity", "budget"):
+        for one, other in zip(numbers(found[name]), numbers(report[name]), strict=True):
+            assert one == pytest.approx(other, abs=1e-3)
+
+
+def numbers(value: object) -> list[float]:
+    """All numbers in a report's part, in order."""
+    if isinstance(value, dict):
+        return [n for part in value.values() for n in numbers(part)]
+    if isinstance(value, list):
+        return [n for part in value for n in numbers(part)]
+    return [value] if isinstance(value, float) else []
+
+
 def test_copies_in_another_order_are_told_to_be_the_same(parents, data) -> None:
     first = parents[0]
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))

@@ -11,6 +11,7 @@ from fusion_engine.analysis import similarity
 from fusion_engine.analysis.canonical import canonical_correlations, linear_cka, svcca
 from fusion_engine.analysis.distance_correlation import correlation, partial_correlation, u_centred
 from fusion_engine.graph import Program
+from fusion_engine.stats import grouping_sites
 
 RNG = np.random.default_rng
 
@@ -167,3 +168,16 @@ def test_few_samples_are_drawn_by_the_seed() -> None:
 
     assert drawn(0) == drawn(0)
     assert drawn(0) != drawn(1)
+
+
+def test_samples_are_compared_where_attention_puts_tokens_first() -> None:
+    c = case("vit_module")
+    name, (site,) = next((n, places) for n, places in grouping_sites(c.trace).items() if n.endswith("in_proj@0"))
+    program = Program(c.trace, None, [site.node])
+    with torch.inference_mode():
+        tensors = [program(s, c.data.x)[0] for s in (c.first, c.second)]
+    assert tensors[0].shape[:2] == (5, 48), "tokens, samples"
+    x, y = (t.mean(0)[:, site.index.ravel()].double().numpy() for t in tensors)
+    found = {space.name: space for space in similarity(c.trace, [c.first, c.second], c.data)}
+    wanted = correlation(u_centred(x), u_centred(y))
+    assert found[name].measures["distance_correlation"][0, 1] == pytest.approx(wanted, rel=1e-5)

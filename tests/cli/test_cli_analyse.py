@@ -56,6 +56,7 @@ def test_one_parent_is_covered(files: Path, capsys: pytest.CaptureFixture[str]) 
         (("--what", "budget"), "folder of a fusion's run"),
         (("--what", "similarty"), "did you mean 'similarity'"),
         (("--what", ","), "no analysis was chosen"),
+        (("--device", "tpu"), "no device 'tpu'"),
         (("--align", "kmeans", "--what", "connectivity"), "does not pair neurons"),
         (("--run", "nowhere"), "nowhere: there is no such folder"),
         (("--fused", "nothing.safetensors"), "nothing.safetensors: there is no such file"),
