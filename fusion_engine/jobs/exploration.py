@@ -18,6 +18,7 @@ from fusion_engine.stats import (
     FeatureMoments,
     SharedStatistics,
     SpaceStats,
+    Wanted,
     feature_sites,
     fitting_batch,
     grouping_sites,
@@ -56,7 +57,7 @@ def joint_stats(
     def read(gathered: FeatureMoments) -> None:
         read_moments(gathered, graph, states, data, batch_size=size, on_progress=on_progress)
 
-    moments = shared.moments(graph, states, data, sites, size, None, read, precision="double")
+    moments = shared.moments(Wanted(graph, states, data, sites, size, precision="double"), read)
     stats = {}
     for name in feature_sites(graph):
         if name in met:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.types import Layer, Level, State
 from ..graph import Program
-from ..stats import FeatureMoments, Moments, grouping_sites
+from ..stats import FeatureMoments, Moments, Wanted, grouping_sites
 from ..stats.batches import sample_bytes
 
 __all__ = ["FusedPrefix", "ParentFeatures", "batch_size"]
@@ -44,8 +44,8 @@ class ParentFeatures:
         self._context, self._size, self._budget = context, size, budget
         self._sites = grouping_sites(context.trace, context.features) if moments else {}
         self._held = context.held_out if judged else None  # their moments are wanted apart as well
-        asked = context.trace, context.states, context.data, self._sites, size, self._held
-        self._known = context.shared.known_moments(*asked) if moments else None
+        self._asked = Wanted(context.trace, context.states, context.data, self._sites, size, self._held)
+        self._known = context.shared.known_moments(self._asked) if moments else None
         read = [site.node for places in self._sites.values() for site in places] if self._known is None else []
         self._wanted = set(nodes)
         self._kept: dict[str, list[list[Tensor]]] | None = None
@@ -78,10 +78,7 @@ class ParentFeatures:
             return self._known
         if self._kept is None or not self._sites:
             return None
-        trace, states, data = self._context.trace, self._context.states, self._context.data
-        found = self._context.shared.moments(
-            trace, states, data, self._sites, self._size, self._held, self._read_kept, features=self._seconds
-        )
+        found = self._context.shared.moments(self._asked, self._read_kept, features=self._seconds)
         self._kept = {node: tensors for node, tensors in self._kept.items() if node in self._wanted}
         return found
 

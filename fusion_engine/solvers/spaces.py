@@ -11,7 +11,7 @@ from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping, Space
 from ..grouping import Network, group, group_network, identity_grouping
-from ..stats import FeatureMoments, Moments, SpaceStats, grouping_sites, read_moments
+from ..stats import FeatureMoments, Moments, SpaceStats, Wanted, grouping_sites, read_moments
 from .activations import batch_size
 from .fold import fold_norms
 from .nested import group_nest
@@ -81,7 +81,8 @@ def _moments(context: FusionContext) -> dict[str, Moments]:
             held_out=held,
         )
 
-    return context.shared.moments(trace, states, data, grouping_sites(trace, context.features), size, held, read)
+    wanted = Wanted(trace, states, data, grouping_sites(trace, context.features), size, held)
+    return context.shared.moments(wanted, read)
 
 
 def _by_weights(context: FusionContext, moments: Mapping[str, Moments]) -> dict[str, Grouping]:

@@ -16,7 +16,7 @@ from .parent_moments import (
     read_moments,
 )
 from .rows import feature_rows, layer_rows
-from .shared import SharedStatistics
+from .shared import SharedStatistics, Wanted
 from .space_stats import SpaceStats
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SharedStatistics",
     "SpaceStats",
     "StatisticsCache",
+    "Wanted",
     "capture",
     "checked_device",
     "entry_key",

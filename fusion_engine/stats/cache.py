@@ -100,7 +100,8 @@ class StatisticsCache:
         began = time.perf_counter()
         with _locked(self._folder / f"{key}.lock", tick) as contended:
             waited = time.perf_counter() - began if contended else 0.0
-            yield Claim(self.find(key) if contended else None, waited, lambda stored: self._put(key, stored))
+            # Another process may have been done between our look and our lock, too.
+            yield Claim(self.find(key), waited, lambda stored: self._put(key, stored))
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> tuple[T, float | None]:
         """compute() and None the first time; its result again, and the seconds it took, after that. In memory only."""

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -24,9 +25,26 @@ from .parent_moments import FeatureMoments, Moments
 if TYPE_CHECKING:
     from ..data import Dataset
 
-__all__ = ["SharedStatistics"]
+__all__ = ["SharedStatistics", "Wanted"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Joint moments of parents: all that they depend on.
+
+    sites: where each space is read. size: samples a batch. held: (samples,) mask of those whose moments are wanted
+    apart as well.
+    """
+
+    trace: Trace
+    states: Sequence[State]
+    data: Dataset
+    sites: Mapping[str, Sequence[Site]]
+    size: int
+    held: Tensor | None = None
+    precision: Precision = "mixed"
 
 
 class SharedStatistics:
@@ -103,31 +121,19 @@ class SharedStatistics:
             return {name: torch.from_numpy(array.copy()) for name, array in claim.found.arrays.items()}
 
     def moments(
-        self,
-        trace: Trace,
-        states: Sequence[State],
-        data: Dataset,
-        sites: Mapping[str, Sequence[Site]],
-        size: int,
-        held: Tensor | None,
-        read: Callable[[FeatureMoments], None],
-        *,
-        precision: Precision = "mixed",
-        features: float | None = None,
+        self, wanted: Wanted, read: Callable[[FeatureMoments], None], *, features: float | None = None
     ) -> dict[str, Moments]:
-        """Joint moments at `sites`; if they are new, `read` gives the parents' tensors to a FeatureMoments.
+        """Joint moments by site; if they are new, `read` gives the parents' tensors to a FeatureMoments.
 
-        size: samples a batch. held: mask of the samples whose moments are known apart as well. features: seconds the
-        features took, where the caller has them already for purposes of its own.
+        features: seconds the features took, where the caller has them already for purposes of its own.
         """
+        gathered = FeatureMoments(wanted.trace, wanted.sites, wanted.precision)
         if self._cache is None:
-            gathered = FeatureMoments(trace, sites, precision)
             read(gathered)
             return gathered.result()
-        with self._claim(self._moments_key(trace, states, data, sites, size, held, precision), "grouping") as claim:
+        with self._claim(self._moments_key(wanted), "grouping") as claim:
             if claim.found is not None:
                 return self._unpacked(claim.found, features is None)
-            gathered = FeatureMoments(trace, sites, precision)
             began = time.perf_counter()
             read(gathered)
             found = gathered.result()
@@ -136,21 +142,9 @@ class SharedStatistics:
             claim.keep(_packed(found), seconds)
             return found
 
-    def known_moments(
-        self,
-        trace: Trace,
-        states: Sequence[State],
-        data: Dataset,
-        sites: Mapping[str, Sequence[Site]],
-        size: int,
-        held: Tensor | None,
-        *,
-        precision: Precision = "mixed",
-    ) -> dict[str, Moments] | None:
+    def known_moments(self, wanted: Wanted) -> dict[str, Moments] | None:
         """As `moments`, for a caller who needs the features anyway; None if the moments are not known."""
-        if self._cache is None:
-            return None
-        found = self._cache.find(self._moments_key(trace, states, data, sites, size, held, precision))
+        found = None if self._cache is None else self._cache.find(self._moments_key(wanted))
         return None if found is None else self._unpacked(found, False)
 
     def _unpacked(self, found: Stored, with_features: bool) -> dict[str, Moments]:
@@ -158,19 +152,12 @@ class SharedStatistics:
         self._note("joint moments", "grouping", saved)
         return {name: _moments(found.arrays, name) for name in found.arrays["names"].tolist()}
 
-    def _moments_key(
-        self,
-        trace: Trace,
-        states: Sequence[State],
-        data: Dataset,
-        sites: Mapping[str, Sequence[Site]],
-        size: int,
-        held: Tensor | None,
-        precision: Precision,
-    ) -> str:
+    def _moments_key(self, wanted: Wanted) -> str:
+        held = wanted.held
         mask = None if held is None else hashlib.sha256(held.cpu().numpy().tobytes()).hexdigest()
-        parts = [self._digest(state) for state in states], data.digest, self._graph(trace), _sites_digest(sites)
-        return self._key("moments", *parts, min(size, len(data)), mask, precision)
+        states, data = [self._digest(state) for state in wanted.states], wanted.data
+        where = self._graph(wanted.trace), _sites_digest(wanted.sites)
+        return self._key("moments", states, data.digest, *where, min(wanted.size, len(data)), mask, wanted.precision)
 
     @contextmanager
     def _claim(self, key: str, stage: str) -> Iterator[Claim]:

@@ -126,6 +126,23 @@ def test_others_wait_for_who_computes(tmp_path: Path) -> None:
     assert found[0].waited > 0
 
 
+def test_what_was_computed_between_look_and_lock_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fusion_engine.stats import cache
+
+    locked = cache._locked
+
+    def after_another(path: Path, tick):
+        monkeypatch.setattr(cache, "_locked", locked)
+        with StatisticsCache(tmp_path).claim("k") as other:
+            other.keep({"x": np.arange(3)}, {})
+        return locked(path, tick)
+
+    monkeypatch.setattr(cache, "_locked", after_another)
+    with StatisticsCache(tmp_path).claim("k") as claim:
+        assert claim.found is not None
+        assert claim.found.arrays["x"].tolist() == [0, 1, 2]
+
+
 def test_waiting_can_be_cancelled_and_a_failure_frees_the_claim(tmp_path: Path) -> None:
     def stop() -> None:
         raise Cancelled
