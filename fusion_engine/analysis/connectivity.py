@@ -1,8 +1,8 @@
 """Linear mode connectivity: loss and accuracy along the straight line between two networks, whole and by level.
 
 A path is (1 - a) A + a B for a from 0 to 1. Its barrier is max_a loss(a) - ((1 - a) loss(0) + a loss(1)) (Entezari et
-al. 2022, definition 2.1): 0 where the path never rises above the line between its ends. (Frankle et al. 2020 subtract
-the mean of the ends, which is the same where both lose alike.) The same of the error rate is the error barrier.
+al. 2022): 0 where the path never rises above the line between its ends. (Frankle et al. 2020 subtract the mean of the
+ends, which is the same where both lose alike.) The same of the error rate is the error barrier.
 
 Barriers of a level are of averaging it: with a = 1/2 in one level, or in all levels up to one, and the others as A has
 them, loss - (loss(A) + loss(B)) / 2, and the same of the error rate (after Adilova et al. 2024, "Layer-wise linear mode

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
-from fusion_engine.presets import needs, recipes
+from fusion_engine.presets import needs, recipes, steps
 from fusion_engine.store import PastRuns
 
 from .tables import markdown
@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         entry = preset.as_json()
         entry["needs"] = needs(entry["recipe"], methods)
         if arguments.runs:
-            entry["runs"] = [asdict(p) | {"parents_name": _name(p.parents)} for p in past if p.recipe == preset.name]
+            own = [p for p in past if p.recipe == preset.name]
+            entry["runs"] = [asdict(p) | {"parents_name": _name(store.read_parents_summary, p.parents)} for p in own]
         entries.append(entry)
     if arguments.json:
         print(json.dumps(entries, indent=1))
@@ -54,35 +55,26 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _show(entry: dict[str, Any], past: Sequence[PastRuns]) -> None:
-    recipe = entry["recipe"]
-    steps = [recipe["importance"], recipe["grouping"], recipe["solver"], *recipe["post"]]
     print(f"{entry['name']}: {entry['title']}")
-    print(f"    {' x '.join(step['method'] for step in steps)}")
+    print(f"    {' x '.join(step['method'] for step in steps(entry['recipe']))}")
     for label, text in (("", entry["summary"]), ("Needs: ", entry["needs"]), ("Cite: ", entry["citation"])):
         if text:
             print(textwrap.fill(text, 100, initial_indent=f"    {label}", subsequent_indent="    "))
     for runs in past:
+        parents, test = _name(store.read_parents_summary, runs.parents), _name(store.read_data_summary, runs.test)
         print(
-            f"    On {_name(runs.parents)}: best {runs.best:.2%}, last {runs.last:.2%} in {runs.seconds:.2f} s "
-            f"({runs.runs} {'run' if runs.runs == 1 else 'runs'}, tested on {_data_name(runs.test)})"
+            f"    On {parents}: best {runs.best:.2%}, last {runs.last:.2%} in {runs.seconds:.2f} s "
+            f"({runs.runs} {'run' if runs.runs == 1 else 'runs'}, tested on {test})"
         )
     print()
 
 
-def _name(parents: str) -> str:
-    """A parent set's name; its id where the set is gone."""
+def _name(read: Callable[[str], Mapping[str, Any]], key: str) -> str:
+    """The name in the summary of a parent set or data set; the key itself where it is built in, or gone."""
     try:
-        return str(store.read_parents_summary(parents)["name"])
+        return str(read(key)["name"])
     except FusionError:
-        return parents
-
-
-def _data_name(data: str) -> str:
-    """A data set's name; what it is called otherwise: built in, or gone."""
-    try:
-        return str(store.read_data_summary(data)["name"])
-    except FusionError:
-        return data
+        return key
 
 
 def methods_help() -> str:

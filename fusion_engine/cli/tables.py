@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fusion_engine.core import registry
-from fusion_engine.presets import needs, recipes
+from fusion_engine.presets import needs, recipes, steps
 
 __all__ = ["markdown"]
 
@@ -18,8 +18,7 @@ def markdown() -> str:
     rows = []
     for preset in recipes().values():
         recipe = preset.recipe.to_mapping()
-        steps = [recipe["importance"], recipe["grouping"], recipe["solver"], *recipe["post"]]
-        made = ", ".join(step["method"] for step in steps)
+        made = ", ".join(step["method"] for step in steps(recipe))
         rows.append([f"`{preset.name}`", made, needs(recipe, methods), preset.citation or "this project"])
     parts = ["### Recipes\n", _table(["recipe", "made of", "needs", "cite"], rows)]
     for kind, entries in methods.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["needs"]
+__all__ = ["needs", "steps"]
 
 _LOOKS_AT_SAMPLES = {"moments", "gradients", "labels"}
 
@@ -29,13 +29,14 @@ def needs(recipe: Mapping[str, Any], methods: Mapping[str, Sequence[Mapping[str,
     parts = [parents, samples + (" with labels" if "labels" in wanted else "")]
     if "base" in wanted:
         parts.append("the base model they were trained from")
-    shares = any(dict(step).get("head_weights") == "class_share" for step in _steps(recipe))
+    shares = any(dict(step).get("head_weights") == "class_share" for step in steps(recipe))
     if "class_counts" in wanted or shares:
         parts.append("the parents' class counts")
     return ", ".join(parts)
 
 
-def _steps(recipe: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+def steps(recipe: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Importance, grouping, solver and what follows it, of a Recipe's mapping."""
     return [recipe["importance"], recipe["grouping"], recipe["solver"], *recipe["post"]]
 
 
@@ -43,5 +44,5 @@ def _used(
     recipe: Mapping[str, Any], methods: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> Iterable[Mapping[str, Any]]:
     kinds = ["importance", "grouping", "solver", *("post" for _ in recipe["post"])]
-    for kind, step in zip(kinds, _steps(recipe), strict=True):
+    for kind, step in zip(kinds, steps(recipe), strict=True):
         yield from (entry for entry in methods.get(kind, ()) if entry["name"] == step["method"])

@@ -39,6 +39,12 @@ def test_cka_is_the_normalised_alignment_of_sample_grams() -> None:
     assert linear_cka(*moments(x, 0 * y)) == 0
 
 
+def test_cka_is_not_debiased() -> None:
+    """Independent features of n neurons and r rows: n / (n + r), as the docstring says."""
+    x, y = (RNG(seed).normal(size=(90, 60)) for seed in (0, 1))
+    assert linear_cka(*moments(x - x.mean(0), y - y.mean(0))) == pytest.approx(60 / 150, abs=0.02)
+
+
 def test_canonical_correlations_are_scikit_learns() -> None:
     cross_decomposition = pytest.importorskip("sklearn.cross_decomposition")
     x, y = related()
@@ -104,6 +110,8 @@ def test_distance_correlations_against_brute_force() -> None:
     without = [m - inner(m, c) / inner(c, c) * c for m in (a, b)]
     found = partial_correlation(*(u_centred(m) for m in (x, y, z)))
     assert found == pytest.approx(cosine(*without), rel=1e-10)
+    ab, ac, bc = cosine(a, b), cosine(a, c), cosine(b, c)  # as for ordinary partial correlations (Székely & Rizzo)
+    assert found == pytest.approx((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)), rel=1e-10)
 
 
 def test_independent_features_have_no_distance_correlation_on_average() -> None:
