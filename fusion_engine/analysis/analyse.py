@@ -16,7 +16,7 @@ from ..core.errors import FusionError, ParentError
 from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
 from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress, scaled
-from ..data import Dataset, check_samples
+from ..data import Dataset, canonical_order, check_samples
 from ..evaluation import collect_logits
 from ..graph import Trace, trace
 from ..importance import score
@@ -82,6 +82,7 @@ def analyse(
     wanted = _chosen(what, parents, data, fused)
     if data.y is None and what is None:
         notes.append("the data has no labels, so only similarity was analysed")
+    data = canonical_order(data)  # so that what is drawn from it does not depend on the order of the samples
     on_progress(Progress("trace", 0.0, "tracing the architecture"))
     graph = _traced(parents, data, fused)
     outputs = _outputs(parents, fused, data, where)

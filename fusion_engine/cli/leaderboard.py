@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -137,6 +138,8 @@ def _folder(out: Path | None) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError:
         raise FusionError(f"{out}: this folder cannot be made") from None
+    if not os.access(out, os.W_OK):
+        raise FusionError(f"{out}: this folder cannot be written to")
     yield out
 
 

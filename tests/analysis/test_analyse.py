@@ -86,6 +86,14 @@ def test_the_same_twice_and_nothing_changes(parents, data, fused, report) -> Non
     assert [replace(parent).digest for parent in parents] == before
 
 
+def test_the_order_of_the_samples_does_not_matter(parents, data) -> None:
+    """Not even where only some of them are drawn."""
+    many = load_data("digits:train")  # more than any analysis looks at
+    order = torch.randperm(len(many), generator=torch.Generator().manual_seed(0))
+    one, other = (analyse(parents[:2], d, what=["similarity"]) for d in (many, many.subset(order)))
+    assert one["similarity"] == other["similarity"]
+
+
 def test_progress_never_falls(parents, data) -> None:
     events: list[Progress] = []
     analyse(parents, data, what=["similarity", "connectivity"], points=2, on_progress=events.append)
