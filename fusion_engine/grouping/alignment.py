@@ -13,7 +13,10 @@ from ..core.errors import FusionError
 from ..core.registry import Param
 from ..core.types import Grouping
 
-__all__ = ["Against", "AgainstParameter", "ReferenceParameter", "Weights", "align", "align_maps", "averaged", "reorder"]
+__all__ = [
+    "Against", "AgainstParameter", "ReferenceParameter", "Weights", "align", "align_maps", "averaged",
+    "check_reference", "products", "reorder",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -68,9 +71,9 @@ def align_maps(
     """Per parent the (n, n_p) map R_p that aligns its features: aligned features are R_p f_p.
 
     solve(target, p) returns parent p's map to a target given as a linear combination of all parents' features, (n, N);
-    with the joint Gram G of the features, target @ G holds its products with them. The reference's own map starts as
-    the identity. A map is stable once it changes by less than `tolerance` of its norm. Raises FusionError unless the
-    reference is one of the parents and has n neurons.
+    with the joint Gram G of the features, products(target, G) holds its products with them. The reference's own map
+    starts as the identity. A map is stable once it changes by less than `tolerance` of its norm. Raises FusionError
+    unless the reference is one of the parents and has n neurons.
     """
     check_reference(space, sizes, size, reference)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -89,6 +92,13 @@ def align_maps(
 
     align(len(sizes), reference, against, step)
     return [m for m in maps if m is not None]
+
+
+def products(target: Array, gram: Array) -> Array:
+    """(n, N) target @ gram. Parents that the target (n, N) does not hold cost nothing."""
+    held = np.flatnonzero(target.any(0))
+    out: Array = target[:, held] @ gram[held]
+    return out
 
 
 def check_reference(space: str, sizes: Sequence[int], size: int, reference: int) -> None:

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from ..core.registry import Param, register
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .alignment import Against, AgainstParameter, ReferenceParameter, align_maps, averaged
+from .alignment import Against, AgainstParameter, ReferenceParameter, align_maps, averaged, products
 from .hard import require_equal_widths
 from .similarity import FeaturesParameter, correlations
 
@@ -87,13 +87,13 @@ def _cca(
 
     def solve(target: Array, p: int) -> Array:
         mine = stats.part(p)
-        cross = target @ covariance
+        cross = products(target, covariance)
         own = cross @ target.T
         # A mean of features varies less than they do: the target keeps the reference's overall spread.
         scale = float(np.sqrt(spread / max(float(np.trace(own)), np.finfo(np.float64).tiny)))
         plain = np.array_equal(target[:, stats.part(reference - 1)], np.eye(stats.size))
         theirs = spectrum(reference - 1) if plain else _spectrum(own * scale**2)
-        order = linear_sum_assignment((target @ matches)[:, mine], maximize=True)[1]
+        order = linear_sum_assignment(products(target, matches[:, mine]), maximize=True)[1]
         there, back[p] = canonical_map(theirs, cross[:, mine] * scale, spectrum(p), gamma, order)
         return there
 

@@ -21,9 +21,9 @@ def merge_greedily(
     """Labels (N,) in 0..groups-1 of N points, merged pair by pair in order of gain.
 
     gains: (N, N) symmetric, what merging two groups gains; -inf bars a pair. updated(gains, i, j): the row (N,) of
-    the group of i and j, which takes i's place, before j is struck out; it may bar pairs in `gains`, in place. Groups
-    are numbered by their first point. Where only barred pairs are left, the first two groups are merged.
-    A point's best partner is remembered, so that a merge mostly costs O(N) and not O(N^2).
+    the group of i and j, which takes i's place, before j is struck out; it may bar pairs in `gains`, in place, as long
+    as there are enough others. Groups are numbered by their first point. A point's best partner is remembered, so that
+    a merge mostly costs O(N) and not O(N^2).
     """
     gains = gains.copy()
     count = len(gains)
@@ -34,10 +34,7 @@ def merge_greedily(
     best = gains[np.arange(count), partner]
     for _ in range(count - groups):
         i = int(best.argmax())
-        j = int(partner[i])
-        if not np.isfinite(best[i]):
-            i, j = (int(x) for x in np.flatnonzero(alive)[:2])
-        i, j = min(i, j), max(i, j)
+        i, j = sorted((i, int(partner[i])))
         row = updated(gains, i, j)
         labels[labels == j] = i
         alive[j] = False

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from ..core.registry import Param, register
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .alignment import AgainstParameter, ReferenceParameter, Weights, align_maps, averaged, reorder
+from .alignment import AgainstParameter, ReferenceParameter, Weights, align_maps, averaged, products, reorder
 from .hard import require_equal_widths
 from .similarity import FeaturesParameter, correlations, normalised
 
@@ -49,11 +49,11 @@ def permutation(
     2023, section 3.1). stats: any number of parents of equal width (FusionError otherwise).
     """
     require_equal_widths(stats.space, "permutation", stats.sizes, stats.size)
-    products = scores(stats, score)
+    gains = scores(stats, score)
     standard = score == "correlation"
 
     def solve(target: Array, p: int) -> Array:
-        found = target @ products
+        found = products(target, gains)
         if standard:  # the target is a mean of standardised features, which varies less than they do
             found /= np.sqrt(np.maximum(np.einsum("gi,gi->g", found, target), 1e-12))[:, None]
         return reorder(linear_sum_assignment(found[:, stats.part(p)], maximize=True)[1])

@@ -15,6 +15,8 @@ __all__ = ["FeaturesParameter", "correlations", "normalised"]
 
 Array = NDArray[np.float64]
 
+_STILL = 1e-5  # of the mean square: a variance below it may be rounding, where products are summed in float32
+
 Features = Literal["post", "pre"]
 FeaturesParameter = Annotated[
     Features, Param("what neurons are compared by: their values behind the activation function, or before it")
@@ -27,11 +29,13 @@ def correlations(stats: SpaceStats) -> Array:
     Neurons that never vary correlate with none; two of them count as the same (1) where they have the same value.
     """
     found = stats.correlation()
-    still = np.flatnonzero(np.diag(found) == 0)
+    squares = np.diag(stats.gram) / max(stats.count, 1)
+    still = np.flatnonzero(np.diag(stats.covariance) <= _STILL * squares)
     if len(still):
         means = stats.means[still]
-        scale = np.sqrt(np.diag(stats.gram).max(initial=0.0) / max(stats.count, 1))
+        scale = np.sqrt(squares.max(initial=0.0))
         same = np.abs(means[:, None] - means[None, :]) <= 1e-5 * max(scale, np.finfo(np.float64).tiny)
+        found[still], found[:, still] = 0.0, 0.0
         found[np.ix_(still, still)] = same
     np.fill_diagonal(found, 1.0)
     return found

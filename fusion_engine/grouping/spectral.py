@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from ..core.registry import Param, register
 from ..core.seeds import numpy_generator
@@ -62,7 +63,8 @@ def affinities(stats: SpaceStats, bandwidth: float) -> Array:
 def diffusion_map(affinity: Array, dimensions: int) -> Array:
     """(N, dimensions) leading eigenvectors of D^-1/2 A D^-1/2, times D^-1/2 and their eigenvalues."""
     degree = 1 / np.sqrt(affinity.sum(1))
-    values, vectors = np.linalg.eigh(affinity * np.outer(degree, degree))
-    leading = slice(max(0, len(values) - dimensions), None)
-    out: Array = degree[:, None] * vectors[:, leading] * values[leading]
+    count = len(affinity)
+    leading = (max(0, count - dimensions), count - 1)
+    values, vectors = eigh(affinity * np.outer(degree, degree), subset_by_index=leading)
+    out: Array = degree[:, None] * vectors * values
     return out

@@ -13,7 +13,7 @@ from ..core.errors import FusionError
 from ..core.registry import Param
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .alignment import Against, Weights, align_maps, averaged
+from .alignment import Against, Weights, align_maps, averaged, products
 from .similarity import normalised
 
 __all__ = ["Marginals", "Normalise", "Regularisation", "Transport", "costs_to", "transport", "transport_plan"]
@@ -66,7 +66,7 @@ def transport(stats: SpaceStats, method: str, settings: Transport) -> Grouping:
 
 def costs_to(stats: SpaceStats, target: Array, p: int) -> Array:
     """(n_p, n) Euclidean distances of parent p's neurons to the target's, a combination (n, N) of all neurons."""
-    cross = target @ stats.gram
+    cross = products(target, stats.gram)
     own = np.einsum("gi,gi->g", cross, target)
     squares = np.diag(stats.gram)[stats.part(p), None] + own[None, :] - 2 * cross[:, stats.part(p)].T
     out: Array = np.sqrt(np.maximum(squares, 0.0))

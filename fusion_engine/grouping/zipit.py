@@ -52,7 +52,7 @@ def zipit(
         float, Param("factor on the similarities of a merged neuron: below 1 groups stay small", ge=0, le=1)
     ] = 0.3,
     beta: Annotated[
-        float, Param("part of a parent's neurons that may be merged within the parent", ge=0, le=1)
+        float, Param("part of all merges that may be within parents, each with an equal share", ge=0, le=1)
     ] = 0.125,
     until: UntilParameter = 1.0,
     features: FeaturesParameter = "post",
@@ -61,15 +61,16 @@ def zipit(
     """Merges the two most correlated neurons of all parents, again and again, until the fused width is reached.
 
     A merged neuron's similarity to another is the smaller of its parts', times alpha (unless all are copies); at most a
-    part beta of a parent's neurons are merged with each other (Stoica et al. 2024, section 4 and appendix). Merged
-    features are means, and lead back as copies. Where the fused space has room for all neurons (`until`), none are
-    merged: partial zip.
+    part beta of the merges are of neurons of one parent, an equal share in each (Stoica et al. 2024, section 4.3).
+    Merged features are means, and lead back as copies. Where the fused space has room for all neurons (`until`), none
+    are merged: partial zip.
 
     stats: any number of parents of any widths (FusionError where they have fewer neurons than the fused space).
     """
     require_enough_neurons(stats)
     owner = np.repeat(np.arange(stats.parents), stats.sizes)  # of a group: its parent, -1 if several have a part in it
-    left = np.array([int(n * beta + 1e-9) for n in stats.sizes])
+    merges = len(owner) - stats.size
+    left = np.full(stats.parents, int(beta * merges / stats.parents + 1e-9) if stats.parents > 1 else merges)
     alike = correlations(stats) - _BETWEEN * (owner[:, None] == owner[None, :])
     gains = alike.copy()
     for p in np.flatnonzero(left == 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fusion_engine.core.types import Grouping
 from fusion_engine.grouping import group
 from fusion_engine.grouping.hungarian import pair_costs
 from fusion_engine.grouping.kmeans import representation_error, weighted_kmeans
+from fusion_engine.grouping.similarity import correlations
 from fusion_engine.stats import SpaceStats
 
 GROUPINGS = [name for name in registry.names("grouping") if registry.get("grouping", name).scope != "network"]
@@ -97,8 +99,6 @@ def test_scale_of_importance_does_not_matter(name: str) -> None:
 
 
 def stats_of_scaled(stats: SpaceStats, factor: float) -> SpaceStats:
-    from dataclasses import replace
-
     return replace(stats, importance=tuple(s * factor for s in stats.importance))
 
 
@@ -127,6 +127,27 @@ def test_dead_neurons_do_no_harm(name: str) -> None:
     features = [random.standard_normal((20, 6)) * (np.arange(6) > 2) for _ in range(2)]
     grouping = group(stats_of(features, [np.full(6, 1e-8)] * 2), name)
     assert all(np.isfinite(m).all() for m in grouping.merge)
+
+
+@pytest.mark.parametrize("name", GROUPINGS)
+def test_features_that_are_not_finite_are_named(name: str) -> None:
+    random = np.random.default_rng(3)
+    features = [random.standard_normal((20, 6)) for _ in range(2)]
+    features[1][4, 2] = np.inf
+    with np.errstate(invalid="ignore"), pytest.raises(FusionError, match=r"space 's': .* not finite"):
+        group(stats_of(features, [np.ones(6)] * 2), name)
+
+
+def test_rounding_is_no_variance() -> None:
+    """Moments summed in float32: constants seem to vary, and to vary together."""
+    random = np.random.default_rng(4)
+    joint = np.concatenate([np.full((50, 1), 3.0), random.standard_normal((50, 2)), np.full((50, 2), [3.0, 2.0])], 1)
+    stats = stats_of([joint[:, :3], joint[:, 3:]], [np.ones(3), np.ones(2)])
+    rough = replace(stats, gram=stats.gram * (1 + 3e-6))
+    np.testing.assert_array_equal(correlations(rough)[:, [0, 3, 4]], np.eye(5)[:, [0, 3, 4]] + np.array(
+        [[0, 1, 0], [0, 0, 0], [0, 0, 0], [1, 0, 0], [0, 0, 0]]
+    ))  # fmt: skip
+    np.testing.assert_allclose(correlations(rough)[1, 2], np.corrcoef(joint[:, 1], joint[:, 2])[0, 1], atol=1e-5)
 
 
 def test_hungarian_costs_equal_the_definition() -> None:

@@ -15,7 +15,6 @@ from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.grouping import group
 from fusion_engine.grouping.auto import lost
-from fusion_engine.grouping.greedy import merge_greedily
 from fusion_engine.grouping.partial_permutation import partial_widths
 from fusion_engine.grouping.planning import WidthPlan
 from fusion_engine.grouping.spectral import affinities
@@ -44,7 +43,8 @@ def naive_zipit(correlation: np.ndarray, parent: np.ndarray, groups: int, alpha:
     sets = [{i} for i in range(len(correlation))]
     alike = {(i, j): correlation[i, j] for i, j in itertools.permutations(range(len(correlation)), 2)}
     alive = list(range(len(correlation)))
-    left = {int(p): int((parent == p).sum() * beta + 1e-9) for p in set(parent)}
+    parents = set(parent.tolist())
+    left = {p: int((len(parent) - groups) * beta / len(parents) + 1e-9) for p in parents}
     while len(alive) > groups:
         def owner(i: int) -> int:
             owners = {int(parent[x]) for x in sets[i]}
@@ -82,20 +82,23 @@ def test_zipit_within_a_parent_by_hand() -> None:
     """Neurons 0 and 1 of the first parent are the same: they are merged before any pair of two parents."""
     base = np.random.default_rng(2).standard_normal((30, 4))
     first, second = base[:, [0, 0, 1]], base[:, [2, 3, 1]]
-    grouping = group(stats_of([first, second], 4), "zipit", {"beta": 0.5})
+    grouping = group(stats_of([first, second], 4), "zipit", {"beta": 1.0})
     np.testing.assert_array_equal(joined(grouping), [0, 0, 1, 2, 3, 1])
     np.testing.assert_array_equal(grouping.merge[0][0], [0.5, 0.5, 0])
     np.testing.assert_array_equal(grouping.unmerge[0][:, 0], [1, 1, 0])
 
 
+def test_zipit_of_one_parent_is_bound_by_no_budget() -> None:
+    """There is nothing but its own neurons to merge: each twin with the other."""
+    random = np.random.default_rng(9)
+    twins = np.repeat(random.standard_normal((50, 6)), 2, 1) + 0.1 * random.standard_normal((50, 12))
+    labels = joined(group(stats_of([twins], 6), "zipit"))
+    np.testing.assert_array_equal(labels, np.repeat(np.arange(6), 2))
+
+
 def test_zipit_with_room_for_all_merges_none() -> None:
     grouping = group(stats_of(random_features(3, 4), 7), "zipit")
     np.testing.assert_array_equal(np.concatenate(grouping.merge, 1), np.eye(7))
-
-
-def test_only_barred_pairs_left() -> None:
-    gains = np.full((4, 4), -np.inf)
-    np.testing.assert_array_equal(merge_greedily(gains, 2, lambda g, i, j: g[i]), [0, 0, 0, 1])
 
 
 @pytest.mark.parametrize("groups", [2, 5, 9])
