@@ -12,7 +12,7 @@ from ..core.registry import register
 from ..core.types import Layer, State
 from ..graph import Program, Trace, merge_outputs
 from ..solvers.activations import FusedPrefix, batch_size
-from ..solvers.fold import per_channel
+from ..solvers.fold import per_channel, read_layer, write_layer
 from ..stats import feature_rows
 from .channels import ChannelMoments
 
@@ -35,8 +35,8 @@ def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
 
     Jordan et al. 2023, for groups of any kind: y -> (y - mu) s'/s + mu', y the output of a layer after its batch norm,
     mu' and s' averaged with the weights of the group, over the calibration samples and positions. Layer after layer,
-    the layers before it repaired. Written into the batch norm's weight and bias, else into the layer's; a layer that
-    has neither norm nor bias gets the scale alone. (A batch norm without parameters keeps the shift in its mean.)
+    the layers before it repaired. Written into the batch norm's weight and bias, else into the layer's (a batch norm
+    that lacks one of them is folded into its layer); a layer that has neither norm nor bias gets the scale alone.
 
     Averaging makes neurons vary too little, and this is its remedy. Least squares gives the spread that leaves the
     smallest error and has residual branches correct their stream, so more spread mostly makes its models worse.
@@ -161,15 +161,9 @@ def _rescale(state: dict[str, Tensor], layer: Layer, scale: Tensor, shift: Tenso
         _put(state, norm.weight, state[norm.weight].double() * scale)
         _put(state, norm.bias, state[norm.bias].double() * scale + shift)
         return
-    weight = state[layer.weight].double()
-    _put(state, layer.weight, weight * per_channel(scale, layer, weight))
-    if norm is not None:
-        # (scale (W x + b) - mean') / root = scale * y + shift
-        root = (state[norm.running_var].double() + norm.eps).sqrt()
-        _put(state, norm.running_mean, state[norm.running_mean].double() * scale - shift * root)
-        shift = torch.zeros_like(shift)
-    if layer.bias is not None:
-        _put(state, layer.bias, state[layer.bias].double() * scale + shift)
+    weight, bias = read_layer(state, layer)
+    bias = None if bias is None else bias * scale + shift
+    write_layer(state, layer, weight * per_channel(scale, layer, weight), bias)
 
 
 def _put(state: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -35,8 +35,9 @@ def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
 def write_layer(state: dict[str, Tensor], layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
     """Put an effective weight and bias into `state`, which keeps all its tensors and their types.
 
-    A batch norm is left as the identity: mean 0, variance 1, weight sqrt(1 + eps), and the bias in its own bias
-    (in its running mean where it has no parameters), so that the architecture stays the parents'.
+    A batch norm is left as the identity: mean 0, variance 1, weight sqrt(1 + eps), and the bias in its own bias, so
+    that the architecture stays the parents'. Where it lacks a weight or a bias, the layer's weight or the norm's mean
+    makes up for it.
     """
     norm = layer.norm
     if norm is None:
@@ -45,18 +46,17 @@ def write_layer(state: dict[str, Tensor], layer: Layer, weight: Tensor, bias: Te
             _put(state, layer.bias, bias)
         return
     root = (1 + norm.eps) ** 0.5
+    scale = root if norm.weight is None else 1.0
     bias = torch.zeros_like(state[norm.running_mean]) if bias is None else bias
-    _put(state, norm.running_var, torch.ones_like(state[norm.running_var]))
+    _put(state, layer.weight, weight * scale)
     if layer.bias is not None:
         _put(state, layer.bias, torch.zeros_like(state[layer.bias]))
-    if norm.weight is not None and norm.bias is not None:
-        _put(state, layer.weight, weight)
+    if norm.weight is not None:
         _put(state, norm.weight, torch.full_like(state[norm.weight], root))
+    if norm.bias is not None:
         _put(state, norm.bias, bias)
-        _put(state, norm.running_mean, torch.zeros_like(state[norm.running_mean]))
-    else:
-        _put(state, layer.weight, weight * root)
-        _put(state, norm.running_mean, -bias * root)
+    _put(state, norm.running_mean, -bias * scale if norm.bias is None else torch.zeros_like(bias))
+    _put(state, norm.running_var, torch.ones_like(state[norm.running_var]))
 
 
 def fold_norms(state: State, layers: Iterable[Layer]) -> dict[str, Tensor]:

@@ -53,19 +53,30 @@ def made(context) -> list:
     return [x for x in context.trace.layers.values() if x.space is not None]
 
 
-def plain_norms(model: nn.Module) -> nn.Module:
-    """Batch norms without weight and bias."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                plain = nn.BatchNorm2d(child.num_features, affine=False)
-                plain.running_mean, plain.running_var = child.running_mean, child.running_var
-                setattr(parent, name, plain)
-    return model
+class PartNorm(nn.Module):
+    """A batch norm with a weight, a bias, both or neither."""
+
+    def __init__(self, norm: nn.BatchNorm2d, parts: tuple[str, ...]) -> None:
+        super().__init__()
+        self.weight, self.bias = (getattr(norm, name) if name in parts else None for name in ("weight", "bias"))
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, getattr(norm, name))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
 
 
-def test_norms_without_parameters_are_repaired_too() -> None:
-    _, context, fused = fused_case("resnet", wrap=plain_norms)
+@pytest.mark.parametrize("parts", [(), ("weight",), ("bias",)])
+@pytest.mark.parametrize("solver", ["average", "least_squares"])
+def test_norms_that_lack_parameters_are_repaired_too(parts: tuple[str, ...], solver: str) -> None:
+    def part_norms(model: nn.Module) -> nn.Module:
+        for parent in list(model.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.BatchNorm2d):
+                    setattr(parent, name, PartNorm(child, parts))
+        return model
+
+    _, context, fused = fused_case("resnet", solver=solver, wrap=part_norms)
     found, parents = measured(context, refine(context, fused, "repair")), [measured(context, s) for s in context.states]
     for layer in made(context):
         merge = merge_outputs(context.states, context.trace, context.groupings, layer)
