@@ -19,10 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--arch", required=True, metavar="NAME", help=f"{', '.join(_NETWORKS)}; sized to the data")
     parser.add_argument("--data", required=True, metavar="NAME|FILE.npz", help="digits, digits:train or a file")
-    parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (2 to 8, default 2)")
+    parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (1 to 8, default 2)")
     parser.add_argument(
         "--regime", default="non_iid", choices=("full", "non_iid", "sharded"), help="how the data is shared out"
     )
+    parser.add_argument("--base", metavar="FILE", help="fine-tune this model instead of starting from random weights")
     parser.add_argument("--epochs", type=int, default=_EPOCHS, help=f"passes over the data (default {_EPOCHS})")
     parser.add_argument(
         "--width", type=float, default=1.0, metavar="X", help="multiply the network's hidden widths (default 1)"
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise FusionError(f"{target}: exists already; give a new folder")
     check_writable(target / "parents.json" if target.is_dir() else target)
     from fusion_engine.data import load_data
-    from fusion_engine.parents import save_parent
+    from fusion_engine.parents import load_parent, save_parent
     from fusion_engine.store.files import staged_folder
     from fusion_engine.training import train_parents
 
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
             regime=arguments.regime,
             seed=arguments.seed,
             epochs=arguments.epochs,
+            base=load_parent(arguments.base) if arguments.base else None,
             width=arguments.width,
             on_progress=progress,
             device=arguments.device,

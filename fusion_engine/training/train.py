@@ -46,25 +46,29 @@ def train_parents(
     learning_rate: float = 3e-3,
     optimiser: Literal["adamw", "sgd"] = "adamw",
     same_init: bool = False,
+    base: Parent | None = None,
     width: float = 1.0,
     on_progress: ProgressCallback = no_progress,
     device: torch.device | str = "cpu",
 ) -> list[Parent]:
-    """Train 2 to 8 networks of one architecture on their shares of labelled `data`.
+    """Train networks of one architecture on their shares of labelled `data`: 2 to 8 parents, or one base model.
 
     architecture: a config, or a name of `networks.NETWORKS`, sized to the data, whose hidden widths are multiplied by
-    `width`. regime: see `data.partition`. Each parent starts from its own weights unless `same_init`. The learning
-    rate follows one cycle with the given peak.
+    `width`. regime: see `data.partition`. Each parent starts from its own random weights, from the same as the others
+    with `same_init`, or from those of `base`, a model of this architecture that is fine-tuned. The learning rate
+    follows one cycle with the given peak.
     Progress comes with every batch and may raise Cancelled; nothing is kept then. The same seed gives the same
     parents. Raises ParentError for wrong settings or diverging training, DataError for data that does not fit.
     """
     settings = _Settings(epochs, batch_size, learning_rate, optimiser)
     settings.check()
-    if not 2 <= parents <= MAX_PARENTS:
-        raise ParentError(f"2 to {MAX_PARENTS} parents can be trained, not {parents}")
+    if not 1 <= parents <= MAX_PARENTS:
+        raise ParentError(f"1 to {MAX_PARENTS} parents can be trained, not {parents}")
     if width != 1.0 and not isinstance(architecture, str):
         raise ParentError("a config has its widths already; `width` is for networks given by name")
     config = network(architecture, data, width) if isinstance(architecture, str) else architecture
+    if base is not None and base.architecture != config:
+        raise ParentError(f"{base.name} cannot be fine-tuned: it is {base.architecture}, not {config}")
     check_calibration(data, config.classes, config.input_shape, labels=True)
     shares = [data.subset(torch.from_numpy(share)) for share in partition(data, parents, regime, seed)]
     for p, share in enumerate(shares):
@@ -80,12 +84,15 @@ def train_parents(
             on_progress(Progress("train", (p + fraction) / parents, f"training {name}, loss {loss:.3f}", detail))
 
         model = build(config)
-        _initialise(model, torch_generator(seed, "initial weights", 0 if same_init else p))
+        if base is None:
+            _initialise(model, torch_generator(seed, "initial weights", 0 if same_init else p))
+        else:
+            model.load_state_dict(base.state)
         _fit(model.to(device), share, settings, torch_generator(seed, "order of samples", p), report)
         how = {
             "regime": regime, "seed": seed, "parent": p, "parents": parents, "samples": len(share), "data": data.name,
             "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
-            "same_init": same_init,
+            "same_init": same_init, "base": None if base is None else base.digest,
         }
         metadata = Metadata(class_counts=share.counts.tolist(), data_digest=share.digest, training=how)
         trained.append(make_parent(name, config, model.state_dict(), metadata))

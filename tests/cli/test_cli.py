@@ -261,8 +261,12 @@ def test_train_writes_a_whole_folder_once(tmp_path: Path, capsys: pytest.Capture
     counts = [e["class_counts"] for e in json.loads((out / "parents.json").read_text())["parents"]]
     assert [sum(n > 0 for n in c) for c in counts] == [5, 5]
     assert load_parent(out / "parent_1.safetensors").metadata.class_counts == counts[1]
+    assert main([*arguments, "--base", str(out / "parent_0.safetensors"), "--out", str(tmp_path / "tuned")]) == 0
+    tuned = load_parent(tmp_path / "tuned" / "parent_0.safetensors")
+    assert tuned.metadata.training["base"] == load_parent(out / "parent_0.safetensors").digest
+    capsys.readouterr()
     assert main([*arguments, "--out", str(out)]) == 2
     assert "exists already" in one_line(capsys)
     assert main([*arguments, "--arch", "vgx", "--out", str(tmp_path / "new")]) == 2
     assert "did you mean 'vgg'" in one_line(capsys)
-    assert [p.name for p in tmp_path.iterdir()] == ["parents"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["parents", "tuned"]

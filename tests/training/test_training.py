@@ -67,6 +67,19 @@ def test_same_init_starts_all_parents_alike(digits: Dataset) -> None:
     assert distance(True) < 0.01 < 1 < distance(False)
 
 
+def test_parents_are_fine_tuned_from_a_base_model(digits: Dataset) -> None:
+    [base] = train_parents("vgg_bn", digits, parents=1, regime="full", epochs=1, width=0.25)
+    before = base.digest
+    tuned = train_parents("vgg_bn", digits, regime="sharded", epochs=1, learning_rate=1e-6, base=base, width=0.25)
+    for parent in tuned:
+        weight = "features.0.weight"
+        assert 0 < float((parent.state[weight] - base.state[weight]).norm()) < 0.01
+        assert parent.metadata.training["base"] == before
+    assert base.digest == before
+    with pytest.raises(ParentError, match=r"parent_0 cannot be fine-tuned: it is vgg.*, not vgg"):
+        train_parents("vgg_bn", digits, base=base)
+
+
 def test_progress_rises_to_one_and_cancel_stops_at_once(digits: Dataset) -> None:
     events: list[Progress] = []
     train_parents("mlp", digits, epochs=1, on_progress=events.append)
@@ -96,8 +109,8 @@ def test_sgd_and_an_explicit_config(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"parents": 1}, ParentError, "2 to 8"),
-        ({"parents": 9}, ParentError, "2 to 8"),
+        ({"parents": 0}, ParentError, "1 to 8"),
+        ({"parents": 9}, ParentError, "1 to 8"),
         ({"epochs": 0}, ParentError, "1 epoch"),
         ({"optimiser": "adam"}, ParentError, "adamw"),
         ({"regime": "shards"}, DataError, "did you mean 'sharded'"),
