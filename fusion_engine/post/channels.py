@@ -1,11 +1,19 @@
-"""Mean and variance of every channel of an activation, over samples and positions, batch by batch."""
+"""Mean and variance of every channel of an activation, over samples and positions, batch by batch and node by node."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["ChannelMoments"]
+from ..context import FusionContext
+from ..core.types import State
+from ..solvers.activations import FusedPrefix, batch_size
+
+__all__ = ["ChannelMoments", "channels_in_turn"]
+
+_BUDGET = 512 * 2**20
 
 
 class ChannelMoments:
@@ -42,3 +50,26 @@ class ChannelMoments:
     def unbiased_variance(self) -> Tensor:
         """(channels,) the same over count - 1; not defined for a single row."""
         return self._squares / (self.count - 1)
+
+
+def channels_in_turn(
+    context: FusionContext, state: State, places: Mapping[str, tuple[str, int]], step: str, begin: float = 0.0
+) -> Iterator[tuple[str, ChannelMoments]]:
+    """The channels' moments at one node of the fused network after the other, in the order of the levels.
+
+    places: name of a tensor that one level alone uses -> a node in that level, and the dimension of its channels.
+    What the caller changes in `state` between two of them counts from the next on. begin: share of the step that is
+    done before.
+    """
+    left = dict(places)
+    prefix = FusedPrefix(context, batch_size(context, list(context.trace.layers.values())), _BUDGET)
+    for level in context.trace.levels:
+        for name in [tensor for tensor in left if tensor in level.tensors]:
+            done, (node, dim), moments = 1 - len(left) / len(places), left.pop(name), ChannelMoments()
+            for (y,) in prefix.batches(state, [node]):
+                moments.add(y.movedim(dim, -1).reshape(-1, y.shape[dim]))
+                context.progress("post", begin + (1 - begin) * done, f"{step}: {name.rpartition('.')[0]}")
+            yield name, moments
+        if not left:
+            return
+        prefix.advance(state, level)

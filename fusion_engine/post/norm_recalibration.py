@@ -9,14 +9,10 @@ from ..context import FusionContext
 from ..core.registry import register
 from ..core.types import State
 from ..graph.apply import lookup
-from ..solvers.activations import FusedPrefix, batch_size
-from .channels import ChannelMoments
+from .channels import channels_in_turn
 from .norms import BatchNorm, live_norms, with_statistics
 
 __all__ = ["norm_recalibration"]
-
-_BUDGET = 512 * 2**20
-
 
 @register(
     "post",
@@ -48,28 +44,16 @@ def norm_recalibration(context: FusionContext, state: State) -> dict[str, Tensor
 
 @torch.no_grad()
 def _recalibrated(context: FusionContext, state: State, norms: list[BatchNorm]) -> dict[str, Tensor]:
-    trace = context.trace
     current, final = dict(state), dict[str, Tensor]()
-    size = batch_size(context, list(trace.layers.values()))
-    prefix = FusedPrefix(context, size, _BUDGET)
-    left = list(norms)
-    for level in trace.levels:
-        for norm in [n for n in left if n.mean in level.tensors]:
-            moments = ChannelMoments()
-            for (x,) in prefix.batches(current, [norm.input]):
-                moments.add(x.movedim(1, -1).reshape(-1, x.shape[1]))
-                done = (len(norms) - len(left)) / len(norms)
-                context.progress("post", done, f"norm_recalibration: {norm.name}")
-            left.remove(norm)
-            if moments.count > 1:
-                now = {norm.mean: moments.mean, norm.var: moments.variance}
-                current = with_statistics(context, current, now)
-                final |= {norm.mean: moments.mean, norm.var: moments.unbiased_variance}
-        if not left:
-            break
-        prefix.advance(current, level)
+    by_mean = {norm.mean: norm for norm in norms}
+    places = {norm.mean: (norm.input, 1) for norm in norms}
+    for mean, moments in channels_in_turn(context, current, places, "norm_recalibration"):
+        if moments.count > 1:
+            var = by_mean[mean].var
+            current |= with_statistics(context, current, {mean: moments.mean, var: moments.variance})
+            final |= {mean: moments.mean, var: moments.unbiased_variance}
     for norm in norms:
         counter = f"{norm.name}.num_batches_tracked"
         if norm.mean in final and counter in state:
-            final[counter] = torch.ones_like(lookup(state, counter, trace))
+            final[counter] = torch.ones_like(lookup(state, counter, context.trace))
     return with_statistics(context, state, final)

@@ -11,14 +11,13 @@ from ..context import FusionContext
 from ..core.registry import register
 from ..core.types import Layer, State
 from ..graph import Program, Trace, merge_outputs
-from ..solvers.activations import FusedPrefix, batch_size
+from ..solvers.activations import batch_size
 from ..solvers.fold import per_channel, read_layer, write_layer
 from ..stats import feature_rows
-from .channels import ChannelMoments
+from .channels import ChannelMoments, channels_in_turn
 
 __all__ = ["repair"]
 
-_BUDGET = 512 * 2**20
 _DEAD = 1e-5
 
 
@@ -49,27 +48,16 @@ def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _repaired(context: FusionContext, state: State) -> dict[str, Tensor]:
-    trace = context.trace
-    layers = [layer for layer in trace.layers.values() if _is_repairable(context, layer)]
+    layers = [layer for layer in context.trace.layers.values() if _is_repairable(context, layer)]
     repaired = dict(state)
     if not layers:
         return repaired
-    size = batch_size(context, list(trace.layers.values()))
-    wanted = _targets(context, layers, size)
-    prefix = FusedPrefix(context, size, _BUDGET)
-    left = list(layers)
-    for level in trace.levels:
-        for layer in [x for x in left if x.name in level.layers]:
-            own = ChannelMoments()
-            for (y,) in prefix.batches(repaired, [layer.output]):
-                own.add(feature_rows(layer, y))
-                done = 0.5 + 0.5 * (len(layers) - len(left)) / len(layers)
-                context.progress("post", done, f"repair: {layer.name}")
-            left.remove(layer)
-            _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
-        if not left:
-            break
-        prefix.advance(repaired, level)
+    wanted = _targets(context, layers)
+    by_weight = {layer.weight: layer for layer in layers}
+    places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
+    for weight, own in channels_in_turn(context, repaired, places, "repair", begin=0.5):
+        layer = by_weight[weight]
+        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
     return repaired
 
 
@@ -100,9 +88,10 @@ def _can_shift(layer: Layer) -> bool:
     return layer.norm is not None or layer.bias is not None
 
 
-def _targets(context: FusionContext, layers: list[Layer], size: int) -> dict[str, tuple[Tensor, Tensor]]:
+def _targets(context: FusionContext, layers: list[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
     """By layer the (n,) mean and standard deviation its fused neurons should have."""
     program = Program(context.trace, None, [layer.output for layer in layers])
+    size = batch_size(context, list(context.trace.layers.values()))
     merges = {
         layer.name: [
             m.to(context.device) for m in merge_outputs(context.states, context.trace, context.groupings, layer)

@@ -40,8 +40,8 @@ def test_recalibration_is_a_training_pass_over_all_samples(name: str) -> None:
 def test_recalibration_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     _, context, fused = fused_case("resnet")
     whole = refine(context, fused, "norm_recalibration")
-    monkeypatch.setattr("fusion_engine.post.norm_recalibration.batch_size", lambda *_: 7)
-    monkeypatch.setattr("fusion_engine.post.norm_recalibration._BUDGET", 1)  # nothing is kept
+    monkeypatch.setattr("fusion_engine.post.channels.batch_size", lambda *_: 7)
+    monkeypatch.setattr("fusion_engine.post.channels._BUDGET", 1)  # nothing is kept
     parts = refine(context, fused, "norm_recalibration")
     for key in whole:
         torch.testing.assert_close(parts[key], whole[key], rtol=1e-5, atol=1e-6)

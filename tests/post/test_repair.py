@@ -113,8 +113,9 @@ def test_layers_without_bias_get_the_scale_alone() -> None:
 def test_repair_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     _, context, fused = fused_case("resnet")
     whole = refine(context, fused, "repair")
-    monkeypatch.setattr("fusion_engine.post.repair.batch_size", lambda *_: 5)
-    monkeypatch.setattr("fusion_engine.post.repair._BUDGET", 1)
+    for module in ("repair", "channels"):
+        monkeypatch.setattr(f"fusion_engine.post.{module}.batch_size", lambda *_: 5)
+    monkeypatch.setattr("fusion_engine.post.channels._BUDGET", 1)
     parts = refine(context, fused, "repair")
     for key in whole:
         torch.testing.assert_close(parts[key], whole[key], rtol=1e-4, atol=1e-5)
