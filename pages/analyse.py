@@ -35,7 +35,7 @@ def choose_fusion(parents: str) -> str | None:
     return None if chosen == NONE else chosen
 
 
-def choose_align(methods: list[dict[str, Any]], parents: int) -> str:
+def choose_align(methods: list[dict[str, Any]]) -> str:
     """The grouping that pairs neurons for the aligned paths."""
     titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
     usual = "balanced" if "balanced" in titles else next(iter(titles))
@@ -72,7 +72,7 @@ def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[
     with columns[2]:
         samples = choose_samples()
     with columns[3]:
-        align = choose_align(catalogue["methods"]["grouping"], len(summary["parents"]))
+        align = choose_align(catalogue["methods"]["grouping"])
     return {
         "parents": summary["id"], "data": state.get("on"), "run": fusion, "align": align,
         "samples": samples, "seed": state.number("seed", 0),
@@ -80,8 +80,8 @@ def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[
 
 
 def start(arguments: dict[str, Any]) -> None:
-    """Hand the analysis over and remember its run in the URL."""
-    state.put(analysis=progress.submit("analyse", arguments))
+    """Hand the analysis over and remember it and its fusion in the URL."""
+    state.put(analysis=progress.submit("analyse", arguments), fusion=arguments["run"] or NONE)
 
 
 def known(run: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import streamlit as st
@@ -12,7 +13,7 @@ from pages.components import forms, level_progress, level_runs, pickers, progres
 from pages.components.base import base_file, base_model, base_select
 from pages.components.downloads import data_argument, download_row
 from pages.components.draft import Draft
-from pages.components.presets import Inputs, choose_preset
+from pages.components.presets import choose_preset, inputs
 from pages.components.shell import empty, heading, next_steps
 from pages.components.text import count, percent, plain, seconds
 
@@ -90,18 +91,6 @@ def choose_settings(devices: list[str]) -> dict[str, Any]:
     return settings
 
 
-def labelled(data: str) -> bool:
-    """Whether the calibration data has labels."""
-    return data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
-
-
-def inputs(summary: dict[str, Any]) -> Inputs:
-    """What there is for recipes to work with."""
-    parents = summary["parents"]
-    counts = all(p["class_counts"] for p in parents)
-    return Inputs(len(parents), labelled(state.get("data")), counts, bool(base_model(summary)))
-
-
 def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], settings: dict[str, Any]) -> None:
     """What will run, why it cannot, the button, and the same thing as a command and as a file."""
     recipe, methods = draft.recipe, catalogue["methods"]
@@ -168,10 +157,16 @@ def show_job(run: str) -> None:
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
         columns[4].metric("Fused in", seconds(report["seconds"]["total"]))
         trained(run, report)
-        for warning in report.get("warnings", []):
-            st.caption(f":material/info: {plain(warning)}")
+        notes(report.get("warnings", []))
         download_row(run)
         next_steps(compare="Compare in detail", explore="See the groups")
+
+
+def notes(lines: list[str]) -> None:
+    """What the fusion had to say; folded where it is a lot."""
+    with st.expander(count(len(lines), "note")) if len(lines) > 3 else nullcontext():
+        for line in lines:
+            st.caption(f":material/info: {plain(line)}")
 
 
 @st.fragment

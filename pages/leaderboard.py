@@ -13,9 +13,9 @@ from pages.components import pickers, progress, recipes, router, state
 from pages.components.base import base_model, base_select
 from pages.components.board_chart import board_chart
 from pages.components.board_form import board_form
-from pages.components.board_view import as_csv, details, table
+from pages.components.board_view import as_csv, details, reasons, table
 from pages.components.draft import Draft
-from pages.components.presets import Inputs
+from pages.components.presets import inputs
 from pages.components.shell import empty, heading
 from pages.components.text import count, plain, seconds, when
 from pages.components.theme import show
@@ -23,21 +23,14 @@ from pages.components.theme import show
 EVERY = 0.7
 
 
-def labelled(data: str) -> bool:
-    """Whether a data set has labels."""
-    return data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
-
-
 def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -> None:
     """What to run, and the button that starts it."""
     base, methods = base_model(summary), catalogue["methods"]
-    counts = all(p["class_counts"] for p in summary["parents"])
-    inputs = Inputs(len(summary["parents"]), labelled(state.get("data")), counts, bool(base))
     if any(recipes.needs_base(recipes.normal(p["recipe"], methods), methods) for p in catalogue["presets"]):
         with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
             base_select(summary)
     with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
-        chosen = board_form(catalogue, inputs)
+        chosen = board_form(catalogue, inputs(summary))
         common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
         arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
         st.button(
@@ -101,6 +94,10 @@ def board(run: str) -> None:
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     st.subheader("Best first", anchor=False)
     table(found, f"table-{key}")
+    without = {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}
+    if without:
+        with st.expander(f"Why {count(len(without), 'recipe')} did not run", icon=":material/block:"):
+            reasons(without)
     with st.container(horizontal=True):
         st.download_button(
             "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",

@@ -48,7 +48,8 @@ def budget_chart(budget: Mapping[str, Any]) -> go.Figure:
 
 
 def path_chart(pair: Mapping[str, Any], quantity: str) -> go.Figure:
-    """Loss or accuracy on the straight line between two networks, before and after alignment, with the barriers."""
+    """Loss or accuracy on the straight line between two networks, before and after alignment. The legend says how high
+    the barriers are."""
     chart = figure(380)
     is_loss = quantity == "loss"
     seen: list[float] = []
@@ -56,17 +57,17 @@ def path_chart(pair: Mapping[str, Any], quantity: str) -> go.Figure:
         path = pair[way]
         values = path["loss"] if is_loss else [100 * a for a in path["accuracy"]]
         seen += values
+        barrier = f"{path['barrier']:.2f}" if is_loss else f"{100 * path['error_barrier']:.1f} points"
         chart.add_scatter(
-            x=path["alphas"], y=values, name=name, mode="lines+markers",
+            x=path["alphas"], y=values, name=f"{name}, barrier {barrier}", mode="lines+markers",
             line={"color": colour, "width": 2, "dash": dash}, marker={"symbol": symbol, "size": 9, "color": colour},
             hovertemplate=f"{name}, %{{x:.0%}} of the way: %{{y:.3f}}{'' if is_loss else ' %'}<extra></extra>",
         )
-        text = f"{path['barrier']:.2f}" if is_loss else f"{100 * path['error_barrier']:.1f} points"
-        _barrier(chart, path["alphas"], values, colour, is_loss, f"barrier {text}")
+        _barrier(chart, path["alphas"], values, colour, is_loss)
     first = pair["as_is"]
     ends = [first["loss"][i] if is_loss else 100 * first["accuracy"][i] for i in (0, -1)]
     chart.add_scatter(
-        x=[0, 1], y=ends, mode="lines", name="Line between the ends", line={"color": MUTED, "width": 1, "dash": "dot"},
+        x=[0, 1], y=ends, mode="lines", name="Straight line", line={"color": MUTED, "width": 1, "dash": "dot"},
         hoverinfo="skip",
     )
     chart.update_xaxes(
@@ -74,14 +75,14 @@ def path_chart(pair: Mapping[str, Any], quantity: str) -> go.Figure:
         ticktext=[escaped(distinct([pair["first"]], 18)[0]), "¼", "half-way", "¾",
                   escaped(distinct([pair["second"]], 18)[0])],
     )
-    room = max(0.12 * (max(seen) - min(seen)), 0.01)  # for what is written beyond the curves
+    room = max(0.06 * (max(seen) - min(seen)), 0.01)
     if is_loss:
         return chart.update_yaxes(title_text="Loss (cross entropy, nats)", range=[0, max(seen) + room])
     return chart.update_yaxes(title_text="Accuracy", ticksuffix=" %", range=[min(seen) - room, max(seen) + room])
 
 
 def _barrier(
-    chart: go.Figure, alphas: Sequence[float], values: Sequence[float], colour: str, is_loss: bool, text: str
+    chart: go.Figure, alphas: Sequence[float], values: Sequence[float], colour: str, is_loss: bool
 ) -> None:
     """A vertical line from the line between the ends to the curve where that is furthest on the bad side."""
     sign = 1 if is_loss else -1
@@ -94,10 +95,6 @@ def _barrier(
     chart.add_scatter(
         x=[alphas[at], alphas[at]], y=[line[at], values[at]], mode="lines", showlegend=False, hoverinfo="skip",
         line={"color": colour, "width": 1.5, "dash": "dot"},
-    )
-    chart.add_annotation(
-        x=alphas[at], y=values[at], text=text, showarrow=False, yshift=sign * 14, font={"size": 13, "color": colour},
-        bgcolor="rgba(255,255,255,0.75)",
     )
 
 

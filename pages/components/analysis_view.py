@@ -35,7 +35,7 @@ def draw(result: Mapping[str, Any], run: str) -> None:
 
 def points(share: float) -> str:
     """0.013 -> '1.3 points'; without the sign of a zero."""
-    return f"{100 * share + 0.0:.1f} points".replace("-0.0", "0.0")
+    return f"{100 * share:.1f} points".replace("-0.0", "0.0")
 
 
 # ---- error budget
@@ -197,7 +197,7 @@ def _barriers(pair: Mapping[str, Any], align: str) -> None:
     st.caption(
         "Every point is a network whose weights lie on the straight line between the two. A barrier is how far the "
         "loss rises above the line between the ends: without one, the weights can be averaged. Aligned: the second "
-        f"network's neurons put in the order of the first's, paired by {plain(align.replace('_', ' '))}.{calibrated}"
+        f"network's neurons put in the order of the first's, as the grouping {plain(align)} pairs them.{calibrated}"
     )
 
 

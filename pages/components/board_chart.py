@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from .chart_labels import HEIGHT, offsets
 from .text import escaped, percent, seconds
 from .theme import BLUE, FAINT, INK, MUTED, ROLES, SKY, figure
 
@@ -23,7 +24,7 @@ REFERENCES = {
 }
 """Of the references: label, role and dash."""
 
-_HEIGHT, _PLOT, _LINE = 460, 360, 15  # pixels: the picture, its plot, a line of text
+_HEIGHT, _PLOT, _WIDTH = 460, 360, 860  # pixels: the picture, its plot's height, its width in a window of 1,280
 
 
 def board_chart(
@@ -35,8 +36,9 @@ def board_chart(
     levels = [_percent(entry) for _, entry in shown] + [100 * r["accuracy"] for r in references]
     low, high = min(levels, default=0.0), max(levels, default=100.0)
     room = max(0.06 * (high - low), 0.3)
-    chart.update_yaxes(range=[low - room, high + room])
-    _lines(chart, references, _PLOT / (high - low + 2 * room))
+    low, high = low - room, high + room
+    chart.update_yaxes(range=[low, high])
+    _lines(chart, references, _PLOT / (high - low))
     front = sorted((pair for pair in shown if pair[1]["pareto"]), key=lambda pair: pair[1]["seconds"])
     rest = [pair for pair in shown if not pair[1]["pareto"]]
     chart.add_scatter(
@@ -45,20 +47,11 @@ def board_chart(
     )
     _points(chart, rest, "Others", "circle", SKY, 11)
     _points(chart, front, "Nobody is faster and better", "diamond", BLUE, 15)
-    above = math.inf
-    for number, entry in shown:  # the most accurate first: a name that would run into the one before goes below
-        named = entry["pareto"] or entry["label"] == chosen
-        below = named and above - _percent(entry) < room
-        above = _percent(entry) if named and not below else above
-        chart.add_annotation(
-            x=math.log10(entry["seconds"]), y=_percent(entry), xanchor="left", yanchor="top" if below else "bottom",
-            xshift=7, yshift=-2 if below else 2,
-            text=f"<b>{number}</b> {escaped(entry['label'])}" if named else str(number), showarrow=False,
-            font={"size": 13 if named else 11, "color": INK if named else MUTED},
-        )
     if shown:
-        low, high = (f(math.log10(entry["seconds"]) for _, entry in shown) for f in (min, max))
-        chart.update_xaxes(range=[low - 0.15, high + 0.45])
+        first, last = (f(math.log10(entry["seconds"]) for _, entry in shown) for f in (min, max))
+        first, last = first - 0.15, last + 0.45
+        chart.update_xaxes(range=[first, last])
+        _labels(chart, shown, chosen, (first, low), (_WIDTH / (last - first), _PLOT / (high - low)))
     marks = [m * 10.0**e for e in range(-3, 6) for m in (1, 2, 5)]
     chart.update_xaxes(
         title_text="Seconds a fusion takes by itself, median", type="log", tickvals=marks,
@@ -88,15 +81,34 @@ def _points(
     )
 
 
+def _labels(
+    chart: go.Figure, shown: Sequence[tuple[int, Mapping[str, Any]]], chosen: str, origin: tuple[float, float],
+    scale: tuple[float, float],
+) -> None:
+    """The points' numbers, with names where they are on the front or chosen; those come first."""
+    named = [entry["pareto"] or entry["label"] == chosen for _, entry in shown]
+    order = sorted(range(len(shown)), key=lambda i: not named[i])
+    texts = [f"{shown[i][0]} {shown[i][1]['label']}" if named[i] else str(shown[i][0]) for i in order]
+    places = [(math.log10(shown[i][1]["seconds"]), _percent(shown[i][1])) for i in order]
+    pixels = [((x - origin[0]) * scale[0], (y - origin[1]) * scale[1]) for x, y in places]
+    for i, (x, y), (right, up) in zip(order, places, offsets(pixels, texts, _WIDTH, _PLOT), strict=True):
+        number, entry = shown[i]
+        chart.add_annotation(
+            x=x, y=y, xanchor="left", yanchor="bottom", xshift=right, yshift=up, borderpad=0, showarrow=False,
+            text=f"<b>{number}</b> {escaped(entry['label'])}" if named[i] else str(number),
+            font={"size": 13 if named[i] else 11, "color": INK if named[i] else MUTED},
+        )
+
+
 def _lines(chart: go.Figure, references: Sequence[Mapping[str, Any]], scale: float) -> None:
     """A line across for each reference, its name at the right edge; names are moved apart where lines are close.
     scale: pixels a percent."""
-    known = [r for r in references if r["name"] in REFERENCES and r["accuracy"] is not None]
+    known = [r for r in references if r["name"] in REFERENCES]
     known.sort(key=lambda r: -r["accuracy"])
     wanted = [100 * r["accuracy"] * scale for r in known]
     placed: list[float] = []
     for height in wanted:
-        placed.append(min(height, placed[-1] - _LINE) if placed else height)
+        placed.append(min(height, placed[-1] - HEIGHT) if placed else height)
     for reference, height, at in zip(known, wanted, placed, strict=True):
         label, role, dash = REFERENCES[reference["name"]]
         level = 100 * reference["accuracy"]

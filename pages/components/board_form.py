@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from . import recipes, state
+from .board_view import reasons
 from .presets import Inputs
 from .text import count, plain
 
@@ -21,19 +22,16 @@ _MOST_SEEDS = 10
 def board_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, Any] | None:
     """Arguments of the job but for parents, data and test; None while nothing is chosen."""
     methods = catalogue["methods"]
-    reasons = {
+    verdicts = {
         preset["name"]: inputs.refusal(recipes.normal(preset["recipe"], methods), methods)
         for preset in catalogue["presets"]
     }
-    able = [name for name, reason in reasons.items() if not reason]
+    able = [name for name, reason in verdicts.items() if not reason]
     presets = _choose_presets(catalogue["presets"], able)
-    refused = {name: reason for name, reason in reasons.items() if reason}
+    refused = {name: reason for name, reason in verdicts.items() if reason}
     if refused:
         with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
-            st.dataframe(
-                [{"Recipe": name, "Why": reason} for name, reason in refused.items()],
-                hide_index=True, alt="Recipes that cannot run, and why",
-            )
+            reasons(refused)
     importances = _choose_importances(methods["importance"], inputs)
     left, right, _ = st.columns([1, 1, 2])
     seeds = left.number_input(
@@ -46,14 +44,12 @@ def board_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, Any] |
         help="Drawn evenly over the classes; all there are if there are fewer.",
     )
     state.put(seeds=int(seeds), samples=int(samples))
-    chosen = [name for name in presets if name in able]
-    fusions = len(chosen) * len(importances) * int(seeds)
+    fusions = len(presets) * len(importances) * int(seeds)
     st.caption(f"{count(fusions, 'fusion')} at most. Importances and moments are computed once and shared.")
-    if not chosen or not importances:
+    if not presets or not importances:
         return None
-    everything = set(chosen) == set(able)
     return {
-        "presets": "all" if everything else chosen,
+        "presets": "all" if presets == able else presets,
         "importances": None if importances == [OWN] else importances,
         "seeds": list(range(int(seeds))), "samples": int(samples),
     }

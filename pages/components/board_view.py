@@ -15,7 +15,7 @@ from .reports import stage_seconds
 from .text import megabytes, percent, plain, seconds
 from .theme import show
 
-__all__ = ["as_csv", "details", "table"]
+__all__ = ["as_csv", "details", "reasons", "table"]
 
 _STATES = {"waiting": "waiting", "failed": "failed", "unavailable": "cannot run"}
 
@@ -23,25 +23,32 @@ _STATES = {"waiting": "waiting", "failed": "failed", "unavailable": "cannot run"
 def table(board: Mapping[str, Any], key: str) -> None:
     """Best first, the references among them; a click on a row chooses it."""
     rows = _rows(board)
+    once = {"entry", "Spread", "Seeds"} if all(entry["planned"] == 1 for entry in board["entries"]) else {"entry"}
     st.dataframe(
-        [{name: value for name, value in row.items() if name != "entry"} for row in rows],
-        hide_index=True, height=min(38 + 35 * len(rows), 740), key=key, selection_mode="single-row",
+        [{name: value for name, value in row.items() if name not in once} for row in rows],
+        hide_index=True, height=min(38 + 35 * len(rows), 1088), key=key, selection_mode="single-row",
         on_select=lambda: _choose(key, rows), alt="Recipes and references by accuracy, with spread, time and memory",
         column_config={
-            "#": st.column_config.TextColumn(width=36),
-            "Recipe": st.column_config.TextColumn(width="medium"),
+            "#": st.column_config.TextColumn(width=40),
+            "Recipe": st.column_config.TextColumn(width=200),
             "Accuracy": st.column_config.ProgressColumn(
-                min_value=0.0, max_value=100.0, format="%.2f %%", width="medium",
+                min_value=0.0, max_value=100.0, format="%.2f %%", width=180,
                 help="Mean over the seeds, on the test data.",
             ),
-            "Spread": st.column_config.TextColumn(width="small", help="Standard deviation over the seeds, in points."),
+            "Spread": st.column_config.TextColumn(width=70, help="Standard deviation over the seeds, in points."),
             "Time": st.column_config.TextColumn(
-                width="small", help="Median of what one fusion takes by itself, shared parts included."
+                width=70, help="Median of what one fusion takes by itself, shared parts included."
             ),
-            "Memory": st.column_config.TextColumn(width="small", help="Peak of the process."),
-            "Seeds": st.column_config.TextColumn(width="small", help="Done of planned."),
+            "Memory": st.column_config.TextColumn(width=75, help="Peak of the process."),
+            "Seeds": st.column_config.TextColumn(width=60, help="Done of planned."),
+            "Note": st.column_config.TextColumn(width=430),
         },
     )
+
+
+def reasons(refused: Mapping[str, str]) -> None:
+    """Why recipes cannot run, in full, by name."""
+    st.markdown("\n".join(f"- **{plain(name)}**: {plain(reason)}" for name, reason in refused.items()))
 
 
 def _rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:

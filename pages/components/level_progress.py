@@ -17,7 +17,7 @@ __all__ = ["draw", "loss_curves", "summary"]
 _FOLLOW = -1
 _STATES = {
     "waiting": ("○", "waiting"), "running": ("▸", "running"), "trained": ("✓", "trained"),
-    "least_squares": ("◇", "least squares kept"),
+    "least_squares": ("◇", "least squares kept"), "start": ("◇", "start kept"),
 }
 _STYLE = """
 <style>
@@ -27,7 +27,8 @@ _STYLE = """
 .levels .running { border-color: #0072B2; color: #00507D; font-weight: 650; background: linear-gradient(90deg,
   #CFE5F3 var(--done), white var(--done)); }
 .levels .trained { border-color: #009E73; color: #006B4E; background: #E7F6F1; }
-.levels .least_squares { border-color: #E69F00; color: #7A5400; background: #FDF5E3; border-style: dashed; }
+.levels .least_squares, .levels .start { border-color: #E69F00; color: #7A5400; background: #FDF5E3;
+  border-style: dashed; }
 </style>
 """
 
@@ -44,7 +45,8 @@ def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
     by_index = {run.index: run for run in runs}
     run = by_index[_choose(by_index, drawn, key)]
     show(
-        loss_curves(run), f"Training and held-out loss of level {run.name} by epoch, logarithmic", f"curve-{key}"
+        loss_curves(run), f"Training and held-out loss of level {run.name} by epoch, logarithmic", f"curve-{key}",
+        live=run.state == "running",
     )
     if run.reason:
         st.caption(f":material/info: {plain(run.name)}: {plain(run.reason)}")
@@ -60,22 +62,21 @@ def _choose(runs: dict[int, LevelRun], drawn: Sequence[int], key: str) -> int:
     if st.session_state.get(widget) not in options:
         st.session_state[widget] = options[0]
     chosen = st.selectbox(
-        "Level", options, key=widget, width=320, label_visibility="collapsed",
-        format_func=lambda i: "The level at work" if i == _FOLLOW else f"Level {i} · {short(runs[i].name, 30)}",
+        "Level", options, key=widget, width=400, label_visibility="collapsed",
+        format_func=lambda i: "The level at work" if i == _FOLLOW else f"Level {i} · {short(runs[i].name, 36)}",
     )
     return latest(list(runs.values())) if chosen == _FOLLOW else chosen
 
 
 def _chip(run: LevelRun, solved: bool) -> str:
-    sign, meaning = _STATES.get(run.state, ("✓", run.state))
+    (sign, meaning), style = _STATES[run.state], run.state
     if solved and run.state == "least_squares":
-        sign, meaning = "✓", "solved"
-    style = "trained" if solved and run.state == "least_squares" else run.state if run.state in _STATES else "trained"
+        sign, meaning, style = "✓", "solved", "trained"
     epoch = f" {run.curve[-1][0]}/{run.epochs}" if run.state == "running" and run.curve and run.epochs else ""
     done = f"{100 * run.curve[-1][0] / run.epochs:.0f}%" if epoch else "0%"
     title = f"{run.name or f'level {run.index}'}: {meaning}" + (f", {run.reason}" if run.reason else "")
-    label = escaped(short(run.name, 26)) if run.unit == "step" else " · ".join(
-        [str(run.index), *([escaped(short(run.name, 26))] if run.name else [])]
+    label = escaped(short(run.name, 32)) if run.unit == "step" else " · ".join(
+        [str(run.index), *([escaped(short(run.name, 32))] if run.name else [])]
     )
     return (
         f'<span role="listitem" class="{style}" style="--done: {done}" title="{escaped(title)}">'
@@ -109,26 +110,43 @@ def loss_curves(run: LevelRun) -> go.Figure:
         )
     last = max([run.epochs if run.state == "running" else 0, *(p[0] for p in run.curve)])
     chart.update_xaxes(
-        title_text=f"{run.unit.capitalize()} of {_named(run)}", range=[0, last * 1.02 + 0.2]
+        title_text=f"{run.unit.capitalize()} of {_named(run)}", range=[0, last * 1.02 + 0.2],
+        dtick=1 if last <= 10 else None,
     )
-    marks = _marks([v for _, *pair in run.curve for v in pair if v is not None])
-    chart.update_yaxes(title_text="Loss", type="log", tickvals=marks, ticktext=[f"{mark:g}" for mark in marks])
-    return chart.update_layout(uirevision=str(run.index))
+    low, high = _limits([v for _, *pair in run.curve for v in pair if v is not None])
+    marks = _marks(low, high)
+    return chart.update_yaxes(
+        title_text="Loss", type="log", range=[math.log10(low), math.log10(high)], tickvals=marks,
+        ticktext=[f"{mark:g}" for mark in marks],
+    )
 
 
-def _marks(values: Sequence[float]) -> list[float]:
-    """Where the logarithmic axis has its marks: at 1, 2 and 5 in every decade, at 1 alone where that is too many."""
-    if not values:
-        return []
-    decades = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
-    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    return [float(f"{step}e{decade}") for decade in decades for step in steps]
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """The range of the logarithmic axis: the values with some room, and never so narrow that chance fills it."""
+    low, high = (math.log10(f(values, default=1.0)) for f in (min, max))
+    room = max(0.06 * (high - low), 0.03)
+    return 10 ** (low - room), 10 ** (high + room)
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Where a logarithmic axis has its marks: at 1, 2 and 5 of every decade, at 1 alone where that is too many, and in
+    equal steps where it is too few."""
+    if high < 8 * low:
+        raw = (high - low) / 6
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+        return [float(f"{k * step:.6g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if last - first <= 4 else (1,)
+    return [float(f"{m}e{decade}") for decade in range(first, last + 1, 1 + (last - first) // 8) for m in steps]
 
 
 def summary(runs: Sequence[LevelRun]) -> str:
     """'5 levels trained, 1 kept its least-squares solution'."""
     trained = sum(run.state == "trained" for run in runs)
     kept = sum(run.state == "least_squares" for run in runs)
+    started = sum(run.state == "start" for run in runs)
     parts = [f"✓ {count(trained, 'level')} trained"] if trained else []
     parts += [f"◇ {count(kept, 'level')} kept the least-squares solution"] if kept else []
+    parts += [f"◇ {count(started, 'level')} kept the weights training starts from"] if started else []
     return ", ".join(parts)

@@ -11,7 +11,8 @@ __all__ = ["LevelRun", "from_events", "from_report", "latest", "steps_from_event
 
 @dataclass
 class LevelRun:
-    """One level. state: 'waiting', 'running', 'trained' or 'least_squares' (kept or solved without training).
+    """One level. state: 'waiting', 'running', 'trained', 'least_squares' (kept or solved without training) or 'start'
+    (training did not help, and the weights it started from were kept).
 
     curve: (epoch, training loss, held-out loss) a point, either loss None where it is not known. epochs: the most
     there can be, 0 if unknown. reason: why it was stopped or not kept. unit: what the curve counts, 'epoch', or 'step'
@@ -78,16 +79,21 @@ def _details(events: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[st
 
 
 def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
-    """The levels as a report tells them; none where the solver did not train."""
+    """The levels as a report tells them; none where the solver did not train. Epoch 0 is before training."""
     steps = ((report.get("decisions") or {}).get("gradient") or {}).get("steps") or []
     return [
         LevelRun(
             index, str(step["level"]), str(step.get("kept") or "trained"), str(step.get("reason") or ""),
             int(step.get("epochs") or 0),
-            curve=[(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []],
+            curve=_curve(step),
         )
         for index, step in enumerate(steps)
     ]
+
+
+def _curve(step: Mapping[str, Any]) -> list[tuple[int, float | None, float | None]]:
+    curve = [(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []]
+    return [(0, None, _number(step.get("held_out_before"))), *curve] if curve else []
 
 
 def latest(runs: Sequence[LevelRun]) -> int:

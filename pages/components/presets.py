@@ -12,11 +12,12 @@ from fusion_engine import store
 from fusion_engine.presets import needs
 from fusion_engine.store import PastRuns
 
-from . import recipes
+from . import pickers, recipes, state
+from .base import base_model
 from .draft import Draft
 from .text import count, percent, plain
 
-__all__ = ["Inputs", "choose_preset"]
+__all__ = ["Inputs", "choose_preset", "inputs"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,15 @@ class Inputs:
         return recipes.refusal(recipe, methods, self.parents, self.labelled, self.counts, self.base)
 
 
+def inputs(summary: Mapping[str, Any]) -> Inputs:
+    """What there is with these parents and the calibration data in the URL."""
+    data, parents = state.get("data"), summary["parents"]
+    labelled = data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
+    return Inputs(len(parents), labelled, all(p["class_counts"] for p in parents), bool(base_model(summary)))
+
+
 def choose_preset(
-    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue, inputs: Inputs,
+    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue, given: Inputs,
     parents: str, test: str,
 ) -> None:
     """One card a preset, the chosen one in full. parents, test: the ids of the parent set and of the test data ('' for
@@ -45,7 +53,7 @@ def choose_preset(
     past: dict[str, PastRuns] = {}
     for runs in store.past_runs(parents, test or None):
         past.setdefault(runs.recipe, runs)
-    refused = {p["name"]: inputs.refusal(recipes.normal(p["recipe"], methods), methods) for p in presets}
+    refused = {p["name"]: given.refusal(recipes.normal(p["recipe"], methods), methods) for p in presets}
 
     def title(name: str) -> str:
         shown = plain(by_name[name]["title"])

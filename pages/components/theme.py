@@ -35,9 +35,10 @@ _CONFIG = {
 
 def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figure:
     """An empty figure in the app's style; `layout` overrides parts of it."""
+    # Plotly hides labels that reach over the edge while it is resized, and puts a title beside no label at infinity.
     axis = {
         "gridcolor": GRID, "zerolinecolor": GRID, "linecolor": FAINT, "automargin": True, "ticklabelstandoff": 4,
-        "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10},
+        "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10}, "ticklabeloverflow": "allow",
     }
     base: dict[str, Any] = {
         "height": height,
@@ -63,6 +64,11 @@ def scatter(points: int) -> type[go.Scatter] | type[go.Scattergl]:
     return go.Scatter if points <= SVG_LIMIT else go.Scattergl
 
 
-def show(chart: go.Figure, alt: str, key: str, **options: Any) -> Any:
-    """Draw a chart with its alternative text. Pages put a table or a selector with the same content beside it."""
-    return st.plotly_chart(chart, theme=None, config=_CONFIG, alt=alt, key=key, width="stretch", **options)
+def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: Any) -> Any:
+    """Draw a chart with its alternative text. Pages put a table or a selector with the same content beside it.
+
+    live: it is drawn again and again. Streamlit replaces such a chart as a whole: a zoom would be lost, and a drag
+    that outlives its chart is an error, so it does not react.
+    """
+    config = _CONFIG | {"staticPlot": live}
+    return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)

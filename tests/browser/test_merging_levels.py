@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fusion_engine import store
+
 expect = pytest.importorskip("playwright.sync_api").expect
 
+from steps import choose, use_the_demo  # noqa: E402
+
 pytestmark = pytest.mark.browser
-
-
-def use_the_demo(page, address: str) -> None:
-    page.goto(f"{address}/parents")
-    page.get_by_role("button", name="Use the demo parents").click()
-    page.get_by_role("heading", name="What they are made of").wait_for()
 
 
 def boxes(page):
@@ -52,16 +51,22 @@ def append(run: Path, level: int, **detail) -> None:
         file.write(json.dumps(event) + "\n")
 
 
-def test_the_losses_of_a_level_are_drawn_while_it_trains(page, served, monkeypatch) -> None:
-    from fusion_engine import store
-
+@pytest.fixture
+def run(page, served, monkeypatch) -> Iterator[str]:
+    """A fusion of the demo parents at work, as far as the store knows; the Fuse page shows it."""
     use_the_demo(page, served.address)
     monkeypatch.setenv("FUSION_HOME", str(served.home))
     run = store.create_run("fuse", {"parents": page.url.split("parents=")[1].split("&")[0], "recipe": "kf_linear"})
     store.write_status(run, "running")
+    page.goto(re.sub(r"/parents\?", "/fuse?", page.url) + f"&job={run}")
+    yield run
+    store.write_status(run, "failed", "stopped by the test")
+    page.get_by_text("stopped by the test").wait_for()
+
+
+def test_the_losses_of_a_level_are_drawn_while_it_trains(page, served, run) -> None:
     folder = served.home / "runs" / run
     append(folder, 0, epoch=1, epochs=9, loss=0.5, held_out=0.6)
-    page.goto(re.sub(r"/parents\?", "/fuse?", page.url) + f"&job={run}")
     page.get_by_text("▸ 0 · fc0 1/9").wait_for()
     points = page.locator(".scatterlayer .trace").first.locator(".points path")
     points.first.wait_for()
@@ -74,5 +79,26 @@ def test_the_losses_of_a_level_are_drawn_while_it_trains(page, served, monkeypat
     page.get_by_text("◇ 0 · fc0").wait_for()
     page.get_by_text("▸ 1 · fc1 1/9").wait_for()
     page.get_by_text("Epoch of level 1 · fc1").wait_for()
-    store.write_status(run, "failed", "stopped by the test")
-    page.get_by_text("stopped by the test").wait_for()
+
+
+def test_narrow_losses_have_labels_and_become_large_and_small(page, served, run) -> None:
+    """Plotly hides labels beyond the edge of a chart that becomes smaller. Where that is all of them, the axis's title
+    goes to infinity, which the console shows."""
+    folder = served.home / "runs" / run
+    for epoch in (1, 2, 3):
+        append(folder, 0, epoch=epoch, epochs=3, loss=0.00099 * (1 + 0.01 * epoch), held_out=0.00099)
+    append(folder, 0, done=True, kept="trained", reason="")
+    append(folder, 1, epoch=1, epochs=3, loss=0.5, held_out=0.6)
+    page.get_by_text("▸ 1 · fc1 1/3").wait_for()
+    choose(page, "Level", "Level 0 · fc0")
+    chart = page.locator(".js-plotly-plot").first
+    chart.get_by_text("Epoch of level 0 · fc0").wait_for()
+    expect(chart.locator(".yaxislayer-above .ytick").nth(1)).to_be_visible()
+    drawing = chart.locator(".main-svg").first
+    for width in (1280, 700):
+        page.set_viewport_size({"width": width, "height": 900})
+        chart.hover()
+        page.locator("[data-title=Fullscreen]").first.click()
+        expect(drawing).not_to_have_attribute("height", "270")
+        page.keyboard.press("Escape")
+        expect(drawing).to_have_attribute("height", "270")

@@ -10,33 +10,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-Expired = pytest.importorskip("playwright.sync_api").TimeoutError
+pytest.importorskip("playwright.sync_api")
+
+from steps import choose, fuse_the_demo, settled
 
 pytestmark = pytest.mark.browser
-
-
-def fuse_the_demo(page, address: str) -> None:
-    page.goto(address)
-    page.get_by_role("button", name="Fuse the demo").click()
-    page.get_by_text("What happened").wait_for()
-
-
-def settled(page) -> None:
-    """Wait until the page's script has run to its end."""
-    page.locator("[data-test-script-state=notRunning]").wait_for()
-
-
-def choose(page, placeholder: str, name: str) -> None:
-    """Pick one of a list's options. An open list closes when the page moves under it: then it is opened again."""
-    option = page.get_by_role("option", name=name)
-    for _ in range(10):
-        page.get_by_placeholder(placeholder).click()
-        try:
-            option.click(timeout=3000)
-            return
-        except Expired:
-            page.keyboard.press("Escape")
-    pytest.fail(f"{name} could not be chosen")
 
 
 def test_a_newcomer_fuses_the_demo_and_takes_the_network_home(page, served, tmp_path: Path) -> None:

@@ -138,8 +138,8 @@ def epoch(level: int, number: int, loss: float, held_out: float, levels: int = 3
 def trained() -> dict[str, Any]:
     """The decisions of a solver that trained three levels, one of them in vain."""
     def step(level: int, kept: str, reason: str = "") -> dict[str, Any]:
-        curve = [[e, 0.5 / (e + 1), 0.6 / (e + 1)] for e in range(5)]
-        return {"level": f"fc{level}", "rate": 0.01, "epochs": 5, "held_out_before": 0.6, "held_out_after": 0.12,
+        curve = [[e, 0.5 / (e + 1), 0.6 / (e + 1)] for e in range(1, 6)]
+        return {"level": f"fc{level}", "rate": 0.01, "epochs": 5, "held_out_before": 0.6, "held_out_after": 0.1,
                 "kept": kept, "reason": reason, "curve": curve}
 
     steps = [step(0, "trained"), step(1, "least_squares", "the loss diverged"), step(2, "trained")]

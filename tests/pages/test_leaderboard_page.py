@@ -100,6 +100,7 @@ def test_the_table_has_entries_and_references_best_first(open_page, filled) -> N
     shown = next(d.value for d in app.dataframe if "Accuracy" in d.value and "Note" in d.value)
     assert list(shown["Recipe"]) == ["(Ensemble, softmax)", "kf_linear", "average", "(Plain average)", "hf_linear"]
     assert shown["Note"][4] == "cannot run: takes at most 2 parents"
+    assert any(m.value == "- **hf\\_linear**: takes at most 2 parents" for m in app.markdown)
     assert shown["Spread"][1] == "± 1.00"
     assert shown["Seeds"][1] == "2 / 2"
     assert [m.value for m in app.metric][:2] == ["95.00\u202f%", "94.00 – 95.00"]
@@ -161,6 +162,29 @@ def test_csv() -> None:
     assert lines[3].endswith("takes at most 2 parents")
     assert len(lines) == 6
     assert len({line.count(",") for line in lines}) == 1
+
+
+def test_with_one_seed_there_is_no_spread(open_page, filled) -> None:
+    add_board(entries=[entry("kf_linear", 0.95, 1.5, planned=1, seeds=[0])])
+    app = open_page("leaderboard", **READY)
+    shown = next(d.value for d in app.dataframe if "Accuracy" in d.value and "Note" in d.value)
+    assert not {"Spread", "Seeds"} & set(shown.columns)
+
+
+def test_labels_of_points_cover_neither_points_nor_each_other() -> None:
+    from pages.components.chart_labels import HEIGHT, offsets
+
+    points = [(100.0, 100.0), (106.0, 101.0), (112.0, 104.0), (840.0, 350.0), (2.0, 2.0)]
+    texts = ["7 git_rebasin_activations", "8 ot_fusion", "6", "1 best_zero_shot", "14"]
+    corners = [(x + dx, y + dy) for (x, y), (dx, dy) in zip(points, offsets(points, texts, 860, 360), strict=True)]
+    boxes = [(x, y, x + 6.5 * len(text), y + HEIGHT) for (x, y), text in zip(corners, texts, strict=True)]
+    boxes += [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
+    for i, a in enumerate(boxes):
+        assert a[0] >= -4
+        assert a[2] <= 860
+        for b in boxes[i + 1 :]:
+            apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+            assert apart or i >= len(texts)  # the points themselves may be as close as they like
 
 
 def test_chart_names_the_front_and_numbers_the_rest() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import samples
 from test_fuse import READY, commands
 
@@ -81,8 +82,30 @@ def test_losses_that_cannot_be_drawn_are_left_out() -> None:
 def test_the_report_tells_the_same() -> None:
     runs = from_report({"decisions": samples.trained()})
     assert [run.state for run in runs] == ["trained", "least_squares", "trained"]
-    assert len(runs[0].curve) == 5
+    assert runs[0].curve[:2] == [(0, None, 0.6), (1, 0.25, 0.3)]
     assert summary(runs) == "✓ 2 levels trained, ◇ 1 level kept the least-squares solution"
+
+
+def test_a_level_that_kept_its_start_says_so(open_page, filled) -> None:
+    decisions = samples.trained()
+    decisions["gradient"]["steps"][1]["kept"] = "start"
+    run = samples.add_fusion()
+    write_json(store.run_folder(run) / "report.json", samples.report() | {"decisions": decisions})
+    app = open_page("fuse", job=run, **READY)
+    assert "◇ 1 · fc1" in chips(app)
+    assert "fc1: start kept, the loss diverged" in chips(app)
+    assert any("◇ 1 level kept the weights training starts from" in m.value for m in app.markdown)
+
+
+@pytest.mark.parametrize(
+    "losses", [(0.0999, 0.1012), (0.5,), (0.51, 0.5), (1e-5, 1.0), (0.9, 7.5), (1e-12, 1e4), (3.3e-4, 3.4e-4)]
+)
+def test_the_logarithmic_axis_has_a_few_labels(losses: tuple[float, ...]) -> None:
+    axis = loss_curves(LevelRun(0, curve=[(i, v, v) for i, v in enumerate(losses)])).layout.yaxis
+    low, high = (10**end for end in axis.range)
+    assert low < min(losses) <= max(losses) < high
+    assert 2 <= sum(low <= mark <= high for mark in axis.tickvals) <= 10
+    assert len(set(axis.ticktext)) == len(axis.ticktext)
 
 
 def chips(app) -> str:
