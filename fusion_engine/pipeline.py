@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import __version__
 from .context import FusionContext, ProgressReport, Stopwatch
 from .core import registry
-from .core.errors import DataError, RecipeError
+from .core.errors import RecipeError
 from .core.recipe import Recipe, Step
 from .core.types import Grouping, Progress, ProgressCallback, State, no_progress
 from .data import Dataset, canonical_order, check_calibration, check_samples
@@ -29,7 +29,7 @@ from .post import refine
 from .presets import get_preset
 from .solvers import solve
 from .solvers.head import head
-from .stats import SharedStatistics, StatisticsCache
+from .stats import SharedStatistics, StatisticsCache, checked_device
 from .widths import Widths, plan_widths
 
 __all__ = ["FusionResult", "checked_recipe", "fuse"]
@@ -105,7 +105,7 @@ def fuse(
     that says what to do; `Cancelled` if `on_progress` raises it.
     """
     progress, watch = _overall(on_progress), Stopwatch()
-    notes, where = list(check_parents(parents, minimum=1)), _device(device)
+    notes, where = list(check_parents(parents, minimum=1)), checked_device(device)
     check_calibration(data, parents[0].classes, parents[0].input_shape)
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
@@ -253,12 +253,6 @@ def _recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     return get_preset(recipe).recipe if isinstance(recipe, str) else Recipe.from_mapping(recipe)
-
-
-def _device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise DataError("this machine has no CUDA device; use device 'cpu'")
-    return torch.device(name)
 
 
 def _overall(on_progress: ProgressCallback) -> ProgressReport:

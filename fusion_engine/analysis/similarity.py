@@ -15,7 +15,6 @@ from ..core.seeds import numpy_generator
 from ..core.types import Progress, ProgressCallback, Site, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
-from ..importance.attribution import batch_dim
 from ..stats import Moments, grouping_sites, parent_moments
 from ..stats.batches import fitting_batch
 from .canonical import canonical_correlations, linear_cka, svcca
@@ -151,6 +150,6 @@ def _means(trace: Trace, tensor: torch.Tensor, site: Site) -> Array:
     """(samples, neurons x entries)."""
     rest = [dim for dim in range(tensor.ndim) if dim not in site.dims]
     features = read_site(tensor, site).cpu().double().reshape(site.index.size, *(tensor.shape[d] for d in rest))
-    by_sample = features.movedim(1 + rest.index(batch_dim(trace, site.node)), 0)
+    by_sample = features.movedim(1 + rest.index(trace.capture.batch_dim(site.node)), 0)
     means: Array = by_sample.reshape(len(by_sample), site.index.size, -1).mean(-1).numpy()
     return means

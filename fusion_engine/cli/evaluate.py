@@ -28,13 +28,15 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.data import check_samples, load_data
     from fusion_engine.evaluation import evaluate
     from fusion_engine.parents import load_parent
+    from fusion_engine.stats import checked_device
 
     data = load_data(arguments.test)
+    device = checked_device(arguments.device)
     models = []
     for path in arguments.models:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
         check_samples(data, model.classes, model.input_shape)
-        found = evaluate(model.model, None, data, device=arguments.device)
+        found = evaluate(model.model, None, data, device=device)
         models.append({"file": Path(path).name, **found.as_json()})
     if arguments.report is not None:
         with atomic_path(arguments.report) as path:

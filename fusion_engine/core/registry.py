@@ -78,6 +78,8 @@ class ParameterSpec:
         if self.by_space and isinstance(value, Mapping):
             one = replace(self, by_space=False)
             return {OTHERS: self.default} | {str(s): one.check(v, f"{where}.{s}") for s, v in value.items()}
+        if isinstance(value, Mapping):
+            raise RecipeError(f"{where}: it takes one value, the same for all spaces")
         if value is None and self.optional:
             return None
         if isinstance(value, str) and value in self.words:

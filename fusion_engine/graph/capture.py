@@ -58,6 +58,13 @@ class Capture:
             return found
         raise UnsupportedModelError(f"the traced graph has no node {name!r}")
 
+    def batch_dim(self, name: str) -> int:
+        """The dimension of a node's tensor that runs over samples: 0, but where attention puts tokens first."""
+        value = self.node(name).meta.get("val")
+        batch = str(self.node(self.inputs[0]).meta["val"].shape[0])
+        sizes = [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else []
+        return sizes.index(batch) if self.dynamic and batch in sizes else 0
+
 
 def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
     """Capture `model` for inputs like `example_inputs` (first dimension: batch, which stays free where it can).

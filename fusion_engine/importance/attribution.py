@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTPUT",
     "attribute",
-    "batch_dim",
     "classes",
     "dependents",
     "gradients",
@@ -123,14 +122,6 @@ def site_nodes(trace: Trace) -> tuple[list[tuple[str, Site]], list[str]]:
     """(space, feature site) pairs, and the node names to ask a Program for: theirs, then the output."""
     sites = [(name, site) for name, places in feature_sites(trace).items() for site in places]
     return sites, [*(site.node for _, site in sites), trace.output]
-
-
-def batch_dim(trace: Trace, node: str) -> int:
-    """The dimension of a node's tensor that runs over samples: 0, but for attention modules that put tokens first."""
-    value = trace.capture.node(node).meta.get("val")
-    batch = str(trace.capture.node(trace.inputs[0]).meta["val"].shape[0])
-    sizes = [str(size) for size in value.shape] if isinstance(value, Tensor) else []
-    return sizes.index(batch) if trace.capture.dynamic and batch in sizes else 0
 
 
 def summed(sites: Sequence[tuple[str, Site]], attributions: Iterable[Tensor]) -> dict[str, Tensor]:

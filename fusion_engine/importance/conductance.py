@@ -12,7 +12,7 @@ from ..core.registry import Param, register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, batch_dim, gradients, of_target, site_nodes, summed, target_logits
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
 __all__ = ["conductance"]
 
@@ -42,7 +42,7 @@ def conductance(
     """
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)
-    dims = [batch_dim(trace, site.node) for _, site in sites]
+    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
     points = torch.as_tensor((1 + np.polynomial.legendre.leggauss(n_steps + 1)[0]) / 2, dtype=torch.float32)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from ..core.registry import register
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, batch_dim, gradients, of_target, site_nodes, summed, target_logits
+from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 from .rescale import with_rescale_rule
 
 __all__ = ["deeplift"]
@@ -34,7 +34,7 @@ def deeplift(
     all spaces.
     """
     sites, nodes = site_nodes(trace)
-    dims = [batch_dim(trace, site.node) for _, site in sites]
+    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
     program = Program(with_rescale_rule(trace), None, nodes)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from ..data import Dataset
 from ..graph import Program, Trace
 from ..graph.nodes import is_symbolic
 from ..stats import fitting_batch
-from .attribution import OUTPUT, attribute, batch_dim, dependents, of_target, site_nodes, target_logits
+from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
 
 __all__ = ["feature_ablation"]
 
@@ -35,7 +35,7 @@ def feature_ablation(
     shared = sorted({node for crossing in rests.values() for node in crossing})
     program = Program(trace, None, [*nodes, *shared])
     programs = {node: Program(trace, [node, *crossing], [trace.output]) for node, crossing in rests.items()}
-    dims = {node: batch_dim(trace, node) for node in [*rests, *shared]}
+    dims = {node: trace.capture.batch_dim(node) for node in [*rests, *shared]}
     at_once = fitting_batch(trace)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -33,6 +33,6 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     data = read_data(arguments["data"], samples, seed)
     report = analyse(
         parents, data, fused=fused, what=what, align=arguments.get("align") or "balanced", seed=seed,
-        on_progress=scaled(on_progress, 0.05, 1.0),
+        device=arguments.get("device") or "cpu", on_progress=scaled(on_progress, 0.05, 1.0),
     )  # fmt: skip
     write_json(folder / "result.json", report)

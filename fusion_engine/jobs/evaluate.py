@@ -11,6 +11,7 @@ from fusion_engine.core.errors import JobError
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.evaluation import compare
 from fusion_engine.parents import check_parents, read_safetensors
+from fusion_engine.stats import checked_device
 from fusion_engine.store.files import write_json
 
 from .inputs import one_of, read_data, read_parents
@@ -34,7 +35,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         tensors, _ = read_safetensors(store.result_path(arguments["run"], "fused.safetensors"))
         fused = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
     on_progress(Progress("evaluate", 0.2, f"Evaluating on {len(data):,} samples"))
-    found = compare(parents, fused, data, device=arguments.get("device") or "cpu")
+    found = compare(parents, fused, data, device=checked_device(arguments.get("device") or "cpu"))
     models = [{"name": entry.pop("file"), **entry} for entry in found.pop("parents")]
     if fused is not None:
         models.append({"name": "fused", **found["fused"]})

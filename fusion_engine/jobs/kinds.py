@@ -46,7 +46,9 @@ KINDS: dict[str, Kind] = {
         cached=True,
     ),
     "analyse": Kind(
-        "fusion_engine.jobs.analyse", ("parents", "data", "run", "what", "align", "samples", "seed"), cached=True
+        "fusion_engine.jobs.analyse",
+        ("parents", "data", "run", "what", "align", "samples", "seed", "device"),
+        cached=True,
     ),
     "embed": Kind(
         "fusion_engine.jobs.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True

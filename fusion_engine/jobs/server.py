@@ -96,7 +96,8 @@ async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
-        scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", port=0, dashboard=False))
+        free = {"port": 0, "dashboard_address": "127.0.0.1:0"}  # usual ports may be other programs'
+        scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", dashboard=False, **free))
         scheduler.add_plugin(RecordFailures())
         write_json(address_file, {"address": scheduler.address, "pid": os.getpid(), "token": token})
         workers = [_worker(scheduler.address, "light", 0, 1)]

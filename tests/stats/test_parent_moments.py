@@ -14,6 +14,7 @@ from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace, trace
 from fusion_engine.stats import capture, parent_moments, post_activation_sites
+from tests.zoo import build
 
 
 def parents() -> tuple[list[nn.Sequential], Trace, Dataset]:
@@ -105,3 +106,24 @@ def test_one_space_progress_and_cancel() -> None:
 
     with pytest.raises(Cancelled):
         parent_moments(traced, states, data, on_progress=stop)
+
+
+@pytest.mark.parametrize("batch", [5, 8])
+def test_held_out_moments_where_attention_puts_tokens_first(batch: int) -> None:
+    """Samples are held out, not tokens; also in a batch of as many samples as there are tokens."""
+    model, inputs = build("vit_module")
+    traced = trace(model, inputs)
+    tokens = {n.meta["val"].shape[0] for n in traced.capture.graph.nodes if traced.capture.batch_dim(n.name) == 1}
+    assert 5 in tokens
+    torch.manual_seed(0)
+    data = Dataset(torch.randn(8, *inputs[0].shape[1:]), None, classes=2)
+    held = torch.tensor([True, False, True, False, False, False, True, False])
+    state = model.state_dict()
+    found = parent_moments(traced, [state], data, batch_size=batch, held_out=held)
+    alone = parent_moments(traced, [state], data.subset([0, 2, 6]), batch_size=batch)
+    whole = parent_moments(traced, [state], data, batch_size=batch)
+    apart = [name for name, moments in found.items() if moments.held is not None]
+    assert len(apart) > 1
+    for name in apart:
+        np.testing.assert_allclose(found[name].held, alone[name].gram, atol=1e-4)
+        np.testing.assert_allclose(found[name].gram, whole[name].gram, atol=1e-4)
