@@ -94,6 +94,9 @@ def _folded_norm(capture: Capture, node: fx.Node) -> tuple[NormNames | None, fx.
     rank = len(shape(node) or ())
     if call["input"] is not node or mean is None or var is None or channel_offset(node) != 1 - rank:
         return None, node
+    own = [arguments(node)["weight"], *(call[k] for k in ("weight", "bias", "running_mean", "running_var"))]
+    if any(isinstance(tensor, fx.Node) and len(tensor.users) > 1 for tensor in own):
+        return None, node  # the norm serves another layer, or the weight another norm: one fold cannot be both
     norm = NormNames(
         weight=_tensor(capture, call["weight"]),
         bias=_tensor(capture, call["bias"]),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from fusion_engine.graph import Program, read_site
+from fusion_engine.graph import Program, read_site, trace
+from fusion_engine.solvers.fold import fold_norms
 
 from .traced_zoo import Traced, traced
 
@@ -60,6 +63,35 @@ def test_expected_layers() -> None:
     assert dense["stem"].norm is None, "the map also goes on to the next block"
     module = traced("vit_module").trace.layers["blocks.0.attention.attention.in_proj"]
     assert module.bias == "blocks.0.attention.attention.in_proj_bias"
+
+
+class _SharedNorm(nn.Module):
+    """One norm behind two layers, or one layer before two norms."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(6) for _ in range(3 - layers))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norms[0](self.layers[0](x)).relu()
+        return self.head(self.norms[-1](self.layers[-1](x)).relu())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_shared_norms_are_not_folded(layers: int) -> None:
+    torch.manual_seed(0)
+    model = _SharedNorm(layers).eval()
+    for norm in model.norms:
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+    x = torch.randn(4, 6)
+    found = trace(model, (x,))
+    assert all(layer.norm is None for layer in found.layers.values())
+    state = model.state_dict()
+    folded = fold_norms(state, list(found.layers.values()))
+    torch.testing.assert_close(Program(found, None, [found.output])(folded, x)[0], model(x))
 
 
 def test_spaces_and_features() -> None:
