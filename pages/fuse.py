@@ -155,7 +155,7 @@ def show_job(run: str) -> None:
         columns[1].metric("Best parent", percent(best))
         columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
-        columns[4].metric("Fused in", seconds(report["seconds"]["total"]))
+        columns[4].metric("Fused in", seconds(report["seconds"]["total"]), help=known_before(report))
         trained(run, report)
         notes(report.get("warnings", []))
         download_row(run)
@@ -167,6 +167,12 @@ def notes(lines: list[str]) -> None:
     with st.expander(count(len(lines), "note")) if len(lines) > 3 else nullcontext():
         for line in lines:
             st.caption(f":material/info: {plain(line)}")
+
+
+def known_before(report: dict[str, Any]) -> str | None:
+    """What earlier fusions had computed of this one, in words."""
+    known = report["seconds"].get("shared", 0.0)
+    return f"By itself {seconds(reports.own_seconds(report))}: {seconds(known)} were known already." if known else None
 
 
 @st.fragment

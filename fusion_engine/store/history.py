@@ -42,7 +42,8 @@ def past_runs(parents: str | None = None, test: str | None = None) -> list[PastR
             continue
         try:
             report = read_report(run["id"])
-            accuracy, seconds = float(report["fused"]["accuracy"]), float(report["seconds"]["total"])
+            accuracy, taken = float(report["fused"]["accuracy"]), report["seconds"]
+            seconds = float(taken["total"] + taken.get("shared", 0.0))  # by itself, whatever earlier ones had computed
         except (StoreError, KeyError, TypeError, ValueError):
             continue
         known = found.get(key)

@@ -25,6 +25,19 @@ def test_one_run_against_its_references(open_page, filled) -> None:
     assert row["Ensemble, softmax"].startswith("93.00")
 
 
+def test_what_a_fusion_takes_counts_what_was_known_before(open_page, filled) -> None:
+    run = samples.add_fusion()
+    known = [{"what": "importance of a", "stage": "importance", "seconds": 4.0},
+             {"what": "outputs of the references", "stage": "evaluate", "seconds": 9.0}]
+    report = samples.report()
+    report |= {"shared": known, "seconds": {**report["seconds"], "shared": 4.0}}
+    write_json(store.run_folder(run) / "report.json", report)
+    app = open_page("compare", run=run)
+    assert app.dataframe[0].value.iloc[0]["Takes"].startswith("4.7")
+    stages = next(t.value for t in app.dataframe if "evaluate" in t.value).iloc[0]
+    assert (stages["importance"][:3], stages["evaluate"][:3]) == ("4.2", "9.0")
+
+
 def test_two_runs_show_where_their_recipes_differ(open_page, filled) -> None:
     one, two = samples.add_fusion(), samples.add_fusion(0.6, recipe="average", seed=1)
     other = samples.report(0.6)
