@@ -110,10 +110,12 @@ made = known(run) if run else None
 if made is not None and made["parents"] != arguments["parents"]:
     made = None
 with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-    st.button(
-        "Analyse", type="secondary" if made == arguments else "primary", icon=":material/troubleshoot:",
-        on_click=start, args=(arguments,), key="analyse", disabled=not arguments["data"],
-    )
+    if progress.pressed(
+        "Analyse", "analyse", type="secondary" if made == arguments else "primary", icon=":material/troubleshoot:",
+        disabled=not arguments["data"],
+    ):
+        start(arguments)
+        st.rerun()
     if made is not None and made != arguments:
         st.caption("The settings have changed; what is below was measured with those before.")
 if made is not None:

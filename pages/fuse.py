@@ -109,10 +109,11 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
             "recipe": recipe if draft.changed else draft.preset["name"], **settings,
         } | ({"base": base} if base else {})
-        st.button(
-            f"Fuse {count(len(parents), 'parent')}", type="primary", icon=":material/merge:", width="stretch",
-            disabled=bool(refused), on_click=start, args=(arguments,), key="fuse",
-        )
+        if progress.pressed(
+            f"Fuse {count(len(parents), 'parent')}", "fuse", type="primary", icon=":material/merge:", width="stretch",
+            disabled=bool(refused),
+        ) and not refused:
+            start(arguments)
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
     command, file = st.tabs(["Command", "Recipe file"])

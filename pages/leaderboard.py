@@ -33,10 +33,11 @@ def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -
         chosen = board_form(catalogue, inputs(summary))
         common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
         arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
-        st.button(
-            "Start", type="primary", icon=":material/leaderboard:", disabled=chosen is None, key="start-board",
-            on_click=start, args=(arguments,),
-        )
+        if progress.pressed(
+            "Start", "start-board", type="primary", icon=":material/leaderboard:", disabled=chosen is None
+        ) and chosen:
+            start(arguments)
+            st.rerun()
 
 
 def start(arguments: dict[str, Any]) -> None:

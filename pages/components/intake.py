@@ -68,7 +68,9 @@ def _train() -> None:
     seed = right.number_input("Seed", min_value=0, max_value=2**31 - 1, value=0, step=1)
     st.caption(_REGIMES[regime][1])
     arguments = {"arch": arch, "data": "digits:train", "parents": number, "regime": regime, "seed": seed}
-    st.button("Train parents", type="primary", on_click=_start, args=("train", arguments), key="parents-train")
+    if progress.pressed("Train parents", "parents-train", type="primary"):
+        _start("train", arguments)
+        st.rerun()
 
 
 def _earlier() -> None:

@@ -16,9 +16,17 @@ from fusion_engine.jobs import client
 from . import level_progress, level_runs
 from .text import plain, seconds
 
-__all__ = ["follow", "remembered", "submit", "try_again", "wait_for_service"]
+__all__ = ["follow", "pressed", "remembered", "submit", "try_again", "wait_for_service"]
 
 _EVERY = 0.4
+
+
+def pressed(label: str, key: str, **about: Any) -> bool:
+    """A button that starts a job; whether it was just pressed. For what is chosen now: a callback's arguments would be
+    those of the page as it was last drawn, before a choice that was made just before the click."""
+    flag = f"{key}-pressed"
+    st.button(label, key=key, on_click=lambda: st.session_state.update({flag: True}), **about)
+    return bool(st.session_state.pop(flag, False))
 
 
 def follow(run: str, title: str, retry: Callable[[], None] | None = None, cancel: bool = True) -> bool:
