@@ -197,7 +197,7 @@ def _choose(
     tried: dict[str, float] = {}
     for i, plan in enumerate(plans):
         low = 0.25 + 0.2 * i / len(plans)
-        quiet = f"trying the levels {format_plan(plan)}"
+        quiet = f"trial {i + 1} of {len(plans)}, levels {format_plan(plan)}"
         trial = run(low, low + 0.2 / len(plans))
         tried[format_plan(plan)] = trial.run(plan, begin, solution, epochs, Trials(0, _RATE), quiet=quiet).error
     best = min(plans, key=lambda p: tried[format_plan(p)])

@@ -78,7 +78,8 @@ class LevelRun:
     ) -> RunResult:
         """Train every level of `plan` from `start` for at most `epochs` epochs.
 
-        solution: what replaces a level that diverges. quiet: the message of a trial, which reports no curves.
+        solution: what replaces a level that diverges. quiet: what a trial is called in its messages; it
+        reports no curves.
         """
         trace = self.context.trace
         state, levels = dict(start), merge_levels(trace.levels, plan)
@@ -218,7 +219,8 @@ class _LevelProgress:
     def batch(self, epoch: int, fraction: float) -> None:
         """After a step."""
         if time.monotonic() - self._last > _QUIET_SECONDS:
-            self._report(self._reached, f"training {self._level.name}")
+            share = f"{100 * fraction:.0f} % of epoch {epoch}"
+            self._report(self._reached, f"training {self._level.name}: {share}")
 
     def done(self, step: Mapping[str, Any]) -> None:
         """At the end of the level."""
@@ -230,7 +232,7 @@ class _LevelProgress:
         self._last = time.monotonic()
         fraction = (self._level.index + part) / self._levels
         if self.quiet:
-            self._context.progress("solve", fraction, self.quiet)
+            self._context.progress("solve", fraction, f"{self.quiet}: {message}")
         elif detail is None:
             self._context.progress("solve", fraction, message)
         else:
