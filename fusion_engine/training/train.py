@@ -92,8 +92,8 @@ def train_parents(
         how = {
             "regime": regime, "seed": seed, "parent": p, "parents": parents, "samples": len(share), "data": data.name,
             "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
-            "same_init": same_init, "base": None if base is None else base.digest,
-        }
+            "same_init": same_init,
+        } | ({} if base is None else {"base": base.digest})
         metadata = Metadata(class_counts=share.counts.tolist(), data_digest=share.digest, training=how)
         trained.append(make_parent(name, config, model.state_dict(), metadata))
     return trained
