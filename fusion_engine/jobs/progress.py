@@ -30,8 +30,7 @@ class RunProgress:
         now = time.monotonic()
         if now - self._checked > 0.05:
             self._checked = now
-            if store.cancel_requested(self._run):
-                raise Cancelled(self._run)
+            self.check()
         self._fraction = max(self._fraction, min(1.0, event.fraction))
         detailed = bool(event.detail)
         telling = event.stage != self._stage or bool(event.detail.get("done"))
@@ -41,3 +40,8 @@ class RunProgress:
             store.append_event(
                 self._run, Progress(event.stage, self._fraction, event.message, event.detail)
             )
+
+    def check(self) -> None:
+        """Raise Cancelled if somebody asked for it."""
+        if store.cancel_requested(self._run):
+            raise Cancelled(self._run)

@@ -33,17 +33,24 @@ def run_job(run: str) -> None:
         module = importlib.import_module(KINDS[job["kind"]].module)
         with staged_files(folder) as stage:
             error = module.run(job["arguments"], stage, progress)
+            progress.check()  # it may have been cancelled since the last step
         if KINDS[job["kind"]].parts:
             start(run)  # the last part records the end
         else:
-            store.write_status(run, "failed" if error else "done", error)
+            _end(run, "failed" if error else "done", error)
     except Cancelled:
-        store.write_status(run, "cancelled")
+        _end(run, "cancelled")
     except FusionError as failure:
-        store.write_status(run, "failed", str(failure))
+        _end(run, "failed", str(failure))
     except MemoryError:
-        store.write_status(run, "failed", "not enough memory; use fewer calibration samples or a smaller model")
+        _end(run, "failed", "not enough memory; use fewer calibration samples or a smaller model")
     except Exception as failure:
         write_bytes(folder / "traceback.txt", traceback.format_exc().encode())
         line = f"internal error ({type(failure).__name__}); traceback.txt in the run's folder says where"
-        store.write_status(run, "failed", line)
+        _end(run, "failed", line)
+
+
+def _end(run: str, state: str, error: str | None = None) -> None:
+    """Record how a run ended, unless it was cancelled meanwhile."""
+    if store.read_status(run)["state"] not in store.FINISHED:
+        store.write_status(run, state, error)

@@ -157,7 +157,7 @@ def list_runs(kind: str | None = None) -> list[dict[str, Any]]:
     kind: only runs of this kind.
     """
     found = []
-    for path in sorted(folder("runs").iterdir(), reverse=True):
+    for path in folder("runs").iterdir():
         if path.name.startswith("."):
             continue
         try:
@@ -166,7 +166,7 @@ def list_runs(kind: str | None = None) -> list[dict[str, Any]]:
                 found.append(job | read_status(path.name))
         except StoreError:
             continue
-    return found
+    return sorted(found, key=lambda run: float(run["created"]), reverse=True)  # ids are of milliseconds
 
 
 def delete_run(run: str) -> None:

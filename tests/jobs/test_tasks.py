@@ -14,6 +14,7 @@ import pytest
 from fusion_engine import store
 from fusion_engine.core.errors import Cancelled, DataError
 from fusion_engine.core.types import Progress
+from fusion_engine.jobs import client
 from fusion_engine.jobs.kinds import KINDS, Kind
 from fusion_engine.jobs.tasks import RunProgress, run_job
 
@@ -87,6 +88,20 @@ def test_a_job_cancelled_while_queued_does_nothing(do: Callable[[Work], str], mo
     store.request_cancel(run)
     run_job(run)
     assert store.read_status(run)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("error", [None, DataError("t.npz: no labels; add them")])
+def test_a_job_cancelled_in_its_last_step_leaves_nothing(do: Callable[[Work], str], error: Exception | None) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+        (folder / "result.json").write_text("{}")
+        client.cancel(folder.parent.name)
+        assert store.read_status(folder.parent.name)["state"] == "cancelled"
+        if error is not None:
+            raise error
+
+    run = do(work)
+    assert store.read_status(run)["state"] == "cancelled"
+    assert not (store.run_folder(run) / "result.json").exists()
 
 
 def test_a_finished_job_is_not_done_twice(do: Callable[[Work], str]) -> None:

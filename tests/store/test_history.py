@@ -46,3 +46,8 @@ def test_single_models_are_no_parent_sets() -> None:
         store.save_parents(identifier, lambda folder: None, {"id": identifier, "parents": [{}] * count})
     assert [s["id"] for s in store.list_parents()] == [B]
     assert {s["id"] for s in store.list_parents(1)} == {A, B}
+
+
+def test_runs_of_one_millisecond_are_listed_newest_first() -> None:
+    made = [store.create_run("fuse", {}) for _ in range(12)]
+    assert [run["id"] for run in store.list_runs("fuse")] == made[::-1]
