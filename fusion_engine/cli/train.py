@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(target / "parents.json" if target.is_dir() else target)
     from fusion_engine.data import load_data
     from fusion_engine.parents import load_parent, save_parent
+    from fusion_engine.stats import checked_device
     from fusion_engine.store.files import staged_folder
     from fusion_engine.training import train_parents
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
             base=load_parent(arguments.base) if arguments.base else None,
             width=arguments.width,
             on_progress=progress,
-            device=arguments.device,
+            device=checked_device(arguments.device),
         )
     finally:
         progress.clear()

@@ -269,4 +269,6 @@ def test_train_writes_a_whole_folder_once(tmp_path: Path, capsys: pytest.Capture
     assert "exists already" in one_line(capsys)
     assert main([*arguments, "--arch", "vgx", "--out", str(tmp_path / "new")]) == 2
     assert "did you mean 'vgg'" in one_line(capsys)
+    assert main([*arguments, "--device", "tpu", "--out", str(tmp_path / "new")]) == 2
+    assert "no device 'tpu'" in one_line(capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["parents", "tuned"]
