@@ -32,7 +32,7 @@ from .solvers.head import head
 from .stats import SharedStatistics, StatisticsCache, checked_device
 from .widths import Widths, plan_widths
 
-__all__ = ["FusionResult", "checked_recipe", "fuse"]
+__all__ = ["FusionResult", "checked_recipe", "fuse", "score_parent"]
 
 # Shares of the whole job's progress bar, by stage, in order.
 _SHARES = {
@@ -130,10 +130,10 @@ def fuse(
         graph = widths.trace
         notes += [*graph.warnings, *widths.notes]
         with watch.stage("importance"):
-            scores = [
-                _scores(shared, graph, parent, state, data, chosen.importance, _scoring(progress, p, parents), where)
-                for p, (parent, state) in enumerate(zip(parents, states, strict=True))
-            ]
+            scores = []
+            for p, (parent, state) in enumerate(zip(parents, states, strict=True)):
+                report = _scoring(progress, p, parents)
+                scores.append(score_parent(shared, graph, parent, state, data, chosen.importance, report, where))
         context = FusionContext(
             trace=graph,
             states=states,
@@ -215,16 +215,15 @@ def _traced(
     """The parents' common graph, checked on every parent: neurons can be exchanged without changing a function."""
     example = (data.normalised(slice(0, 2)),)
     same = [*(f"{parent.architecture}:{parent.digest}" for parent in parents), data.digest]
-    planned = registry.get("grouping", recipe.grouping.method).plan
-    asked = None if planned is None else partial(planned, **recipe.grouping.parameters)
-    key = [recipe.width, *([] if asked is None else [str(recipe.grouping.written())])]
+    plans = registry.get("grouping", recipe.grouping.method).plan is not None
+    key = [recipe.width, *([str(recipe.grouping.written())] if plans else [])]
     with watch.stage("trace"):
         progress("trace", 0.0, "tracing the architecture")
         widths = shared.once(
             "trace",
             "trace",
             [*same, *key],
-            lambda: plan_widths(parents, trace(parents[0].model, example), example[0], recipe.width, asked),
+            lambda: plan_widths(parents, trace(parents[0].model, example), example[0], recipe.width, recipe.grouping),
         )
     with watch.stage("verify"):
         for p, parent in enumerate(parents):
@@ -234,17 +233,17 @@ def _traced(
     return widths
 
 
-def _scores(
+def score_parent(
     shared: SharedStatistics,
     graph: Trace,
     parent: Parent,
     state: State,
     data: Dataset,
     step: Step,
-    progress: ProgressCallback,
-    device: torch.device,
+    progress: ProgressCallback = no_progress,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Tensor]:
-    """Importances of one parent."""
+    """Importances of one parent by a checked recipe's `step`, computed or as shared. state: its tensors on `device`."""
     compute = partial(score, graph, state, data, step.method, step.parameters, on_progress=progress, device=device)
     return shared.scores(parent.name, graph, state, data, step.written(), compute)
 

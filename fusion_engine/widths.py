@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from .architectures import Config, build
 from .architectures.resize import resized
+from .core import registry
 from .core.errors import RecipeError, UnsupportedModelError
+from .core.recipe import Step
 from .core.types import Grouping, Space, State
 from .graph import Trace, merge_states, trace
 from .grouping.planning import WidthPlan
@@ -35,11 +37,11 @@ def plan_widths(
     parents: Sequence[Parent],
     graph: Trace,
     example: Tensor,
-    width: float,
-    asked: Callable[[WidthPlan], Mapping[str, int]] | None = None,
+    width: float = 1.0,
+    grouping: Step | None = None,
 ) -> Widths:
     """Widths of the fused network, `width` times the first parent's in every space that can change, or what the
-    grouping asks for.
+    `grouping` of a checked recipe asks for.
 
     Heads and channel groups, and what is inside them, keep their size. Where the architecture has no network with
     another residual stream, only spaces made by a single layer change, and a note says so. Raises
@@ -64,7 +66,7 @@ def plan_widths(
     attempts = (free, inside)
     for attempt, spaces in enumerate(attempts):
         try:
-            changed = _asked(parents, graph, spaces, asked)
+            changed = _asked(parents, graph, spaces, grouping)
             if changed and width != 1:
                 raise RecipeError("the grouping sets the widths of this network; leave the recipe's width at 1")
             if not changed and width == 1:
@@ -90,10 +92,11 @@ def _asked(
     parents: Sequence[Parent],
     graph: Trace,
     spaces: Sequence[Space],
-    asked: Callable[[WidthPlan], Mapping[str, int]] | None,
+    grouping: Step | None,
 ) -> dict[str, int]:
     """The widths that the grouping wants to be other than the first parent's, if only `spaces` can change."""
-    if asked is None:
+    asked = None if grouping is None else registry.get("grouping", grouping.method).plan
+    if grouping is None or asked is None:
         return {}
     state, own = parents[0].state, [graph.fitting(parent.state) for parent in parents]
 
@@ -109,7 +112,7 @@ def _asked(
         levels=len(graph.levels),
         parameters=parameters,
     )
-    return {name: size for name, size in asked(plan).items() if size != graph.spaces[name].size}
+    return {name: size for name, size in asked(plan, **grouping.parameters).items() if size != graph.spaces[name].size}
 
 
 def _parents_traces(parents: Sequence[Parent], graph: Trace, example: Tensor) -> list[Trace]:

@@ -51,7 +51,7 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
             "Mean parent": percent(reports.mean_parent(report), 2),
             **{label: percent(accuracy.get(label), 2) for label in (
                 "Plain average", "Ensemble, logits", "Ensemble, softmax")},
-            "Takes": seconds(reports.own_seconds(report)), "Memory": megabytes(report["peak_memory_mb"]),
+            "Takes": seconds(store.own_seconds(report)), "Memory": megabytes(report["peak_memory_mb"]),
         })
     st.header("Accuracy", anchor=False)
     if not any(reports.models(report) for report in found.values()):

@@ -173,7 +173,7 @@ def notes(lines: list[str]) -> None:
 def known_before(report: dict[str, Any]) -> str | None:
     """What earlier fusions had computed of this one, in words."""
     known = report["seconds"].get("shared", 0.0)
-    return f"By itself {seconds(reports.own_seconds(report))}: {seconds(known)} were known already." if known else None
+    return f"By itself {seconds(store.own_seconds(report))}: {seconds(known)} were known already." if known else None
 
 
 @st.fragment

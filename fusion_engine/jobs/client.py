@@ -89,10 +89,8 @@ def status(run: str) -> dict[str, Any]:
     """
     state = store.read_status(run)
     if state["state"] not in FINISHED and _orphaned(run):
-        state = store.read_status(run)  # it may have ended between the two looks
-        if state["state"] not in FINISHED:
-            store.write_status(run, "failed", _INTERRUPTED)
-            state = store.read_status(run)
+        store.end_run(run, "failed", _INTERRUPTED)  # it may have ended between the two looks
+        state = store.read_status(run)
     latest = (store.read_events(run) or [{}])[-1]
     fraction = 1.0 if state["state"] == "done" else latest.get("fraction", 0.0)
     return state | {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Progress, ProgressCallback, scaled
 from fusion_engine.data import canonical_order, check_samples
 from fusion_engine.graph import trace
-from fusion_engine.importance import score
 from fusion_engine.parents import check_parents
+from fusion_engine.pipeline import score_parent
 from fusion_engine.solvers.spaces import group_spaces
 from fusion_engine.widths import plan_widths
 
@@ -42,15 +41,13 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     ).checked(len(parents), [] if data.y is None else ["labels"])
     on_progress(Progress("trace", 0.02, "Tracing the architecture"))
     example = data.normalised(slice(0, 2))
-    widths = plan_widths(parents, trace(parents[0].model, (example,)), example, 1.0)
+    widths = plan_widths(parents, trace(parents[0].model, (example,)), example)
     graph, states = widths.trace, tuple(p.state for p in parents)
     shared = shared_statistics(parents)
     scores = []
     for p, parent in enumerate(parents):
         on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
-        step = recipe.importance
-        compute = partial(score, graph, parent.state, data, step.method, step.parameters)
-        scores.append(shared.scores(parent.name, graph, parent.state, data, step.written(), compute))
+        scores.append(score_parent(shared, graph, parent, parent.state, data, recipe.importance))
     importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
     context = FusionContext(
         trace=graph,

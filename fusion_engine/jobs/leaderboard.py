@@ -101,9 +101,7 @@ def _record(run: str, row: Mapping[str, Any]) -> bool:
         rows = list({line["key"]: line for line in read_lines(folder / _ROWS)}.values())
         table = standings(_plan(folder), rows)
         write_json(folder / _TABLE, {**table, "rows": rows})
-        ended = table["done"] == table["total"] and store.read_status(run)["state"] not in store.FINISHED
-        if ended:
-            store.write_status(run, "done")
+        ended = table["done"] == table["total"] and store.end_run(run, "done")
     if ended:
         shutil.rmtree(folder / _SHARED, ignore_errors=True)
     return ended

@@ -45,9 +45,7 @@ class RecordFailures(SchedulerPlugin):
             if what == "part":
                 parts.record_failure(rest, DIED)
                 return
-            run = rest[: store.ID_LENGTH]
-            if store.read_status(run)["state"] not in store.FINISHED:
-                store.write_status(run, "failed", DIED)
+            store.end_run(rest[: store.ID_LENGTH], "failed", DIED)
 
 
 def serve(owner: int | None, heavy: int | None = None) -> None:

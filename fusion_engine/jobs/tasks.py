@@ -37,20 +37,14 @@ def run_job(run: str) -> None:
         if KINDS[job["kind"]].parts:
             start(run)  # the last part records the end
         else:
-            _end(run, "failed" if error else "done", error)
+            store.end_run(run, "failed" if error else "done", error)
     except Cancelled:
-        _end(run, "cancelled")
+        store.end_run(run, "cancelled")
     except FusionError as failure:
-        _end(run, "failed", str(failure))
+        store.end_run(run, "failed", str(failure))
     except MemoryError:
-        _end(run, "failed", "not enough memory; use fewer calibration samples or a smaller model")
+        store.end_run(run, "failed", "not enough memory; use fewer calibration samples or a smaller model")
     except Exception as failure:
         write_bytes(folder / "traceback.txt", traceback.format_exc().encode())
         line = f"internal error ({type(failure).__name__}); traceback.txt in the run's folder says where"
-        _end(run, "failed", line)
-
-
-def _end(run: str, state: str, error: str | None = None) -> None:
-    """Record how a run ended, unless it was cancelled meanwhile."""
-    if store.read_status(run)["state"] not in store.FINISHED:
-        store.write_status(run, state, error)
+        store.end_run(run, "failed", line)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -94,9 +94,10 @@ def make_plan(
         if method != OWN:
             registry.get("importance", method)
     rows: dict[str, Row] = {}
+    known: dict[str, str] = {}
     for recipe, title in _chosen(presets):
         for method in methods:
-            for row in _rows(inputs, recipe, title, method, seeds):
+            for row in _rows(inputs, recipe, title, method, seeds, known):
                 rows.setdefault(row.key, row)
     order = [None, *dict.fromkeys(seeds)]
     return sorted(rows.values(), key=lambda row: (_trains(row), order.index(row.seed)))
@@ -124,7 +125,9 @@ def _chosen(presets: str | Sequence[str | Recipe]) -> list[tuple[Recipe, str]]:
     return found
 
 
-def _rows(inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequence[int]) -> list[Row]:
+def _rows(
+    inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequence[int], known: dict[str, str]
+) -> list[Row]:
     own = method in (OWN, recipe.importance.method)
     changed = recipe if own else recipe.set({"importance": method})
 
@@ -134,18 +137,28 @@ def _rows(inputs: Inputs, recipe: Recipe, title: str, method: str, seeds: Sequen
 
     try:
         checked = checked_recipe(inputs.parents, inputs.data, changed, inputs.base)
-        _check_widths(inputs, checked)
-    except FusionError as refused:
-        return [row(changed.to_mapping(), None, str(refused))]
+        refused = _width_refusal(inputs, checked, known)
+    except FusionError as error:
+        refused = str(error)
+    if refused:
+        return [row(changed.to_mapping(), None, refused)]
     return [row(checked.to_mapping(), seed) for seed in dict.fromkeys(seeds)]
 
 
-def _check_widths(inputs: Inputs, recipe: Recipe) -> None:
-    """Raise a FusionError if the fused network cannot have the widths it would get."""
-    planned = registry.get("grouping", recipe.grouping.method).plan
-    if planned is not None or recipe.width != 1 or not same_widths(inputs.parents):
-        asked = None if planned is None else partial(planned, **recipe.grouping.parameters)
-        plan_widths(inputs.parents, inputs.graph, inputs.example, recipe.width, asked)
+def _width_refusal(inputs: Inputs, recipe: Recipe, known: dict[str, str]) -> str:
+    """Why the fused network cannot have the widths it would get; '' if it can. known: what was found before, as most
+    recipes ask for the same."""
+    plans = registry.get("grouping", recipe.grouping.method).plan is not None
+    if not plans and recipe.width == 1 and same_widths(inputs.parents):
+        return ""
+    key = str((recipe.width, recipe.grouping.written() if plans else None))
+    if key not in known:
+        try:
+            plan_widths(inputs.parents, inputs.graph, inputs.example, recipe.width, recipe.grouping)
+            known[key] = ""
+        except FusionError as error:
+            known[key] = str(error)
+    return known[key]
 
 
 def _key(inputs: Inputs, recipe: dict[str, Any], seed: int | None) -> str:

@@ -15,6 +15,7 @@ from ..evaluation import compare, evaluate
 from ..parents import Parent
 from ..pipeline import fuse
 from ..stats import StatisticsCache
+from ..store import own_seconds
 from .memory import peak_memory_mb, reset_peak
 from .plan import Inputs, make_plan
 from .rows import REFERENCES, Row, kept_rows
@@ -124,7 +125,7 @@ def _fused(
         "loss": measured.loss,
         "per_class": list(measured.per_class),
         "seconds": report["seconds"],
-        "cost": round(report["seconds"]["total"] + report["seconds"]["shared"], 4),
+        "cost": round(own_seconds(report), 4),
         "shared": report["shared"],
         "peak_memory_mb": round(memory, 1),
         "parameters": report["width"]["parameters"],

@@ -14,6 +14,7 @@ from .norms import BatchNorm, live_norms, with_statistics
 
 __all__ = ["norm_recalibration"]
 
+
 @register(
     "post",
     "norm_recalibration",

@@ -10,8 +10,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.types import Layer, Level, State
 from ..graph import Program
-from ..stats import FeatureMoments, Moments, Wanted, grouping_sites
-from ..stats.batches import sample_bytes
+from ..stats import FeatureMoments, Moments, Wanted, grouping_sites, sample_bytes
 
 __all__ = ["FusedPrefix", "ParentFeatures", "batch_size"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fusion_engine.core.errors import StoreError
 
-from .results import read_report
+from .results import own_seconds, read_report
 from .runs import list_runs
 
 __all__ = ["PastRuns", "past_runs"]
@@ -16,7 +16,7 @@ __all__ = ["PastRuns", "past_runs"]
 class PastRuns:
     """Finished fusions with one named recipe, unchanged, of one parent set, measured on one data set.
 
-    best, last: accuracies, the last being the newest run's. seconds: what the newest one took.
+    best, last: accuracies, the last being the newest run's. seconds: what the newest one takes by itself.
     """
 
     recipe: str
@@ -42,8 +42,7 @@ def past_runs(parents: str | None = None, test: str | None = None) -> list[PastR
             continue
         try:
             report = read_report(run["id"])
-            accuracy, taken = float(report["fused"]["accuracy"]), report["seconds"]
-            seconds = float(taken["total"] + taken.get("shared", 0.0))  # by itself, whatever earlier ones had computed
+            accuracy, seconds = float(report["fused"]["accuracy"]), own_seconds(report)
         except (StoreError, KeyError, TypeError, ValueError):
             continue
         known = found.get(key)

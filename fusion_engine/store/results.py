@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "StoredGrouping",
     "groupings_in",
+    "own_seconds",
     "read_arrays",
     "read_explore",
     "read_groupings",
@@ -43,6 +44,11 @@ class StoredGrouping:
     unmerge: list[np.ndarray]
     labels: list[np.ndarray] | None
     importance: list[np.ndarray] | None
+
+
+def own_seconds(report: Mapping[str, Any]) -> float:
+    """What a fusion takes by itself: what was spent, and what earlier ones had spent on parts of it."""
+    return float(report["seconds"]["total"] + report["seconds"].get("shared", 0.0))
 
 
 def write_result(

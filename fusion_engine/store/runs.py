@@ -22,6 +22,7 @@ __all__ = [
     "cancel_requested",
     "create_run",
     "delete_run",
+    "end_run",
     "list_runs",
     "read_events",
     "read_job",
@@ -96,6 +97,15 @@ def write_status(run: str, state: str, error: str | None = None) -> None:
         started = time.time()
     ended = time.time() if state in FINISHED else None
     write_json(path, {"state": state, "error": error, "started": started, "ended": ended})
+
+
+def end_run(run: str, state: str, error: str | None = None) -> bool:
+    """Record how a run ended, unless it has ended already: been cancelled meanwhile, or done by another worker.
+    Whether it had not."""
+    going_on = read_status(run)["state"] not in FINISHED
+    if going_on:
+        write_status(run, state, error)
+    return going_on
 
 
 def append_event(run: str, event: Progress) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .text import distinct
 
-__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "own_seconds", "parent_names", "stage_seconds"]
+__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "parent_names", "stage_seconds"]
 
 STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
 _REFERENCES = (
@@ -65,13 +65,8 @@ def _accuracies(report: dict[str, Any]) -> list[float]:
     return [p["accuracy"] for p in report.get("parents", []) if p.get("accuracy") is not None]
 
 
-def own_seconds(report: dict[str, Any]) -> float:
-    """What the fusion takes by itself: what was spent, and what earlier ones had spent on parts of it."""
-    return float(report["seconds"]["total"] + report["seconds"].get("shared", 0.0))
-
-
 def stage_seconds(report: dict[str, Any]) -> dict[str, float]:
-    """The same of each stage that takes any, in the order of the work."""
+    """What each stage takes by itself (`store.own_seconds`), in the order of the work; only those that take any."""
     taken = {stage: report.get("seconds", {}).get(stage, 0.0) for stage in STAGES}
     for part in report.get("shared", []):
         taken[part["stage"]] += part["seconds"]
