@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core import registry
 from ..core.errors import RecipeError
 from ..core.recipe import Step
 from ..core.types import Grouping, State
 from ..data import Dataset
+from ..fusing import Inputs, RunLog
 from ..graph import Trace, merge_states
+from ..grouping import group_every_space
 from ..importance import score
-from ..solvers.spaces import group_spaces
 
 __all__ = ["align", "pairing_methods"]
 
@@ -51,17 +51,10 @@ def align(
     filled = registry.check_parameters("grouping", method, dict(parameters or {}))
     where = torch.device(device)
     states = tuple({name: tensor.to(where) for name, tensor in s.items()} for s in (reference, state))
-    context = FusionContext(
-        trace=trace,
-        states=states,
-        data=data,
-        importance=tuple(score(trace, s, data, "uniform") for s in states),
-        grouping=Step(method=method, parameters=filled),
-        seed=seed,
-        device=where,
-    )
-    groupings, _ = group_spaces(context)
-    return merge_states([state], trace, {name: _reordering(grouping) for name, grouping in groupings.items()})
+    uniform = tuple(score(trace, s, data, "uniform") for s in states)
+    inputs = Inputs(trace, states, data, uniform, seed=seed, device=where)
+    grouped = group_every_space(inputs, Step(method=method, parameters=filled), RunLog())
+    return merge_states([state], trace, {name: _reordering(g) for name, g in grouped.groupings.items()})
 
 
 def _reordering(grouping: Grouping) -> Grouping:

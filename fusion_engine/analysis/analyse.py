@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import FusionError, ParentError
+from ..core.progress import Listener, Progress, no_progress
 from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
-from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress, scaled
+from ..core.types import Grouping, State
 from ..data import Dataset, canonical_order, check_samples
 from ..evaluation import collect_logits
-from ..graph import Trace, trace
-from ..importance import score
+from ..fusing import HeadWeights, Inputs, OutputWeights, output_weights
+from ..graph import Trace
 from ..parents import Parent, check_parents, module_for
-from ..solvers.head import Head, HeadWeights, head
+from ..pipeline import score_parents, trace_parents
 from ..stats import checked_device
 from .connectivity import connectivity
 from .coverage import coverage
@@ -67,7 +67,7 @@ def analyse(
     recalibrate: bool = True,
     seed: int = 0,
     device: str = "cpu",
-    on_progress: ProgressCallback = no_progress,
+    on_progress: Listener = no_progress,
 ) -> dict[str, Any]:
     """Analyse parents, and a network fused from them, on `data`. Plain values: docs/architecture.md, `analyse`.
 
@@ -83,8 +83,9 @@ def analyse(
     if data.y is None and what is None:
         notes.append("the data has no labels, so only similarity was analysed")
     data = canonical_order(data)  # so that what is drawn from it does not depend on the order of the samples
-    on_progress(Progress("trace", 0.0, "tracing the architecture"))
-    graph = _traced(parents, data, fused)
+    progress = Progress.to(on_progress)
+    progress.part(0.0, 0.1, "trace").report(0.0, "tracing the architecture")
+    graph = trace_parents(parents, data.normalised(slice(0, 2)), [] if fused is None else [fused.state])
     outputs = _outputs(parents, fused, data, where)
     states = [parent.state for parent in parents]
     report: dict[str, Any] = {
@@ -93,37 +94,35 @@ def analyse(
         "levels": [{"index": level.index, "name": level.name} for level in graph.levels],
     }  # fmt: skip
     seconds: dict[str, float] = {}
-    for i, name in enumerate(wanted):
-        since = time.perf_counter()
-        part = scaled(on_progress, (i + 0.1) / (len(wanted) + 0.1), (i + 1.1) / (len(wanted) + 0.1))
-        part(Progress(name, 0.0, ""))
+    for name, turn in progress.part(0.1 / (len(wanted) + 0.1), 1.0).each(wanted):
+        since, part = time.perf_counter(), turn.part(0.0, 1.0, name)
         if name == "coverage":
             counts = [parent.metadata.class_counts for parent in parents]
             own, last = outputs[: len(parents)], None if fused is None else outputs[-1]
             report[name] = coverage(report["parents"], own, data, counts, last)
         elif name == "similarity":
-            spaces = similarity(graph, states, data, seed=seed, device=where, on_progress=part)
+            spaces = similarity(graph, states, data, seed=seed, device=where, progress=part)
             report[name] = {"spaces": [space.as_json() for space in spaces]}
         elif name == "connectivity":
             pairs = _pairs(parents, fused, notes)
             found = []
-            for j, (first, second) in enumerate(pairs):
+            for (first, second), of_pair in part.each(pairs):
                 between = connectivity(
                     graph, first[1], second[1], data, method=align, points=points, recalibrate=recalibrate,
-                    seed=seed, device=where, on_progress=scaled(part, j / len(pairs), (j + 1) / len(pairs)),
+                    seed=seed, device=where, progress=of_pair,
                 )  # fmt: skip
                 found.append({"first": first[0], "second": second[0], **between.as_json()})
             report[name] = {"align": align, "pairs": found}
         elif fused is not None:
             rule, joined = _head(graph, parents, fused, data, seed, where)
             budget = error_budget(
-                graph, states, fused.state, fused.groupings, data, joined, device=where, on_progress=part
+                graph, states, fused.state, fused.groupings, data, joined, device=where, progress=part
             )
             report[name] = {"head_weights": rule, **budget.as_json()}
         seconds[name] = round(time.perf_counter() - since, 3)
     report["notes"] = [*notes, *graph.warnings]
     report["seconds"] = {**seconds, "total": round(time.perf_counter() - started, 3)}
-    on_progress(Progress("done", 1.0, "done"))
+    progress.part(0.0, 1.0, "done").report(1.0, "done")
     return report
 
 
@@ -155,17 +154,6 @@ def _obstacle(name: str, parents: Sequence[Parent], data: Dataset, fused: FusedL
     if name != "similarity" and data.y is None:
         return f"{data.name}: there are no labels; without them only similarity can be analysed"
     return ""
-
-
-def _traced(parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> Trace:
-    """The parents' trace, with those of all other widths as its variants."""
-    example = (data.normalised(slice(0, 2)),)
-    graph = trace(parents[0].model, example)
-    known = [graph]
-    for state in [*(p.state for p in parents[1:]), *([fused.state] if fused is not None else [])]:
-        if not any(other.fits(state) for other in known):
-            known.append(trace(module_for(parents, state), example))
-    return replace(graph, variants=tuple(known[1:]))
 
 
 Named = tuple[str, State]
@@ -205,7 +193,7 @@ def _outputs(
 
 def _head(
     graph: Trace, parents: Sequence[Parent], fused: FusedLike, data: Dataset, seed: int, device: torch.device
-) -> tuple[str, Head]:
+) -> tuple[str, OutputWeights]:
     """How the recipe joins the parents' outputs: uniformly where its solver has no say in that. The scores it may need
     are read again, from the data at hand."""
     recipe = fused.recipe or Recipe()
@@ -223,16 +211,13 @@ def _head(
     if len(data) > _SCORED:
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
         sample = data.subset(order[:_SCORED])
-    scores = tuple(
-        score(graph, parent.state, sample, step.method, step.parameters, device=device) for parent in parents
-    )
-    context = FusionContext(
+    states = [{name: tensor.to(device) for name, tensor in parent.state.items()} for parent in parents]
+    inputs = Inputs(
         trace=graph,
-        states=tuple(parent.state for parent in parents),
+        states=tuple(states),
         data=sample,
-        importance=scores,
-        grouping=Step(method="identity"),
+        importance=score_parents(graph, parents, states, sample, step),
         seed=seed,
         class_counts=np.array(counts) if known else None,
     )
-    return rule, head(context, rule)
+    return rule, output_weights(inputs, rule)

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import DataError
-from ..core.recipe import Step
+from ..core.progress import Progress
 from ..core.seeds import numpy_generator
-from ..core.types import Progress, ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
+from ..fusing import Inputs, RunLog
 from ..graph import Program, Trace
 from ..post.norm_recalibration import norm_recalibration
 from ..post.norms import find_batch_norms
@@ -124,7 +124,7 @@ def connectivity(
     recalibrate: bool = True,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
 ) -> Connectivity:
     """Linear mode connectivity between two networks of one trace and width, on labelled data.
 
@@ -136,20 +136,15 @@ def connectivity(
     """
     if data.y is None:
         raise DataError(f"{data.name}: there are no labels, and losses along a path need them (add an array y)")
-    context = FusionContext(
-        trace, (first, second), data, ({}, {}), Step(method="identity"), seed=seed, device=torch.device(device)
-    )
+    inputs = Inputs(trace, (first, second), data, ({}, {}), seed=seed, device=torch.device(device))
     renew = recalibrate and bool(find_batch_norms(trace))
-    measure = _Measure(context, renew)
-    count = 2 * (points + 2 * len(trace.levels))
-    report = _Steps(on_progress, count)
-    report("aligning neurons")
+    measure, progress = _Measure(inputs, renew), progress or Progress()
+    progress.report(0.0, "aligning neurons")
     aligned = align(trace, first, second, data, method, seed=seed, device=device)
-    found = []
-    for other, what in ((second, "path between the networks"), (aligned, "path after alignment")):
-        report.message = what
-        found.append(_paths(trace, first, other, measure, points, report))
-    return Connectivity(found[0], found[1], renew)
+    as_is = progress.part(0.0, 0.5).saying("path between the networks")
+    after = progress.part(0.5, 1.0).saying("path after alignment")
+    before = _paths(trace, first, second, measure, points, as_is)
+    return Connectivity(before, _paths(trace, first, aligned, measure, points, after), renew)
 
 
 def interpolate(
@@ -170,18 +165,19 @@ def _paths(
     second: State,
     measure: Callable[[State], tuple[float, float]],
     points: int,
-    report: Callable[[], None],
+    progress: Progress,
 ) -> Paths:
+    turns = progress.each(range(points + 2 * len(trace.levels)))
     alphas = [float(a) for a in np.linspace(0.0, 1.0, points)]
     measured = []
     for alpha in alphas:
-        report()
+        next(turns)
         measured.append(measure(interpolate(first, second, alpha)))
     losses, accuracies = zip(*measured, strict=True)
     whole = Path(tuple(alphas), losses, accuracies)
 
     def averaged(names: Collection[str]) -> Averaged:
-        report()
+        next(turns)
         loss, accuracy = measure(interpolate(first, second, 0.5, names))
         barrier, error = loss - (losses[0] + losses[-1]) / 2, (accuracies[0] + accuracies[-1]) / 2 - accuracy
         return Averaged(loss, accuracy, barrier, error)
@@ -199,19 +195,19 @@ def _paths(
 class _Measure:
     """Loss and accuracy of a state on the data."""
 
-    def __init__(self, context: FusionContext, renew: bool) -> None:
-        self._context, self._renew = context, renew
-        self._sampled = replace(context, data=_drawn(context.data, context.seed))
-        self._program = Program(context.trace, None, [context.trace.output])
+    def __init__(self, inputs: Inputs, renew: bool) -> None:
+        self._inputs, self._renew = inputs, renew
+        self._sampled = replace(inputs, data=_drawn(inputs.data, inputs.seed))
+        self._program = Program(inputs.trace, None, [inputs.trace.output])
         self._kept: list[tuple[Tensor, Tensor]] | None = None
-        if 4 * context.data.x.numel() <= _KEPT_BYTES:
+        if 4 * inputs.data.x.numel() <= _KEPT_BYTES:
             self._kept = list(self._batches())  # normalised once for all points
 
     def __call__(self, state: State) -> tuple[float, float]:
-        state = {name: tensor.to(self._context.device) for name, tensor in state.items()}
+        state = {name: tensor.to(self._inputs.device) for name, tensor in state.items()}
         if self._renew:
-            state = norm_recalibration(replace(self._sampled, notes=[]), state)
-        loss, hits, count = 0.0, 0, len(self._context.data)
+            state = norm_recalibration(self._sampled, {}, state, RunLog())
+        loss, hits, count = 0.0, 0, len(self._inputs.data)
         with torch.inference_mode():
             for x, y in self._kept or self._batches():
                 logits = self._program(state, x)[0].cpu()
@@ -221,21 +217,9 @@ class _Measure:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs on the device, labels."""
-        for x, y in self._context.data.batches(fitting_batch(self._context.trace)):
+        for x, y in self._inputs.data.batches(fitting_batch(self._inputs.trace)):
             assert y is not None  # checked at the start
-            yield x.to(self._context.device), y
-
-
-class _Steps:
-    """Counts measured points into a fraction."""
-
-    def __init__(self, on_progress: ProgressCallback, count: int) -> None:
-        self._on_progress, self._count, self._done = on_progress, count, 0
-        self.message = ""
-
-    def __call__(self, message: str | None = None) -> None:
-        self._on_progress(Progress("connectivity", min(1.0, self._done / self._count), message or self.message))
-        self._done += 1
+            yield x.to(self._inputs.device), y
 
 
 def _drawn(data: Dataset, seed: int) -> Dataset:

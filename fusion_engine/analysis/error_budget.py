@@ -27,11 +27,12 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError, ParentError
-from ..core.types import Grouping, Progress, ProgressCallback, State, no_progress
+from ..core.progress import Progress
+from ..core.types import Grouping, State
 from ..data import Dataset
 from ..evaluation import Evaluation, measure
+from ..fusing import OutputWeights
 from ..graph import Program, Trace, merge_activations, unmerge_activations
-from ..solvers.head import Head
 from ..stats.batches import fitting_batch
 
 __all__ = ["ErrorBudget", "LevelBudget", "error_budget"]
@@ -80,10 +81,10 @@ def error_budget(
     fused: State,
     groupings: Mapping[str, Grouping],
     data: Dataset,
-    head: Head,
+    head: OutputWeights,
     *,
     device: torch.device | str = "cpu",
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
 ) -> ErrorBudget:
     """The budget of a fused network on labelled data. Raises DataError without labels, ParentError if the groupings
     are not of these parents.
@@ -103,7 +104,7 @@ def error_budget(
     def keep(key: str, logits: Sequence[Tensor]) -> None:
         outputs.setdefault(key, []).append(head.target([rows.cpu() for rows in logits]))
 
-    done = 0
+    done, progress = 0, progress or Progress()
     with torch.inference_mode():
         for x, _ in data.batches(fitting_batch(trace, copies=k + 2)):
             own = [program(state, x.to(device)) for state in states]
@@ -111,7 +112,7 @@ def error_budget(
             keep("ensemble", [tensors[-1] for tensors in own])
             outputs.setdefault("fused", []).append(made[-1].cpu())
             for level, rest in zip(inner, rests, strict=True):
-                on_progress(Progress("budget", done / len(data), f"features after level {level.name}"))
+                progress.report(done / len(data), f"features after level {level.name}")
                 at = level.index
                 merged = merge_activations(trace, groupings, level.output, [tensors[at] for tensors in own])
                 for key, features in (("grouped", merged), ("fused", made[at])):

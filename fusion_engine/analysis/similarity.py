@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core.progress import Progress
 from ..core.seeds import numpy_generator
-from ..core.types import Progress, ProgressCallback, Site, State, no_progress
+from ..core.types import Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
 from ..stats import Moments, grouping_sites, parent_moments
@@ -58,7 +59,7 @@ def similarity(
     most_samples: int = 512,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
 ) -> list[SpaceSimilarity]:
     """Similarity of every pair of parents in every space, by depth. Labels are not used.
 
@@ -69,20 +70,17 @@ def similarity(
     `seed`. The partial one is the mean over all other parents as the control, and is there from three parents on.
     Parents run on `device`.
     """
-    sites = grouping_sites(trace)
-    moments = parent_moments(
-        trace, states, data, sites=sites, device=str(device),
-        on_progress=lambda e: on_progress(Progress("similarity", 0.6 * e.fraction, "second moments of the features")),
-    )
+    sites, progress = grouping_sites(trace), progress or Progress()
+    reading = progress.part(0.0, 0.6).saying("second moments of the features")
+    moments = parent_moments(trace, states, data, sites=sites, device=str(device), progress=reading)
     drawn = data
     if len(data) > most_samples:
         chosen = numpy_generator(seed, "similarity").choice(len(data), most_samples, replace=False)
         drawn = data.subset(np.sort(chosen).tolist())
-    pooled = _pooled(trace, states, drawn, device, on_progress)
+    pooled = _pooled(trace, states, drawn, device, progress.part(0.6, 0.8))
     widths = [_widths(trace.fitting(state)) for state in states]
     found = []
-    for i, name in enumerate(sites):
-        on_progress(Progress("similarity", 0.8 + 0.2 * i / len(sites), f"comparing features of {name}"))
+    for name, _ in progress.part(0.8, 1.0).each(sites, lambda name: f"comparing features of {name}"):
         sizes = tuple(own[name] for own in widths)
         of_space = _from_moments(moments[name], sizes)
         if len(drawn) >= 4:
@@ -126,12 +124,11 @@ def _pooled(
     states: Sequence[State],
     data: Dataset,
     device: torch.device | str,
-    on_progress: ProgressCallback,
+    progress: Progress,
 ) -> list[dict[str, Array]]:
     """Per parent and space (samples, neurons x entries) features, averaged over positions, places side by side."""
     found: list[dict[str, Array]] = []
-    for p, state in enumerate(states):
-        on_progress(Progress("similarity", 0.6 + 0.2 * p / len(states), "distances between samples"))
+    for state, _ in progress.each(states, lambda state: "distances between samples"):
         sites = grouping_sites(trace.fitting(state))
         nodes = list(dict.fromkeys(site.node for places in sites.values() for site in places))
         program = Program(trace, None, nodes)

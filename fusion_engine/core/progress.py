@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -38,7 +39,7 @@ class Progress:
     """
 
     def __init__(self, listener: Listener = no_progress, *, stage: str = "") -> None:
-        self._listener, self._stage, self._low, self._high = listener, stage, 0.0, 1.0
+        self._listener, self._stage, self._low, self._high, self._message = listener, stage, 0.0, 1.0, ""
         self._reached = [0.0]  # of the whole; shared by all parts
 
     @classmethod
@@ -54,13 +55,20 @@ class Progress:
         """An event of work inside this part; its fraction is of this part."""
         at = self._low + (self._high - self._low) * min(max(event.fraction, 0.0), 1.0)
         self._reached[0] = max(self._reached[0], round(at, 6))
-        self._listener(ProgressEvent(self._stage or event.stage, self._reached[0], event.message, event.detail))
+        stage, message = self._stage or event.stage, self._message or event.message
+        self._listener(ProgressEvent(stage, self._reached[0], message, event.detail))
 
     def part(self, low: float, high: float, stage: str | None = None) -> Progress:
         """The part of this one from `low` to `high`, under a stage of its own if one is named."""
-        inner = Progress(self._listener, stage=self._stage if stage is None else stage)
-        width = self._high - self._low
-        inner._low, inner._high, inner._reached = self._low + width * low, self._low + width * high, self._reached
+        inner, width = copy.copy(self), self._high - self._low
+        inner._stage = self._stage if stage is None else stage
+        inner._low, inner._high = self._low + width * low, self._low + width * high
+        return inner
+
+    def saying(self, message: str) -> Progress:
+        """The same, whose events all say `message`."""
+        inner = copy.copy(self)
+        inner._message = message
         return inner
 
     def each(self, items: Collection[T], message: Callable[[T], str] = lambda item: "") -> Iterator[tuple[T, Progress]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -120,6 +121,7 @@ class MethodSpec:
     parameters: tuple[ParameterSpec, ...]
     widths: Widths = "any"
     plan: Callable[..., Mapping[str, int]] | None = None
+    reads: Callable[..., tuple[tuple[str, ...], int]] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The JSON-able description the forms are drawn from."""
@@ -161,6 +163,7 @@ def register(
     statistics: bool = False,
     widths: Widths = "any",
     plan: Callable[..., Mapping[str, int]] | None = None,
+    reads: Callable[..., tuple[tuple[str, ...], int]] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
@@ -169,7 +172,9 @@ def register(
     estimates norms' running statistics, which other steps leave as they are. `widths` (groupings only): 'kept' where
     the fused model is as wide as the first parent, 'equal' where the parents have to be so too; `pairs` implies it.
     `plan` (groupings only): a function of the parents' widths (`grouping.planning.WidthPlan`) and the parameters that
-    returns the fused width of every space which the grouping makes wider. Raises TypeError at import time if a
+    returns the fused width of every space which the grouping makes wider. `reads` (solvers only): a function of the
+    inputs and the parameters that returns the nodes at which the solver will read the parents' features, and the bytes
+    they may take: the pass that groupings make keeps them. Raises TypeError at import time if a
     keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
     """
 
@@ -178,7 +183,7 @@ def register(
         _METHODS[kind, name] = MethodSpec(
             kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
             None if accepts is None else frozenset(accepts), pairs, statistics, function, _parameters(function),
-            "equal" if pairs else widths, plan,
+            "equal" if pairs else widths, plan, reads,
         )
         return function
 
@@ -226,7 +231,9 @@ def _specify(name: str, base: Any, default: Any, param: Param) -> ParameterSpec:
 def _load(kind: str) -> None:
     if kind not in KINDS:
         raise RecipeError(f"unknown kind of method {kind!r}; there are {', '.join(KINDS)}")
-    importlib.import_module(_PACKAGES[kind])
+    package = importlib.import_module(_PACKAGES[kind])
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
 
 
 def names(kind: str) -> list[str]:

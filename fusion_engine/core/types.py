@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -17,14 +17,10 @@ __all__ = [
     "Level",
     "Member",
     "NormNames",
-    "Progress",
-    "ProgressCallback",
     "Role",
     "Site",
     "Space",
     "State",
-    "no_progress",
-    "scaled",
 ]
 
 Role = Literal["out", "in"]
@@ -149,26 +145,3 @@ class Grouping:
     def size(self) -> int:
         """Number of fused neurons n."""
         return int(self.merge[0].shape[0])
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One progress event. `fraction` is of the whole job, in [0, 1], and never falls."""
-
-    stage: str
-    fraction: float
-    message: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-ProgressCallback = Callable[[Progress], None]
-"""Called with events; may raise `Cancelled` to stop the work."""
-
-
-def no_progress(event: Progress) -> None:
-    """The default progress callback: does nothing."""
-
-
-def scaled(on_progress: ProgressCallback, start: float, end: float) -> ProgressCallback:
-    """A callback for a part of the work that spans [start, end] of the whole."""
-    return lambda event: on_progress(replace(event, fraction=start + (end - start) * event.fraction))

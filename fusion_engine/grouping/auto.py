@@ -13,7 +13,7 @@ from ..core.errors import FusionError, RecipeError
 from ..core.registry import Param, register
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .similarity import FeaturesParameter
+from .parameters import FeaturesParameter
 
 __all__ = ["auto", "lost"]
 

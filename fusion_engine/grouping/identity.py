@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.registry import register
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from .hard import identity_grouping
+from .from_labels import identity_grouping
 
 __all__ = ["identity"]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.types import Grouping, Member, State
+from ..fusing import parent_part
 from ..graph import Trace, merge_states
 from ..graph.apply import lookup
 from ..stats.space_stats import SpaceStats
@@ -75,7 +76,7 @@ class AlignedStates:
         blocks = [name for name in network.known if network.trace.spaces[name].block]
         for name in [*blocks, *(n for n in network.known if n not in blocks)]:
             grouping = network.known[name]
-            maps = [(m > 0).astype(np.float64) for m in grouping.merge]
+            maps = [parent_part(grouping, p).merge[0] for p in range(network.parents)]
             self.apply(name, maps, list(grouping.unmerge))
 
     def apply(self, space: str, maps: list[Array], back: list[Array]) -> None:

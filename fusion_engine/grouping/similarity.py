@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.registry import Param
 from ..stats.space_stats import SpaceStats
 
-__all__ = ["FeaturesParameter", "correlations", "normalised"]
+__all__ = ["correlations", "normalised"]
 
 Array = NDArray[np.float64]
 
 _STILL = 1e-5  # of the mean square: a variance below it may be rounding, where products are summed in float32
-
-Features = Literal["post", "pre"]
-FeaturesParameter = Annotated[
-    Features, Param("what neurons are compared by: their values behind the activation function, or before it")
-]
-
 
 def correlations(stats: SpaceStats) -> Array:
     """(N, N) Pearson correlation, 1 on the diagonal.

@@ -1,4 +1,4 @@
-"""Importance of neurons, one method a file; importing registers them."""
+"""Importance of neurons. One method a file, found by the registry."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import torch
 from torch import Tensor
 
 from ..core import registry
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.progress import Progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Trace
-from . import (  # noqa: F401 - registers the methods
-    activation,
-    conductance,
-    deeplift,
-    feature_ablation,
-    gradient_x_activation,
-    uniform,
-)
 
 __all__ = ["score"]
 
@@ -31,7 +24,7 @@ def score(
     method: str,
     parameters: Mapping[str, Any] | None = None,
     *,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
     device: str | torch.device = "cpu",
 ) -> dict[str, Tensor]:
     """Scores of one parent by the registered `method`: {space or 'output': (n,) float64 on the CPU, >= 1e-8}.
@@ -43,5 +36,5 @@ def score(
     spec = registry.get("importance", method)
     filled = registry.check_parameters("importance", method, dict(parameters or {}))
     moved = {name: tensor.detach().to(device) for name, tensor in state.items()}
-    scores: dict[str, Tensor] = spec.function(trace.fitting(moved), moved, data, on_progress, **filled)
+    scores: dict[str, Tensor] = spec.function(trace.fitting(moved), moved, data, progress, **filled)
     return scores

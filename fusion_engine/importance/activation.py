@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import register
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, has_classes, mean_scores, site_nodes, summed
@@ -19,7 +20,7 @@ def activation(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """Mean of |f|, the neuron's pre-activation, summed over positions. Needs no labels, and no classes."""
     sites, nodes = site_nodes(trace)
@@ -31,4 +32,4 @@ def activation(
         found = summed(sites, values[: len(sites)])
         return {**found, OUTPUT: values[-1].abs().sum(0, dtype=torch.float64)} if has_classes(trace) else found
 
-    return mean_scores(trace, state, data, on_progress, scores)
+    return mean_scores(trace, state, data, progress, scores)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError, UnsupportedModelError
-from ..core.types import Progress, ProgressCallback, Site, State
+from ..core.progress import Progress
+from ..core.types import Site, State
 from ..graph import Program, Trace
 from ..graph.nodes import is_symbolic, shape
 from ..stats import feature_sites, fitting_batch
@@ -49,7 +50,7 @@ def attribute(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback,
+    progress: Progress,
     attributor: Attributor,
     *,
     copies: int = 1,
@@ -75,14 +76,14 @@ def attribute(
                 raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
         return attributor(x, targets)
 
-    return mean_scores(trace, state, data, on_progress, with_targets, copies=copies)
+    return mean_scores(trace, state, data, progress, with_targets, copies=copies)
 
 
 def mean_scores(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback,
+    progress: Progress,
     sums: Callable[[Tensor, Tensor | None], Mapping[str, Tensor]],
     *,
     copies: int = 1,
@@ -92,7 +93,7 @@ def mean_scores(
     totals: dict[str, Tensor] = {}
     done = 0
     for x, y in data.batches(fitting_batch(trace, copies=copies)):
-        on_progress(Progress("importance", done / len(data), _message(y)))
+        progress.report(done / len(data), _message(y))
         for name, value in sums(x.to(device), y).items():
             totals[name] = totals[name] + value.cpu() if name in totals else value.cpu()
         done += len(x)

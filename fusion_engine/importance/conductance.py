@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import Param, register
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
@@ -28,7 +29,7 @@ def conductance(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
     *,
     n_steps: Annotated[
         int, Param("points on the path from the zero input; more are more exact", ge=1, le=500, label="Path steps")
@@ -61,4 +62,4 @@ def conductance(
         ends = logits.detach().unflatten(0, (len(points), len(x)))
         return {**found, OUTPUT: of_target(ends[-1] - ends[0], targets)}
 
-    return attribute(trace, state, data, on_progress, scores, copies=2 * len(points))
+    return attribute(trace, state, data, progress, scores, copies=2 * len(points))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import register
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
@@ -26,7 +27,7 @@ def deeplift(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """Share of a neuron in the difference of the target logit between the sample and a zero input.
 
@@ -51,4 +52,4 @@ def deeplift(
         ends = logits.detach()
         return {**found, OUTPUT: of_target(ends[: len(x)] - ends[len(x) :], targets)}
 
-    return attribute(trace, state, data, on_progress, scores, copies=6)
+    return attribute(trace, state, data, progress, scores, copies=6)

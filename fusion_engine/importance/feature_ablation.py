@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import register
-from ..core.types import ProgressCallback, Site, State, no_progress
+from ..core.types import Site, State
 from ..data import Dataset
 from ..graph import Program, Trace
 from ..graph.nodes import is_symbolic
@@ -23,7 +24,7 @@ def feature_ablation(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """Change of the target logit when a neuron's pre-activation is set to 0 at all positions.
 
@@ -57,7 +58,7 @@ def feature_ablation(
                 found[name] = torch.cat(parts) + found.get(name, 0)
             return {**found, OUTPUT: of_target(logits, targets)}
 
-    return attribute(trace, state, data, on_progress, scores)
+    return attribute(trace, state, data, progress, scores)
 
 
 def _repeated(tensor: Tensor, times: int, dim: int) -> Tensor:

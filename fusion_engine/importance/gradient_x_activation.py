@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import register
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
@@ -24,7 +25,7 @@ def gradient_x_activation(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """First-order change of the target logit when a neuron's pre-activation goes to 0: |f df/dlogit|, one pass."""
     sites, nodes = site_nodes(trace)
@@ -36,4 +37,4 @@ def gradient_x_activation(
         found = summed(sites, (f.detach() * g for f, g in zip(features, slopes, strict=True)))
         return {**found, OUTPUT: of_target(logits.detach(), targets)}
 
-    return attribute(trace, state, data, on_progress, scores, copies=2)
+    return attribute(trace, state, data, progress, scores, copies=2)

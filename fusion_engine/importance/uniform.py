@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..core.progress import Progress
 from ..core.registry import register
-from ..core.types import ProgressCallback, State, no_progress
+from ..core.types import State
 from ..data import Dataset
 from ..graph import Trace
 from ..stats import feature_sites
@@ -20,7 +21,7 @@ def uniform(
     trace: Trace,
     state: State,
     data: Dataset,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """Every neuron has importance 1. Models without classes get no score of the output."""
     sizes = {name: len(sites[0].index) for name, sites in feature_sites(trace).items()}

@@ -12,8 +12,8 @@ import numpy as np
 from fusion_engine.core.types import Grouping, Progress, ProgressCallback, Space
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace
+from fusion_engine.grouping.heads import inner_stats
 from fusion_engine.parents import Parent
-from fusion_engine.solvers.nested import inner_stats
 from fusion_engine.stats import (
     FeatureMoments,
     SharedStatistics,

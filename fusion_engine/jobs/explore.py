@@ -7,70 +7,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.context import FusionContext
-from fusion_engine.core.recipe import Recipe
-from fusion_engine.core.types import Progress, ProgressCallback, scaled
-from fusion_engine.data import canonical_order, check_samples
-from fusion_engine.graph import trace
-from fusion_engine.parents import check_parents
-from fusion_engine.pipeline import score_parent
-from fusion_engine.solvers.spaces import group_spaces
-from fusion_engine.widths import plan_widths
+from fusion_engine.core.progress import Listener, Progress
+from fusion_engine.fusing import RunLog
+from fusion_engine.grouping import group_every_space
+from fusion_engine.pipeline import prepare
 
 from .exploration import described_inputs, joint_stats, write_exploration
 from .inputs import read_data, read_parents, whole_number
-from .statistics import shared_statistics
+from .statistics import statistics
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, on_progress: Listener) -> None:
     """Write explore.json, explore.npz and features.npz; see docs/architecture.md."""
     started = time.perf_counter()
     parents = read_parents(arguments["parents"])
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
     samples = whole_number(arguments, "samples", 400, 1, 10**9)
-    check_parents(parents, minimum=1)
-    data = canonical_order(read_data(arguments["data"], samples, seed))
-    check_samples(data, parents[0].classes, parents[0].input_shape)
-    recipe = Recipe.from_mapping(
-        {
-            "importance": arguments.get("importance") or "activation",
-            "grouping": arguments.get("grouping") or "kmeans",
-        }
-    ).checked(len(parents), [] if data.y is None else ["labels"])
-    on_progress(Progress("trace", 0.02, "Tracing the architecture"))
-    example = data.normalised(slice(0, 2))
-    widths = plan_widths(parents, trace(parents[0].model, (example,)), example)
-    graph, states = widths.trace, tuple(p.state for p in parents)
-    shared = shared_statistics(parents)
-    scores = []
-    for p, parent in enumerate(parents):
-        on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
-        scores.append(score_parent(shared, graph, parent, parent.state, data, recipe.importance))
-    importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
-    context = FusionContext(
-        trace=graph,
-        states=states,
-        data=data,
-        importance=tuple(scores),
-        grouping=recipe.grouping,
-        seed=seed,
-        progress=lambda stage, fraction, message, detail=None: on_progress(
-            Progress("grouping", 0.4 + 0.2 * fraction, message)
-        ),
-        sizes=widths.sizes,
-        shared=shared,
-    )
-    groupings, _ = group_spaces(context)
+    data = read_data(arguments["data"], samples, seed)
+    recipe = {
+        "importance": arguments.get("importance") or "activation",
+        "grouping": arguments.get("grouping") or "kmeans",
+    }
+    progress = Progress.to(on_progress)
+    log, cache = RunLog(progress), statistics()
+    prepared = prepare(parents, data, recipe, log.part(0.0, 0.4, "trace"), seed=seed, cache=cache, exploring=True)
+    inputs, step, shared = prepared.inputs, prepared.recipe.grouping, prepared.statistics
+    grouped = group_every_space(inputs, step, log.part(0.4, 0.6, "grouping"), statistics=shared)
+    graph, groupings = inputs.trace, grouped.groupings
+    importance = {n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]}
     stats = joint_stats(
-        graph, parents, data, importance, groupings, shared, seed=seed, on_progress=scaled(on_progress, 0.6, 0.7)
+        graph, parents, inputs.data, importance, groupings, shared, seed=seed, on_progress=progress.part(0.6, 0.7)
     )
     about = {
         **described_inputs(parents, data, seed),
-        "importance": recipe.importance.written(),
-        "grouping": recipe.grouping.written(),
-        "warnings": [*graph.warnings, *widths.notes, *context.notes],
+        "importance": prepared.recipe.importance.written(),
+        "grouping": step.written(),
+        "warnings": log.notes,
     }
     write_exploration(
         folder,
@@ -80,5 +54,5 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,
-        scaled(on_progress, 0.7, 1.0),
+        progress.part(0.7, 1.0),
     )

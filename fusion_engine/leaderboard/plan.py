@@ -18,10 +18,9 @@ from ..core.recipe import Recipe
 from ..data import Dataset, check_calibration, check_samples
 from ..graph import Trace, trace
 from ..parents import Parent, check_parents, same_widths
-from ..pipeline import checked_recipe
+from ..pipeline import checked_recipe, plan_widths
 from ..presets import get_preset, recipes
 from ..stats import checked_device
-from ..widths import plan_widths
 from .rows import Row
 
 __all__ = ["OWN", "Inputs", "make_plan"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..core.errors import Cancelled, FusionError
+from ..core.progress import Listener, Progress, no_progress
 from ..core.recipe import Recipe
-from ..core.types import Progress, ProgressCallback, no_progress
 from ..data import Dataset
 from ..evaluation import compare, evaluate
 from ..parents import Parent
@@ -42,7 +42,7 @@ def leaderboard(
     cache: StatisticsCache | None = None,
     done: Iterable[Mapping[str, Any]] = (),
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
-    on_progress: ProgressCallback = no_progress,
+    on_progress: Listener = no_progress,
 ) -> dict[str, Any]:
     """Fuse the parents by presets x importances x seeds and measure every result on `test`.
 
@@ -55,21 +55,20 @@ def leaderboard(
     inputs = Inputs(parents, data, test, device, base)
     plan = make_plan(inputs, presets, importances, seeds)
     cache = cache or StatisticsCache()
-    finished, total = kept_rows(inputs.digest, plan, done), len(plan) + 1
-    if REFERENCES not in finished:
-        finished[REFERENCES] = references(inputs, cache=cache, on_progress=_share(on_progress, 0, total))
-        on_row(finished[REFERENCES])
-    for number, row in enumerate(plan, 1):
-        if row.key not in finished:
-            finished[row.key] = run_row(inputs, row, cache=cache, on_progress=_share(on_progress, number, total))
-            on_row(finished[row.key])
-    on_progress(Progress("leaderboard", 1.0, "done"))
-    rows = [finished[key] for key in (REFERENCES, *(row.key for row in plan))]
+    finished, progress = kept_rows(inputs.digest, plan, done), Progress.to(on_progress)
+    by_key = {REFERENCES: None, **{row.key: row for row in plan}}
+    for (key, row), share in progress.each(by_key.items()):
+        if key not in finished:
+            given: dict[str, Any] = {"cache": cache, "on_progress": share}
+            finished[key] = references(inputs, **given) if row is None else run_row(inputs, row, **given)
+            on_row(finished[key])
+    progress.part(0.0, 1.0, "leaderboard").report(1.0, "done")
+    rows = [finished[key] for key in by_key]
     return standings([row.as_json() for row in plan], rows) | {"rows": rows}
 
 
 def run_row(
-    inputs: Inputs, row: Row, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
+    inputs: Inputs, row: Row, *, cache: StatisticsCache | None = None, on_progress: Listener = no_progress
 ) -> dict[str, Any]:
     """One row's fusion and what came out: see docs/architecture.md. Whatever goes wrong becomes the row's reason;
     only `Cancelled` comes through."""
@@ -80,7 +79,7 @@ def run_row(
 
 
 def references(
-    inputs: Inputs, *, cache: StatisticsCache | None = None, on_progress: ProgressCallback = no_progress
+    inputs: Inputs, *, cache: StatisticsCache | None = None, on_progress: Listener = no_progress
 ) -> dict[str, Any]:
     """The row of the models every comparison shows: best and mean parent, plain average, ensembles. As `run_row`."""
     about = {"key": REFERENCES, "kind": REFERENCES, "inputs": inputs.digest}
@@ -103,7 +102,7 @@ def _guarded(about: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) ->
 
 
 def _fused(
-    inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: ProgressCallback
+    inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: Listener
 ) -> dict[str, Any]:
     assert row.seed is not None
     reset_peak()
@@ -133,7 +132,7 @@ def _fused(
     }
 
 
-def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: ProgressCallback) -> dict[str, Any]:
+def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: Listener) -> dict[str, Any]:
     try:
         found = fuse(
             inputs.parents,
@@ -161,8 +160,3 @@ def _check_finite(what: str, loss: float) -> None:
     """Raise FusionError for a loss that is no number: tables could not hold it."""
     if not math.isfinite(loss):
         raise FusionError(f"{what} does not give finite outputs on the test samples: its weights are too large")
-
-
-def _share(on_progress: ProgressCallback, number: int, total: int) -> ProgressCallback:
-    """One row's share of the whole."""
-    return lambda e: on_progress(Progress(e.stage, (number + e.fraction) / total, e.message, e.detail))

@@ -1,4 +1,4 @@
-"""Steps after the solve. One method a file; importing registers them."""
+"""Steps after the solve. One method a file, found by the registry."""
 
 from __future__ import annotations
 
@@ -7,30 +7,27 @@ from typing import Any
 
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core import registry
-from ..core.types import State
-from . import (  # noqa: F401 - registers the methods
-    fine_tuning,
-    full_distillation,
-    head_distillation,
-    norm_recalibration,
-    pooled_buffers,
-    repair,
-)
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog
 
 __all__ = ["refine"]
 
 
 def refine(
-    context: FusionContext, state: State, method: str, parameters: Mapping[str, Any] | None = None
+    inputs: Inputs,
+    groupings: Mapping[str, Grouping],
+    state: State,
+    log: RunLog,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
 ) -> dict[str, Tensor]:
-    """A new state after the registered step `method`; `state` is not modified.
+    """A new state after the registered step `method`; `state`, which was solved with `groupings`, is not modified.
 
     Raises RecipeError for an unknown method or parameter.
     """
     spec = registry.get("post", method)
     filled = registry.check_parameters("post", method, dict(parameters or {}))
-    with context.watch.stage("post"):
-        result: dict[str, Tensor] = spec.function(context, state, **filled)
+    with log.stage("post"):
+        result: dict[str, Tensor] = spec.function(inputs, groupings, state, log, **filled)
     return result

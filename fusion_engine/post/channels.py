@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.types import State
-from ..solvers.activations import FusedPrefix, batch_size
+from ..fusing import FusedPrefix, Inputs, RunLog, batch_size
 
 __all__ = ["ChannelMoments", "channels_in_turn"]
 
@@ -53,7 +52,12 @@ class ChannelMoments:
 
 
 def channels_in_turn(
-    context: FusionContext, state: State, places: Mapping[str, tuple[str, int]], step: str, begin: float = 0.0
+    inputs: Inputs,
+    state: State,
+    places: Mapping[str, tuple[str, int]],
+    log: RunLog,
+    step: str,
+    begin: float = 0.0,
 ) -> Iterator[tuple[str, ChannelMoments]]:
     """The channels' moments at one node of the fused network after the other, in the order of the levels.
 
@@ -62,13 +66,13 @@ def channels_in_turn(
     done before.
     """
     left = dict(places)
-    prefix = FusedPrefix(context, batch_size(context, list(context.trace.layers.values())), _BUDGET)
-    for level in context.trace.levels:
+    prefix = FusedPrefix(inputs, batch_size(inputs.trace), _BUDGET)
+    for level in inputs.trace.levels:
         for name in [tensor for tensor in left if tensor in level.tensors]:
             done, (node, dim), moments = 1 - len(left) / len(places), left.pop(name), ChannelMoments()
             for (y,) in prefix.batches(state, [node]):
                 moments.add(y.movedim(dim, -1).reshape(-1, y.shape[dim]))
-                context.progress("post", begin + (1 - begin) * done, f"{step}: {name.rpartition('.')[0]}")
+                log.progress.report(begin + (1 - begin) * done, f"{step}: {name.rpartition('.')[0]}")
             yield name, moments
         if not left:
             return

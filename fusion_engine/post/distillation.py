@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import FusionError
+from ..core.progress import Progress
 from ..core.registry import Param
 from ..core.seeds import torch_generator
 from ..core.types import State
-from ..graph import Program
-from ..solvers.head import Head, HeadWeights
-from ..solvers.work import forward_work
+from ..fusing import HeadWeights, Inputs, OutputWeights, RunLog, forward_work
+from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
+from ..graph import Program, Trace
 
-__all__ = ["Samples", "Settings", "Teacher", "affordable", "distil", "split_samples", "trainable"]
+__all__ = ["Samples", "Teacher", "affordable", "distil", "schedule", "split_samples", "trainable"]
 
 _WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
 
 _RATES = (2e-3, 5e-4, 1e-4)
-_WARM_UP = 0.101  # share of the steps; torch's schedule divides by zero where a tenth of them is exactly one
+_AUTO = 0.0  # a rate to be found
+_CHECK_EVERY = 25
 
 # Parameters that training steps have in common.
 Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
@@ -45,31 +46,26 @@ Shift = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to train: Adam with a warm-up and cosine decay of the rate, for at most `steps` steps."""
-
-    steps: int
-    batch: int
-    rate: float | Literal["auto"]
-    patience: int
-    check_every: int = 25
-
-
-def affordable(context: FusionContext, steps: int | Literal["auto"], batch: int, teachers: int) -> int:
+def affordable(trace: Trace, steps: int | Literal["auto"], batch: int, teachers: int) -> int:
     """Number of steps; 'auto': what a fixed amount of work allows. teachers: models that run forward in each step."""
     if steps != "auto":
         return steps
-    step = (3 + teachers) * batch * forward_work(context)  # forward and backward are three forward passes
+    step = (3 + teachers) * batch * forward_work(trace)  # forward and backward are three forward passes
     return int(min(_MOST_STEPS, max(_LEAST_STEPS, _WORK / step)))
+
+
+def schedule(steps: int, rate: float | Literal["auto"], patience: int) -> TrainingSettings:
+    """Adam with a warm-up and cosine decay of the rate, for at most `steps` steps; rate 'auto': to be found."""
+    found = _AUTO if rate == "auto" else rate
+    return TrainingSettings(steps, _CHECK_EVERY, patience, found, scheduler="super_convergence")
 
 
 class Teacher:
     """The parents' softened softmax ensemble, for any inputs."""
 
-    def __init__(self, context: FusionContext, head: Head, temperature: float) -> None:
-        self._states = context.states
-        self._program = Program(context.trace, None, [context.trace.output])
+    def __init__(self, inputs: Inputs, head: OutputWeights, temperature: float) -> None:
+        self._states = inputs.states
+        self._program = Program(inputs.trace, None, [inputs.trace.output])
         self._head, self._temperature = head, temperature
 
     @torch.no_grad()
@@ -86,31 +82,32 @@ class Samples:
     y: Tensor
 
 
-def split_samples(context: FusionContext, classes: int) -> tuple[Samples, Samples]:
+def split_samples(inputs: Inputs, classes: int) -> tuple[Samples, Samples]:
     """Calibration samples to train on and to judge by: a held-out fifth (all of them where there are too few)."""
-    x = torch.cat(list(context.batches(1024)))
+    x = torch.cat(list(inputs.batches(1024)))
     y = x.new_zeros(len(x), classes)
-    if context.data.y is not None:
-        y[torch.arange(len(x)), context.data.y.to(x.device)] = 1.0
-    mask = context.held_out.to(x.device)
+    if inputs.data.y is not None:
+        y[torch.arange(len(x)), inputs.data.y.to(x.device)] = 1.0
+    mask = inputs.held_out.to(x.device)
     if not bool(mask.any()):
         return Samples(x, y), Samples(x, y)
     return Samples(x[~mask], y[~mask]), Samples(x[mask], y[mask])
 
 
-def trainable(context: FusionContext, state: State) -> list[str]:
+def trainable(inputs: Inputs, state: State) -> list[str]:
     """Names of all weights that training may change."""
-    return [name for name in context.trace.parameters if state[name].is_floating_point()]
+    return [name for name in inputs.trace.parameters if state[name].is_floating_point()]
 
 
 def distil(
-    context: FusionContext,
+    inputs: Inputs,
     state: State,
     names: Sequence[str],
     student: Program,
     sample: Callable[[torch.Generator], tuple[Tensor, Tensor]],
     judge: tuple[Tensor, Tensor],
-    settings: Settings,
+    settings: TrainingSettings,
+    log: RunLog,
     label: str,
 ) -> dict[str, Tensor]:
     """A new state in which the tensors `names` are trained until `student`'s logits match the targets.
@@ -123,105 +120,60 @@ def distil(
     every step, its detail with the step's loss and the last held-out one; the report has the curve. Raises
     FusionError if the outputs are not finite.
     """
-    problem = _Problem(context, state, names, student, sample, judge, label)
-    tried: dict[float, float] = {}
-    rate = _RATES[1] if settings.rate == "auto" else settings.rate
-    if settings.rate == "auto" and settings.steps >= _LEAST_STEPS:
-        short = max(10, settings.steps // 10)
-        for i, candidate in enumerate(_RATES):
-            share = (0.2 * i / len(_RATES), 0.2 * (i + 1) / len(_RATES))
-            tried[candidate] = problem.train(replace(settings, steps=short), candidate, share, trial=True).loss
-        rate = min(tried, key=lambda r: tried[r])
-    if tried and not min(tried.values()) < problem.start:
-        outcome = _Outcome({}, problem.start)  # what a tenth of the steps never lowers, all of them hardly will
-    else:
-        outcome = problem.train(settings, rate, (0.2 if tried else 0.0, 1.0))
-    context.decisions[label] = {
-        "rate": rate,
-        **({"rates_held_out": {f"{r:g}": loss for r, loss in tried.items()}} if tried else {}),
-        "steps": outcome.step,
-        "held_out_before": problem.start,
-        "held_out_after": outcome.loss,
-        "curve": [point for point in outcome.curve if all(map(math.isfinite, point))],
-    }
-    return {**state, **outcome.weights}
-
-
-@dataclass
-class _Outcome:
-    """The best weights seen, their held-out loss and step; the curve of (step, loss, held-out loss)."""
-
-    weights: dict[str, Tensor]
-    loss: float
-    step: int = 0
-    curve: list[tuple[int, float, float]] = field(default_factory=list)
-
-
-class _Problem:
-    """What is trained, on what, and how it is judged; see `distil`."""
-
-    def __init__(
-        self,
-        context: FusionContext,
-        state: State,
-        names: Sequence[str],
-        student: Program,
-        sample: Callable[[torch.Generator], tuple[Tensor, Tensor]],
-        judge: tuple[Tensor, Tensor],
-        label: str,
-    ) -> None:
-        self.context, self.state, self.names, self.student = context, state, names, student
-        self.sample, self.judge, self.label = sample, judge, label
-        self.start = self.judged(state)
-        if not math.isfinite(self.start):
-            raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
 
     @torch.no_grad()
-    def judged(self, state: State) -> float:
-        """Held-out cross entropy."""
-        return float(_cross_entropy(self.student(state, self.judge[0])[0], self.judge[1]))
+    def judged(weights: State) -> float:
+        return float(_cross_entropy(student({**state, **weights}, judge[0])[0], judge[1]))
 
-    def train(
-        self, settings: Settings, rate: float, share: tuple[float, float], *, trial: bool = False
-    ) -> _Outcome:
-        """Train from the start at this highest rate. share: the part of the progress. trial: reports no losses."""
-        context, label = self.context, self.label
-        generator = torch_generator(context.seed, "distillation", label, device=context.device.type)
-        weights = {n: self.state[n].detach().to(context.device).clone().requires_grad_() for n in self.names}
-        current = {**self.state, **weights}
-        optimiser = torch.optim.Adam(weights.values(), lr=rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, settings.steps, pct_start=_WARM_UP)
-        outcome, failures, held_out = _Outcome(_snapshot(weights), self.start), 0, self.start
-        for step in range(1, settings.steps + 1):
-            x, target = self.sample(generator)
-            loss = _cross_entropy(self.student(current, x)[0], target)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            now = float(loss.detach())
-            if step % settings.check_every == 0 or step == settings.steps:
-                held_out = self.judged(current)
-                outcome.curve.append((step, now, held_out))
-                failures += 1
-                if held_out < outcome.loss:
-                    outcome.weights, outcome.loss, outcome.step, failures = _snapshot(weights), held_out, step, 0
-            detail = {"level": label, "index": 0, "levels": 1, "step": step, "steps": settings.steps}
-            # A loss that is not finite has no place in JSON.
-            detail |= {k: v for k, v in (("loss", now), ("held_out", held_out)) if math.isfinite(v)}
-            done = share[0] + (share[1] - share[0]) * step / settings.steps
+    begin = {name: state[name].to(inputs.device) for name in names}
+    before = judged(begin)
+    if not math.isfinite(before):
+        raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
+
+    def run(how: TrainingSettings, progress: Progress, *, trial: bool = False) -> Outcome:
+        generator = torch_generator(inputs.seed, "distillation", label, device=inputs.device.type)
+        held_out = [before]
+
+        def loss(weights: State) -> tuple[Tensor, int]:
+            x, target = sample(generator)
+            return _cross_entropy(student({**state, **weights}, x)[0], target), len(x)
+
+        def on_step(step: int, value: float) -> None:
             if trial:
-                context.progress("post", done, f"{label}: trying the rate {rate:g}")
-            else:
-                context.progress("post", done, f"{label}: step {step} of {settings.steps}", detail)
-            if failures >= settings.patience or not math.isfinite(held_out):
-                break
-        return outcome
+                progress.report(step / how.steps, f"{label}: trying the rate {how.rate:g}")
+                return
+            detail: dict[str, Any] = {"level": label, "index": 0, "levels": 1, "step": step, "steps": how.steps}
+            # A loss that is not finite has no place in JSON.
+            detail |= {k: v for k, v in (("loss", value), ("held_out", held_out[0])) if math.isfinite(v)}
+            progress.report(step / how.steps, f"{label}: step {step} of {how.steps}", detail)
+
+        def on_check(point: Point) -> None:
+            held_out[0] = point.held_out
+
+        return train(begin, loss, judged, how, best=before, on_step=on_step, on_check=on_check)
+
+    tried: dict[float, float] = {}
+    if settings.rate == _AUTO:
+        short = replace(settings, steps=max(10, settings.steps // 10))
+        if settings.steps >= _LEAST_STEPS:
+            trials = log.progress.part(0.0, 0.2).each(_RATES, lambda rate: f"{label}: trying the rate {rate:g}")
+            tried = try_rates(_RATES, lambda rate: run(replace(short, rate=rate), next(trials)[1], trial=True))
+        settings = replace(settings, rate=min(tried, key=lambda r: tried[r]) if tried else _RATES[1])
+    if tried and not min(tried.values()) < before:
+        outcome = Outcome({}, before)  # what a tenth of the steps never lowers, all of them hardly will
+    else:
+        outcome = run(settings, log.progress.part(0.2 if tried else 0.0, 1.0))
+    curve = [(point.step, point.loss, point.held_out) for point in outcome.curve]
+    log.decide(label, {
+        "rate": settings.rate,
+        **({"rates_held_out": {f"{r:g}": loss for r, loss in tried.items()}} if tried else {}),
+        "steps": outcome.step,
+        "held_out_before": before,
+        "held_out_after": outcome.best,
+        "curve": [point for point in curve if all(map(math.isfinite, point))],
+    })  # fmt: skip
+    return {**state, **outcome.weights}
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * logits.log_softmax(-1)).sum(-1).mean()
-
-
-def _snapshot(trained: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in trained.items()}

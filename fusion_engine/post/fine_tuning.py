@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import DataError, FusionError
 from ..core.registry import Param, register
-from ..core.types import State
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog
+from ..fusing.sampling import augmented
 from ..graph import Program
 from .distillation import (
     AutoRate,
@@ -18,14 +20,13 @@ from .distillation import (
     Batch,
     Mix,
     Patience,
-    Settings,
     Shift,
     affordable,
     distil,
+    schedule,
     split_samples,
     trainable,
 )
-from .sampling import augmented
 
 __all__ = ["fine_tuning"]
 
@@ -39,8 +40,10 @@ __all__ = ["fine_tuning"]
     scope="network",
 )
 def fine_tuning(
-    context: FusionContext,
+    inputs: Inputs,
+    groupings: Mapping[str, Grouping],
     state: State,
+    log: RunLog,
     *,
     steps: AutoSteps = "auto",
     batch: Batch = 256,
@@ -58,10 +61,10 @@ def fine_tuning(
 
     Raises DataError for calibration data without labels, FusionError for a model that does not end in classes.
     """
-    if context.data.y is None:
+    if inputs.data.y is None:
         raise DataError("fine_tuning: the calibration data has no labels; use full_distillation")
-    logits = Program(context.trace, None, [context.trace.output])
-    pool, judge = split_samples(context, _classes(context, state, logits))
+    logits = Program(inputs.trace, None, [inputs.trace.output])
+    pool, judge = split_samples(inputs, _classes(inputs, state, logits))
 
     def target(y: Tensor) -> Tensor:
         return y.lerp(torch.full_like(y, 1 / y.shape[1]), smoothing)
@@ -71,14 +74,14 @@ def fine_tuning(
         return x, target(y)
 
     return distil(
-        context, state, trainable(context, state), logits, sample, (judge.x, target(judge.y)),
-        Settings(affordable(context, steps, batch, 0), batch, rate, patience), "fine_tuning",
+        inputs, state, trainable(inputs, state), logits, sample, (judge.x, target(judge.y)),
+        schedule(affordable(inputs.trace, steps, batch, 0), rate, patience), log, "fine_tuning",
     )  # fmt: skip
 
 
 @torch.no_grad()
-def _classes(context: FusionContext, state: State, logits: Program) -> int:
-    output = logits(state, next(context.batches(2)))
-    if len(output) != 1 or output[0].dim() != 2 or output[0].shape[1] < context.data.classes:
+def _classes(inputs: Inputs, state: State, logits: Program) -> int:
+    output = logits(state, next(inputs.batches(2)))
+    if len(output) != 1 or output[0].dim() != 2 or output[0].shape[1] < inputs.data.classes:
         raise FusionError("fine_tuning: the model gives no logits of the labels' classes, so it cannot learn from them")
     return output[0].shape[1]

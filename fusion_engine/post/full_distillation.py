@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.registry import Param, register
-from ..core.types import State
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog, output_weights
+from ..fusing.sampling import augmented
 from ..graph import Program
-from ..solvers.head import head
 from .distillation import (
     AutoRate,
     AutoSteps,
     Batch,
     Mix,
     Patience,
-    Settings,
     Shift,
     Teacher,
     TeacherWeights,
     Temperature,
     affordable,
     distil,
+    schedule,
     split_samples,
     trainable,
 )
-from .sampling import augmented
 
 __all__ = ["full_distillation"]
 
@@ -42,8 +42,10 @@ __all__ = ["full_distillation"]
     scope="network",
 )
 def full_distillation(
-    context: FusionContext,
+    inputs: Inputs,
+    groupings: Mapping[str, Grouping],
     state: State,
+    log: RunLog,
     *,
     steps: AutoSteps = "auto",
     batch: Batch = 256,
@@ -61,12 +63,12 @@ def full_distillation(
     the labels, mixed alike. Norms stay in eval mode. Returns a new state. Calibration data without labels trains
     towards the ensemble alone, and the notes say so.
     """
-    weights = head(context, head_weights)
-    teacher = Teacher(context, weights, temperature)
-    pool, judge = split_samples(context, weights.weights.shape[1])
-    trust = labels if context.data.y is not None else 0.0
+    weights = output_weights(inputs, head_weights)
+    teacher = Teacher(inputs, weights, temperature)
+    pool, judge = split_samples(inputs, weights.weights.shape[1])
+    trust = labels if inputs.data.y is not None else 0.0
     if trust != labels:
-        context.notes.append("full_distillation: the calibration data has no labels, so it follows the ensemble alone")
+        log.note("full_distillation: the calibration data has no labels, so it follows the ensemble alone")
 
     def target(x: Tensor, y: Tensor) -> Tensor:
         return teacher(x).lerp(y, trust)
@@ -76,12 +78,13 @@ def full_distillation(
         return x, target(x, y)
 
     return distil(
-        context,
+        inputs,
         state,
-        trainable(context, state),
-        Program(context.trace, None, [context.trace.output]),
+        trainable(inputs, state),
+        Program(inputs.trace, None, [inputs.trace.output]),
         sample,
         (judge.x, target(judge.x, judge.y)),
-        Settings(affordable(context, steps, batch, context.parents), batch, rate, patience),
+        schedule(affordable(inputs.trace, steps, batch, inputs.count), rate, patience),
+        log,
         "full_distillation",
     )

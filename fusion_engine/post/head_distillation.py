@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import FusionError
 from ..core.registry import register
-from ..core.types import State
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog, output_layer, output_weights
+from ..fusing.sampling import draw
 from ..graph import Program
-from ..solvers.head import head, output_layer
 from .distillation import (
     Batch,
     Patience,
     Rate,
-    Settings,
     Steps,
     Teacher,
     TeacherWeights,
     Temperature,
     distil,
+    schedule,
     split_samples,
 )
-from .sampling import draw
 
 __all__ = ["head_distillation"]
 
@@ -37,8 +38,10 @@ __all__ = ["head_distillation"]
     scope="network",
 )
 def head_distillation(
-    context: FusionContext,
+    inputs: Inputs,
+    groupings: Mapping[str, Grouping],
     state: State,
+    log: RunLog,
     *,
     steps: Steps = 300,
     batch: Batch = 256,
@@ -52,13 +55,13 @@ def head_distillation(
     Only the last layer's weight and bias change. Returns a new state; labels are not used. Raises FusionError for a
     model that does not end in a layer.
     """
-    last = output_layer(context.trace)
+    last = output_layer(inputs.trace)
     if last is None:
         raise FusionError("head_distillation: the model does not end in a linear layer; use full_distillation")
-    weights = head(context, head_weights)
-    teacher = Teacher(context, weights, temperature)
-    before = Program(context.trace, None, [last.input])
-    pool, judge = split_samples(context, weights.weights.shape[1])
+    weights = output_weights(inputs, head_weights)
+    teacher = Teacher(inputs, weights, temperature)
+    before = Program(inputs.trace, None, [last.input])
+    pool, judge = split_samples(inputs, weights.weights.shape[1])
     with torch.no_grad():
         # Nothing before the last layer changes, so its inputs and the targets are computed once.
         features, wanted = before(state, pool.x)[0], teacher(pool.x)
@@ -69,12 +72,13 @@ def head_distillation(
         return features[rows], wanted[rows]
 
     return distil(
-        context,
+        inputs,
         state,
         [last.weight] if last.bias is None else [last.weight, last.bias],
-        Program(context.trace, [last.input], [context.trace.output]),
+        Program(inputs.trace, [last.input], [inputs.trace.output]),
         sample,
         held_out_pair,
-        Settings(steps, batch, rate, patience),
+        schedule(steps, rate, patience),
+        log,
         "head_distillation",
     )

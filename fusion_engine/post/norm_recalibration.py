@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.registry import register
-from ..core.types import State
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog
 from ..graph.apply import lookup
 from .channels import channels_in_turn
 from .norms import BatchNorm, live_norms, with_statistics
@@ -25,7 +27,9 @@ __all__ = ["norm_recalibration"]
     accepts={"average", "ties"},
     statistics=True,
 )
-def norm_recalibration(context: FusionContext, state: State) -> dict[str, Tensor]:
+def norm_recalibration(
+    inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog
+) -> dict[str, Tensor]:
     """Estimates the running statistics of every BatchNorm again, on the calibration samples.
 
     Averaged neurons vary less than the parents' and the averaged statistics are not theirs. Norm after norm, with the
@@ -37,24 +41,22 @@ def norm_recalibration(context: FusionContext, state: State) -> dict[str, Tensor
     every layer to the others as they are; there the recipe is refused, and a norm that is folded stays as it is.
     Returns a new state. Labels are not used.
     """
-    norms = live_norms(context, state, "norm_recalibration")
-    if not norms:
-        return dict(state)
-    return _recalibrated(context, state, norms)
+    norms = live_norms(inputs, state, log, "norm_recalibration")
+    return _recalibrated(inputs, state, norms, log) if norms else dict(state)
 
 
 @torch.no_grad()
-def _recalibrated(context: FusionContext, state: State, norms: list[BatchNorm]) -> dict[str, Tensor]:
+def _recalibrated(inputs: Inputs, state: State, norms: list[BatchNorm], log: RunLog) -> dict[str, Tensor]:
     current, final = dict(state), dict[str, Tensor]()
     by_mean = {norm.mean: norm for norm in norms}
     places = {norm.mean: (norm.input, 1) for norm in norms}
-    for mean, moments in channels_in_turn(context, current, places, "norm_recalibration"):
+    for mean, moments in channels_in_turn(inputs, current, places, log, "norm_recalibration"):
         if moments.count > 1:
             var = by_mean[mean].var
-            current |= with_statistics(context, current, {mean: moments.mean, var: moments.variance})
+            current |= with_statistics(inputs.trace, current, {mean: moments.mean, var: moments.variance})
             final |= {mean: moments.mean, var: moments.unbiased_variance}
     for norm in norms:
         counter = f"{norm.name}.num_batches_tracked"
         if norm.mean in final and counter in state:
-            final[counter] = torch.ones_like(lookup(state, counter, context.trace))
-    return with_statistics(context, state, final)
+            final[counter] = torch.ones_like(lookup(state, counter, inputs.trace))
+    return with_statistics(inputs.trace, state, final)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, fx
 
-from ..context import FusionContext
 from ..core.types import State
+from ..fusing import Inputs, RunLog
 from ..graph import Trace
 from ..graph.apply import lookup, with_aliases
 from ..graph.layers import BATCH_NORMS
@@ -46,36 +46,36 @@ def find_batch_norms(trace: Trace) -> list[BatchNorm]:
     return found
 
 
-def live_norms(context: FusionContext, state: State, step: str) -> list[BatchNorm]:
+def live_norms(inputs: Inputs, state: State, log: RunLog, step: str) -> list[BatchNorm]:
     """The batch norms whose statistics in `state` describe activations; the notes name `step` and the others.
 
     A batch norm that a solver folded into its layer is the identity (variance exactly 1, where a parent's is not):
     statistics put there would normalise what is not meant to be. One that is used several times has no single input.
     """
-    norms = find_batch_norms(context.trace)
+    norms = find_batch_norms(inputs.trace)
     uses = Counter(norm.mean for norm in norms)
-    folded = [norm for norm in norms if _is_folded(context, state, norm)]
+    folded = [norm for norm in norms if _is_folded(inputs, state, norm)]
     shared = [norm for norm in norms if norm not in folded and uses[norm.mean] > 1]
     if not norms:
-        context.notes.append(f"{step}: the model has no batch norms, so nothing changes")
+        log.note(f"{step}: the model has no batch norms, so nothing changes")
     if folded:
-        context.notes.append(
+        log.note(
             f"{step}: {len(folded)} batch norms are folded into their layers and stay the identity; the step is for "
             "models merged by solver 'average'"
         )
     for name in dict.fromkeys(norm.name for norm in shared):
-        context.notes.append(f"{step}: batch norm {name} stays as it is, as it is used several times")
+        log.note(f"{step}: batch norm {name} stays as it is, as it is used several times")
     return [norm for norm in norms if norm not in folded and norm not in shared]
 
 
-def _is_folded(context: FusionContext, state: State, norm: BatchNorm) -> bool:
+def _is_folded(inputs: Inputs, state: State, norm: BatchNorm) -> bool:
     def is_one(given: State) -> bool:
-        return bool((lookup(given, norm.var, context.trace) == 1).all())
+        return bool((lookup(given, norm.var, inputs.trace) == 1).all())
 
-    return is_one(state) and not all(is_one(parent) for parent in context.states)
+    return is_one(state) and not all(is_one(parent) for parent in inputs.states)
 
 
-def with_statistics(context: FusionContext, state: State, changed: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_statistics(trace: Trace, state: State, changed: dict[str, Tensor]) -> dict[str, Tensor]:
     """A new state with the tensors of `changed` in place, of the types they had, under all their names."""
-    typed = {name: value.to(lookup(state, name, context.trace)) for name, value in changed.items()}
-    return {**state, **with_aliases(typed, state, context.trace)}
+    typed = {name: value.to(lookup(state, name, trace)) for name, value in changed.items()}
+    return {**state, **with_aliases(typed, state, trace)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.registry import register
-from ..core.types import State
+from ..core.types import Grouping, State
+from ..fusing import Inputs, RunLog
 from ..graph import merge_states
 from ..graph.apply import lookup
 from .norms import BatchNorm, live_norms, with_statistics
@@ -25,7 +27,9 @@ __all__ = ["pooled_buffers"]
     accepts={"average", "ties"},
     statistics=True,
 )
-def pooled_buffers(context: FusionContext, state: State) -> dict[str, Tensor]:
+def pooled_buffers(
+    inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog
+) -> dict[str, Tensor]:
     """Pools the parents' BatchNorm statistics as those of one population. Needs no data.
 
     mean = sum_p n_p mu_p / sum_p n_p, var = sum_p n_p (var_p + (mu_p - mean)^2) / sum_p n_p over the parents' neurons
@@ -33,29 +37,29 @@ def pooled_buffers(context: FusionContext, state: State) -> dict[str, Tensor]:
     counts are known, else equal. The spread between the parents' means counts as variance, which averaging leaves
     out. Follows solver average; see norm_recalibration for the others. Returns a new state.
     """
-    norms = live_norms(context, state, "pooled_buffers")
+    norms = live_norms(inputs, state, log, "pooled_buffers")
     changed: dict[str, Tensor] = {}
     for norm in norms:
-        if _is_mixed(context, norm):
-            context.notes.append(
+        if _is_mixed(inputs, groupings, norm):
+            log.note(
                 f"pooled_buffers: batch norm {norm.name} keeps its averaged statistics, as its neurons are sums with "
                 "negative weights; use norm_recalibration"
             )
             continue
-        changed |= _pooled(context, norm)
-    return with_statistics(context, state, changed)
+        changed |= _pooled(inputs, groupings, norm)
+    return with_statistics(inputs.trace, state, changed)
 
 
-def _pooled(context: FusionContext, norm: BatchNorm) -> dict[str, Tensor]:
+def _pooled(inputs: Inputs, groupings: Mapping[str, Grouping], norm: BatchNorm) -> dict[str, Tensor]:
     """The second moment about 0 is what adds up: the parents' are merged as weights are, and so are their numbers."""
-    k, counts = context.parents, context.class_counts
+    k, counts = inputs.count, inputs.class_counts
     numbers = [1.0] * k if counts is None else [max(float(n), 1.0) for n in counts.sum(1)]
-    means = [lookup(state, norm.mean, context.trace).double() for state in context.states]
-    variances = [lookup(state, norm.var, context.trace).double() for state in context.states]
+    means = [lookup(state, norm.mean, inputs.trace).double() for state in inputs.states]
+    variances = [lookup(state, norm.var, inputs.trace).double() for state in inputs.states]
 
     def merged(quantities: list[Tensor]) -> Tensor:
         weighted = [{norm.mean: q * n} for q, n in zip(quantities, numbers, strict=True)]
-        return merge_states(weighted, context.trace, context.groupings)[norm.mean]
+        return merge_states(weighted, inputs.trace, groupings)[norm.mean]
 
     number = merged([torch.ones_like(m) for m in means])
     mean = merged(means) / number
@@ -63,8 +67,8 @@ def _pooled(context: FusionContext, norm: BatchNorm) -> dict[str, Tensor]:
     return {norm.mean: mean, norm.var: (square - mean.square()).clamp_min(0)}
 
 
-def _is_mixed(context: FusionContext, norm: BatchNorm) -> bool:
+def _is_mixed(inputs: Inputs, groupings: Mapping[str, Grouping], norm: BatchNorm) -> bool:
     """Whether some neuron is a difference of the parents': its statistics do not follow from theirs."""
-    owners = [s.name for s in context.trace.spaces.values() if any(m.tensor == norm.mean for m in s.members)]
-    grouped = [context.groupings[name] for name in owners if name in context.groupings]
+    owners = [s.name for s in inputs.trace.spaces.values() if any(m.tensor == norm.mean for m in s.members)]
+    grouped = [groupings[name] for name in owners if name in groupings]
     return any((matrix < 0).any() for grouping in grouped for matrix in grouping.merge)

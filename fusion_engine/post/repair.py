@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.registry import register
-from ..core.types import Layer, State
+from ..core.types import Grouping, Layer, State
+from ..fusing import Inputs, RunLog, batch_size, per_channel, read_layer, write_layer
 from ..graph import Program, Trace, merge_outputs
-from ..solvers.activations import batch_size
-from ..solvers.fold import per_channel, read_layer, write_layer
 from ..stats import feature_rows
 from .channels import ChannelMoments, channels_in_turn
 
@@ -29,7 +28,7 @@ _DEAD = 1e-5
     needs={"moments"},
     scope="network",
 )
-def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
+def repair(inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog) -> dict[str, Tensor]:
     """Rescales every fused neuron to the average mean and standard deviation of the parents' neurons in its group.
 
     Jordan et al. 2023, for groups of any kind: y -> (y - mu) s'/s + mu', y the output of a layer after its batch norm,
@@ -43,33 +42,34 @@ def repair(context: FusionContext, state: State) -> dict[str, Tensor]:
     The output layer, layers with weights that serve elsewhere too, and neurons that hardly vary (here or in the
     parents) stay as they are. Returns a new state. Labels are not used.
     """
-    return _repaired(context, state)
-
-
-@torch.no_grad()
-def _repaired(context: FusionContext, state: State) -> dict[str, Tensor]:
-    layers = [layer for layer in context.trace.layers.values() if _is_repairable(context, layer)]
-    repaired = dict(state)
+    layers = [layer for layer in inputs.trace.layers.values() if _is_repairable(inputs.trace, layer, log)]
     if not layers:
-        return repaired
-    wanted = _targets(context, layers)
+        return dict(state)
+    with torch.no_grad():
+        return _repaired(inputs, groupings, state, layers, log)
+
+
+def _repaired(
+    inputs: Inputs, groupings: Mapping[str, Grouping], state: State, layers: list[Layer], log: RunLog
+) -> dict[str, Tensor]:
+    repaired, wanted = dict(state), _targets(inputs, groupings, layers, log)
     by_weight = {layer.weight: layer for layer in layers}
     places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
-    for weight, own in channels_in_turn(context, repaired, places, "repair", begin=0.5):
+    for weight, own in channels_in_turn(inputs, repaired, places, log, "repair", begin=0.5):
         layer = by_weight[weight]
         _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
     return repaired
 
 
-def _is_repairable(context: FusionContext, layer: Layer) -> bool:
+def _is_repairable(trace: Trace, layer: Layer, log: RunLog) -> bool:
     """Whether the layer's outputs are neurons of a space, with weights of its own; the notes say what is left out."""
-    if layer.space is None or layer.output == context.trace.output:
+    if layer.space is None or layer.output == trace.output:
         return False
-    if _is_shared(context.trace, layer):
-        context.notes.append(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
+    if _is_shared(trace, layer):
+        log.note(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
         return False
     if not _can_shift(layer):
-        context.notes.append(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
+        log.note(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
     return True
 
 
@@ -88,13 +88,15 @@ def _can_shift(layer: Layer) -> bool:
     return layer.norm is not None or layer.bias is not None
 
 
-def _targets(context: FusionContext, layers: list[Layer]) -> dict[str, tuple[Tensor, Tensor]]:
+def _targets(
+    inputs: Inputs, groupings: Mapping[str, Grouping], layers: list[Layer], log: RunLog
+) -> dict[str, tuple[Tensor, Tensor]]:
     """By layer the (n,) mean and standard deviation its fused neurons should have."""
-    program = Program(context.trace, None, [layer.output for layer in layers])
-    size = batch_size(context, list(context.trace.layers.values()))
+    program = Program(inputs.trace, None, [layer.output for layer in layers])
+    size = batch_size(inputs.trace)
     merges = {
         layer.name: [
-            m.to(context.device) for m in merge_outputs(context.states, context.trace, context.groupings, layer)
+            m.to(inputs.device) for m in merge_outputs(inputs.states, inputs.trace, groupings, layer)
         ]
         for layer in layers
     }
@@ -102,18 +104,18 @@ def _targets(context: FusionContext, layers: list[Layer]) -> dict[str, tuple[Ten
     mixed = {name for name, merge in merges.items() if any(bool((m < 0).any()) for m in merge)}
     means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     spreads: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
-    for p, state in enumerate(context.states):
+    for p, state in enumerate(inputs.states):
         moments = {layer.name: ChannelMoments() for layer in layers}
         seen = 0
-        for x in context.batches(size):
+        for x in inputs.batches(size):
             for layer, y in zip(layers, program(state, x), strict=True):
                 rows = feature_rows(layer, y)
                 if layer.name in mixed:
                     rows = rows @ merges[layer.name][p].T.to(rows)
                 moments[layer.name].add(rows)
             seen += len(x)
-            done = 0.5 * (p + seen / len(context.data)) / context.parents
-            context.progress("post", done, f"repair: features of parent {p + 1}")
+            done = 0.5 * (p + seen / len(inputs.data)) / inputs.count
+            log.progress.report(done, f"repair: features of parent {p + 1}")
         for name, found in moments.items():
             means[name].append(found.mean)
             spreads[name].append(found.variance.sqrt())

@@ -1,4 +1,4 @@
-"""Solvers: from groupings to the fused weights. One method a file; importing registers them."""
+"""Solvers: from groupings to the fused weights. One method a file or package, found by the registry."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from typing import Any
 
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core import registry
-from ..core.types import Grouping
-from . import average, gradient, least_squares, regmean, ties  # noqa: F401 - registers the methods
+from ..fusing import Inputs, RunLog
+from ..grouping import Grouped
 
-__all__ = ["solve"]
+__all__ = ["nodes_to_read", "solve"]
 
 
 def solve(
-    context: FusionContext, method: str, parameters: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
-    """Fused state and the grouping of every space, by the registered `method`.
+    inputs: Inputs, grouped: Grouped, log: RunLog, method: str, parameters: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """Fused state by the registered `method`. A method that groups late puts those groupings into `grouped`.
 
-    Raises RecipeError for an unknown method or parameter, FusionError where a space cannot be grouped.
+    Levels that are kept from a finished fusion keep their weights. Raises RecipeError for an unknown method or
+    parameter.
     """
     spec = registry.get("solver", method)
     filled = registry.check_parameters("solver", method, dict(parameters or {}))
-    result: tuple[dict[str, Tensor], dict[str, Grouping]] = spec.function(context, **filled)
-    return result
+    with log.stage("solve"):
+        state: dict[str, Tensor] = spec.function(inputs, grouped, log, **filled)
+    return state | inputs.kept_tensors
+
+
+def nodes_to_read(inputs: Inputs, method: str, parameters: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Where the registered `method` will read the parents' features, and how many bytes of them may be kept."""
+    reads = registry.get("solver", method).reads
+    return ((), 0) if reads is None else reads(inputs, **parameters)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.registry import register
-from ..core.types import Grouping
+from ..fusing import HeadParameter, Inputs, RunLog, output_weights
 from ..graph import merge_states
-from .head import HeadParameter, head
-from .spaces import group_spaces
+from ..grouping import Grouped
 
 __all__ = ["average"]
 
@@ -23,17 +21,17 @@ __all__ = ["average"]
     scope="network",
 )
 def average(
-    context: FusionContext,
+    inputs: Inputs,
+    grouped: Grouped,
+    log: RunLog,
     *,
     head_weights: HeadParameter = "importance",
-) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+) -> dict[str, Tensor]:
     """Averages the aligned weights: every fused neuron takes the weighted mean of its group.
 
     W = sum_p M_p W_p U_p for every weight, biases and norm parameters likewise, after all spaces are grouped.
-    Returns the fused state (names, shapes and types of the parents') and the groupings.
+    Returns the fused state (names, shapes and types of the parents').
     """
-    groupings, _ = group_spaces(context)
-    with context.watch.stage("solve"):
-        context.progress("solve", 0.0, "merging weights")
-        weights = head(context, head_weights).for_merge(context)
-        return merge_states(context.states, context.trace, groupings, weights), groupings
+    log.progress.report(0.0, "merging weights")
+    weights = output_weights(inputs, head_weights).for_merge(inputs.trace, log)
+    return merge_states(inputs.states, inputs.trace, grouped.groupings, weights)

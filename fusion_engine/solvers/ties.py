@@ -9,14 +9,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from ..context import FusionContext
 from ..core.errors import RecipeError
 from ..core.registry import Param, register
 from ..core.seeds import torch_generator
-from ..core.types import Grouping
+from ..fusing import Inputs, RunLog
 from ..graph import merge_states
 from ..graph.apply import lookup, with_aliases
-from .spaces import group_spaces
+from ..grouping import Grouped
 
 __all__ = ["ties"]
 
@@ -31,7 +30,9 @@ __all__ = ["ties"]
     accepts={"identity"},
 )
 def ties(
-    context: FusionContext,
+    inputs: Inputs,
+    grouped: Grouped,
+    log: RunLog,
     *,
     density: Annotated[float, Param("share of a parent's changes that is kept", ge=0.001, le=1)] = 0.2,
     scale: Annotated[float, Param("factor on the merged changes (lambda)", ge=0, le=10)] = 1.0,
@@ -39,36 +40,34 @@ def ties(
         Literal["magnitude", "random"],
         Param("magnitude: the smallest changes go; random: any go, and the others grow to make up (DARE)"),
     ] = "magnitude",
-) -> tuple[dict[str, Tensor], dict[str, Grouping]]:
+) -> dict[str, Tensor]:
     """Adds to the base model the changes on whose direction most of the parents' mass agrees.
 
     Task vectors tau_p = theta_p - theta_base lose all but the share `density` of their entries; every weight takes the
     sign of sum_p tau_p, and the mean of the entries that have that sign, times `scale`, is added to the base. Parents
     are compared weight by weight, as they all started at the same base: a grouping has nothing to add. Running
-    statistics of norms are averaged. Returns the fused state and the identity groupings. Raises RecipeError without a
+    statistics of norms are averaged. Returns the fused state. Raises RecipeError without a
     base model.
     """
-    if context.base is None:
+    if inputs.base is None:
         raise RecipeError("solver 'ties' needs the base model that the parents were trained from; give it as base")
-    groupings, _ = group_spaces(context)
-    with context.watch.stage("solve"):
-        context.progress("solve", 0.0, "merging task vectors")
-        fused = merge_states(context.states, context.trace, groupings)
-        trace = context.trace
-        names = list(dict.fromkeys(trace.aliases.get(name, (name,))[0] for name in trace.parameters))
-        base = {name: lookup(context.base, name, trace) for name in names}
-        tasks = []
-        for p, state in enumerate(context.states):
-            change = {name: lookup(state, name, trace).double() - base[name].double() for name in names}
-            tasks.append(_trimmed(change, density, drop, torch_generator(context.seed, "ties", p)))
-            context.progress("solve", (p + 1) / (context.parents + 1), f"changes of parent {p + 1}")
-        merged, against, total = {}, 0, 0
-        for name in names:
-            elected, disputed = _elected([task[name] for task in tasks])
-            merged[name] = (base[name].double() + scale * elected).to(base[name].dtype)
-            against, total = against + disputed, total + elected.numel()
-        context.decisions["ties"] = {"disputed": round(against / max(total, 1), 6)}
-        return {**fused, **with_aliases(merged, fused, trace)}, groupings
+    trace = inputs.trace
+    log.progress.report(0.0, "merging task vectors")
+    fused = merge_states(inputs.states, trace, grouped.groupings)
+    names = list(dict.fromkeys(trace.aliases.get(name, (name,))[0] for name in trace.parameters))
+    base = {name: lookup(inputs.base, name, trace) for name in names}
+    tasks = []
+    for p, state in enumerate(inputs.states):
+        change = {name: lookup(state, name, trace).double() - base[name].double() for name in names}
+        tasks.append(_trimmed(change, density, drop, torch_generator(inputs.seed, "ties", p)))
+        log.progress.report((p + 1) / (inputs.count + 1), f"changes of parent {p + 1}")
+    merged, against, total = {}, 0, 0
+    for name in names:
+        elected, disputed = _elected([task[name] for task in tasks])
+        merged[name] = (base[name].double() + scale * elected).to(base[name].dtype)
+        against, total = against + disputed, total + elected.numel()
+    log.decide("ties", {"disputed": round(against / max(total, 1), 6)})
+    return {**fused, **with_aliases(merged, fused, trace)}
 
 
 def _trimmed(change: dict[str, Tensor], density: float, drop: str, generator: torch.Generator) -> dict[str, Tensor]:

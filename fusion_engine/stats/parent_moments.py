@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.types import Progress, ProgressCallback, Site, State, no_progress
+from ..core.progress import Progress
+from ..core.types import Site, State
 from ..graph import Program, Trace, read_site
 from ..graph.nodes import shape
 from .batches import fitting_batch
@@ -191,7 +192,7 @@ def parent_moments(
     sites: Sites | None = None,
     batch_size: int | None = None,
     precision: Precision = "double",
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
     device: str = "cpu",
     held_out: Tensor | None = None,
 ) -> dict[str, Moments]:
@@ -204,7 +205,7 @@ def parent_moments(
     """
     gathered = FeatureMoments(trace, feature_sites(trace, spaces) if sites is None else sites, precision)
     read_moments(
-        gathered, trace, states, data, batch_size=batch_size, on_progress=on_progress, device=device, held_out=held_out
+        gathered, trace, states, data, batch_size=batch_size, progress=progress, device=device, held_out=held_out
     )
     return gathered.result()
 
@@ -216,7 +217,7 @@ def read_moments(
     data: Dataset,
     *,
     batch_size: int | None = None,
-    on_progress: ProgressCallback = no_progress,
+    progress: Progress | None = None,
     device: str = "cpu",
     held_out: Tensor | None = None,
 ) -> None:
@@ -226,8 +227,9 @@ def read_moments(
     done = 0
     with torch.inference_mode():
         for x, _ in data.batches(batch_size or fitting_batch(trace, copies=len(states))):
-            on_progress(Progress("moments", done / len(data), "reading the parents' features"))
             values = [program(state, x.to(device)) for state in moved]
             for node, tensors in zip(gathered.nodes, zip(*values, strict=True), strict=True):
                 gathered.update(node, tensors, None if held_out is None else held_out[done : done + len(x)].to(device))
             done += len(x)
+            if progress is not None:
+                progress.report(done / len(data), "reading the parents' features")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..architectures import Config, build
 from ..core.errors import DataError, ParentError
+from ..core.progress import Listener, Progress, no_progress
 from ..core.seeds import torch_generator
-from ..core.types import Progress, ProgressCallback, no_progress
 from ..data import Dataset, check_calibration, partition
 from ..parents import MAX_PARENTS, Metadata, Parent, make_parent
 from .networks import network
@@ -48,7 +48,7 @@ def train_parents(
     same_init: bool = False,
     base: Parent | None = None,
     width: float = 1.0,
-    on_progress: ProgressCallback = no_progress,
+    on_progress: Listener = no_progress,
     device: torch.device | str = "cpu",
 ) -> list[Parent]:
     """Train networks of one architecture on their shares of labelled `data`: 2 to 8 parents, or one base model.
@@ -78,10 +78,10 @@ def train_parents(
     trained = []
     for p, share in enumerate(shares):
         name = f"parent_{p}"
+        progress = Progress.to(on_progress).part(p / parents, (p + 1) / parents, "train")
 
-        def report(fraction: float, loss: float, p: int = p, name: str = name) -> None:
-            detail = {"parent": p, "loss": loss}
-            on_progress(Progress("train", (p + fraction) / parents, f"training {name}, loss {loss:.3f}", detail))
+        def report(fraction: float, loss: float, p: int = p, progress: Progress = progress) -> None:
+            progress.report(fraction, f"training parent_{p}, loss {loss:.3f}", {"parent": p, "loss": loss})
 
         model = build(config)
         if base is None:

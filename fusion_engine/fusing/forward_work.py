@@ -1,0 +1,31 @@
+"""How much work a forward pass is: what automatic numbers of epochs and steps go by.
+
+A count, as seconds would differ from run to run, and with them the results.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..graph import Trace
+from ..graph.nodes import shape
+from ..stats import sample_bytes
+
+__all__ = ["forward_work"]
+
+# Writing an activation and reading it again takes as long as about this many multiplications and additions: what
+# norms, softmax and activation functions cost in networks of small layers.
+_A_NUMBER = 20
+
+
+def forward_work(trace: Trace) -> float:
+    """Multiplications and additions of one forward pass for one sample, and what moving its activations costs."""
+    total = 0.0
+    samples = (shape(trace.capture.node(trace.inputs[0])) or (1,))[0]
+    for layer in trace.layers.values():
+        # Attention modules put tokens first, or join them with the samples: all entries count, not those behind dim 0.
+        outputs = math.prod(shape(trace.capture.node(layer.output)) or (1,)) / samples
+        size = trace.shapes[layer.weight]
+        channels = size[1] * int(layer.options.get("groups", 1)) if layer.options.get("transposed") else size[0]
+        total += math.prod(size) * outputs / channels
+    return max(1.0, total + _A_NUMBER * sample_bytes(trace) / 4)

@@ -1,0 +1,129 @@
+"""The parents' features, read in one pass for all who need them: kept while they fit in a budget, else read again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..core.progress import Progress
+from ..core.types import Site
+from ..graph import Program, Trace
+from ..stats import FeatureMoments, Moments, SharedStatistics, Wanted, read_moments, sample_bytes
+from .inputs import Inputs
+
+__all__ = ["ParentFeatures", "batch_size"]
+
+_BATCH_BYTES = 96 * 2**20
+
+
+def batch_size(trace: Trace) -> int:
+    """Samples a batch so that one model's layer outputs take about 96 MiB, at least 16."""
+    per_sample = sample_bytes(trace, [layer.output for layer in trace.layers.values()])
+    return max(16, min(1024, _BATCH_BYTES // per_sample))
+
+
+class ParentFeatures:
+    """The parents' tensors at chosen nodes over the calibration samples, batch by batch, and joint moments of sites.
+
+    One pass of every parent serves both if the tensors fit in `budget` bytes; otherwise the moments take a pass, and
+    every node one of its own.
+
+    nodes: at which a solver will read. sites: where groupings see each space (none: no moments are wanted). judged:
+    moments of the held-out samples are wanted apart as well.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        nodes: Collection[str],
+        budget: int,
+        *,
+        sites: Mapping[str, Sequence[Site]] | None = None,
+        judged: bool = False,
+    ) -> None:
+        self._inputs, self._size, self._budget = inputs, batch_size(inputs.trace), budget
+        self._nodes, self._sites = list(nodes), dict(sites or {})
+        self._held = inputs.held_out if judged else None
+        self._kept: dict[str, list[list[Tensor]]] | None = None
+
+    def moments(self, statistics: SharedStatistics, progress: Progress) -> dict[str, Moments]:
+        """Joint moments of the sites, as other fusions know them or from a pass of the parents."""
+        inputs, sites = self._inputs, self._sites
+        asked = Wanted(inputs.trace, inputs.states, inputs.data, sites, self._size, self._held)
+        if not self._nodes:
+            return statistics.moments(asked, lambda gathered: self._read(gathered, progress))
+        known = statistics.known_moments(asked)
+        reading = [] if known is not None else [site.node for places in sites.values() for site in places]
+        seconds = self.keep(progress.part(0.0, 0.5), reading)
+        if known is not None:
+            return known
+        if self._kept is None:
+            return statistics.moments(asked, lambda gathered: self._read(gathered, progress))
+        found = statistics.moments(
+            asked, lambda gathered: self._read_kept(gathered, progress.part(0.5, 0.9)), features=seconds
+        )
+        self._kept = {node: tensors for node, tensors in self._kept.items() if node in self._nodes}
+        return found
+
+    @torch.no_grad()
+    def keep(self, progress: Progress, more: Collection[str] = ()) -> float:
+        """Read the nodes, and `more` of them, in one pass and keep the tensors, if they fit. Returns the seconds."""
+        names = list(dict.fromkeys([*self._nodes, *more]))
+        if not names:
+            return 0.0
+        inputs, began = self._inputs, time.perf_counter()
+        program = Program(inputs.trace, None, names)
+        kept: dict[str, list[list[Tensor]]] = {name: [] for name in names}
+        used, seen, total = 0, 0, len(inputs.data)
+        for x in inputs.batches(self._size):
+            seen += len(x)
+            columns = list(zip(*[program(state, x) for state in inputs.states], strict=True))
+            for name, tensors in zip(names, columns, strict=True):
+                kept[name].append(list(tensors))
+                used += sum(t.numel() * t.element_size() for t in tensors)
+            if not self._fits(used * total / seen):
+                return 0.0
+            progress.report(seen / total, "features of the parents")
+        self._kept = kept
+        return time.perf_counter() - began
+
+    def batches(self, node: str) -> Iterator[list[Tensor]]:
+        """Per batch the k parents' tensors at `node`. Kept ones are released as they are read; after that they are
+        computed."""
+        batches = None if self._kept is None else self._kept.pop(node, None)
+        if batches is not None:
+            while batches:
+                yield batches.pop(0)
+            return
+        program = Program(self._inputs.trace, None, [node])
+        for x in self._inputs.batches(self._size):
+            yield [program(state, x)[0] for state in self._inputs.states]
+
+    def again(self, inputs: Inputs) -> ParentFeatures:
+        """The same nodes, none of them read yet; without moments."""
+        return ParentFeatures(inputs, self._nodes, self._budget)
+
+    def _fits(self, size: float) -> bool:
+        return size <= self._budget
+
+    def _read(self, gathered: FeatureMoments, progress: Progress) -> None:
+        """A pass of the parents for the moments alone."""
+        inputs = self._inputs
+        read_moments(
+            gathered, inputs.trace, inputs.states, inputs.data, batch_size=self._size, progress=progress.part(0.0, 0.5),
+            device=str(inputs.device), held_out=self._held,
+        )  # fmt: skip
+
+    def _read_kept(self, gathered: FeatureMoments, progress: Progress) -> None:
+        """The moments from the kept tensors; what only they needed is let go of."""
+        assert self._kept is not None
+        sizes = [len(x) for x in self._inputs.data.x.split(self._size)]
+        held = [None] * len(sizes) if self._held is None else self._held.to(self._inputs.device).split(sizes)
+        for node, _ in progress.each(gathered.nodes, lambda node: "moments of the features"):
+            for tensors, mask in zip(self._kept[node], held, strict=True):
+                gathered.update(node, tensors, mask)
+            if node not in self._nodes:
+                self._kept.pop(node)

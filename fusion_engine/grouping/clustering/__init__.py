@@ -1,0 +1,1 @@
+"""Groupings that cluster the neurons of all parents."""

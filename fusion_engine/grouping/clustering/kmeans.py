@@ -1,0 +1,177 @@
+"""k-means fusion (KF): importance-weighted k-means over the neurons of all parents, on second moments alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ...core.registry import Param, register
+from ...core.seeds import numpy_generator
+from ...core.types import Grouping
+from ...stats.space_stats import SpaceStats
+from ..from_labels import labels_from_stats, require_enough_neurons
+
+__all__ = ["best_of_starts", "kmeans", "representation_error", "weighted_kmeans"]
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+_TRIES = 3
+_MOST_TRIES = 30
+_GAIN = 1e-3  # a smaller fall of the held-out error is no improvement
+
+
+@register(
+    "grouping",
+    "kmeans",
+    title="k-means (KF)",
+    citation="Luenam et al. 2025, neuron-centric fusion by interpolation",
+    needs={"moments", "importance"},
+)
+def kmeans(
+    stats: SpaceStats,
+    *,
+    tries: Annotated[
+        int | Literal["auto"],
+        Param("starts; the best is kept. auto: until more starts no longer lower the held-out error", ge=1, le=50),
+    ] = 3,
+    start: Annotated[
+        Literal["farthest_first", "kmeans++"], Param("how the first centres are drawn", expert=True)
+    ] = "farthest_first",
+    iterations: Annotated[int, Param("most Lloyd iterations of one start", ge=1, le=1000, expert=True)] = 100,
+) -> Grouping:
+    """Importance-weighted k-means over the neurons of all parents: each cluster becomes one fused neuron.
+
+    stats: any number of parents of any widths; stats.size clusters, at most the number of neurons (FusionError
+    otherwise). A cluster may hold several neurons of one parent and none of another.
+
+    Of several starts the one with the smallest cost is kept. With tries 'auto' starts are made on the training
+    samples and judged by the representation error on the held-out ones, until 3 in a row bring no improvement; the
+    best then settles on all samples. Without held-out moments 'auto' means 3.
+    """
+    require_enough_neurons(stats)
+    random = numpy_generator(stats.seed, "kmeans", stats.space)
+    if tries == "auto" and stats.held is not None:
+        return labels_from_stats(stats, "kmeans", *_judged(stats, stats.held, start, iterations, random))
+    count = _TRIES if tries == "auto" else tries
+    cost, labels = best_of_starts(stats.gram, stats.weights, stats.size, count, random, start, iterations)
+    return labels_from_stats(stats, "kmeans", labels, {"cost": cost})
+
+
+def best_of_starts(
+    gram: Array,
+    weights: Array,
+    groups: int,
+    tries: int,
+    random: np.random.Generator,
+    start: str = "farthest_first",
+    iterations: int = 100,
+) -> tuple[float, Labels]:
+    """The smallest cost of several starts of k-means, and its labels (N,)."""
+    best: tuple[float, Labels] | None = None
+    for _ in range(tries):
+        cost, labels = weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
+        if best is None or cost < best[0]:
+            best = cost, labels
+    assert best is not None
+    return best
+
+
+def _judged(
+    stats: SpaceStats, held: Array, start: str, iterations: int, random: np.random.Generator
+) -> tuple[Labels, dict[str, Any]]:
+    """Labels and facts: starts made on the training samples until `_TRIES` in a row do not lower the held-out error."""
+    seen, weights = stats.gram - held, stats.weights
+    best, error, made, since = np.zeros(0, dtype=np.int64), np.inf, 0, 0
+    while made < _MOST_TRIES and since < _TRIES:
+        _, labels = weighted_kmeans(seen, weights, _start(seen, weights, stats.size, start, random), iterations)
+        found = representation_error(held, weights, labels, stats.size)
+        made, since = made + 1, since + 1
+        if found < error * (1 - _GAIN):
+            best, error, since = labels, found, 0
+    cost, settled = _lloyd(stats.gram, weights, *_centres(stats.gram, weights, best, stats.size), iterations)
+    total = float(weights @ np.diag(held))
+    return settled, {"cost": cost, "chosen": {"tries": made, "held_out_error": error / total if total else 0.0}}
+
+
+def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: int) -> tuple[float, Labels]:
+    """Lloyd's algorithm for points known by their (N, N) Gram, started at the points `centres` (n,).
+
+    A centre is a weighted mean A z of its members (A: (n, N), sparse), so its distance to point i is
+    G_ii - 2 (A G)_ci + (A G A^T)_cc: O(N^2) an iteration, whatever the number of samples behind the Gram.
+    An empty cluster takes the worst-served neuron. Returns the weighted cost and labels (N,).
+    """
+    return _lloyd(gram, weights, gram[centres], np.diag(gram)[centres], iterations)
+
+
+def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: int) -> tuple[float, Labels]:
+    """cross: (n, N) products of the centres with the points; norms: (n,) of the centres with themselves."""
+    count, groups = len(gram), len(norms)
+    own = np.diag(gram)
+    labels = np.full(count, -1, dtype=np.int64)
+    everyone = np.arange(count)
+    for _ in range(iterations):
+        distances = norms[:, None] - 2 * cross
+        new = distances.argmin(0)
+        served = np.maximum(distances[new, everyone] + own, 0.0) * weights
+        _fill_empty(new, served, groups)
+        if (new == labels).all():
+            break
+        labels = new
+        cross, norms = _centres(gram, weights, labels, groups)
+    residual = np.maximum(own - 2 * cross[labels, everyone] + norms[labels], 0.0)
+    return float(weights @ residual), labels
+
+
+def _centres(gram: Array, weights: Array, labels: Labels, groups: int) -> tuple[Array, Array]:
+    """Products of the groups' weighted means with all points, (n, N), and with themselves, (n,)."""
+    everyone = np.arange(len(labels))
+    share = weights / np.bincount(labels, weights, groups)[labels]
+    cross: Array = sparse.csr_array((share, (labels, everyone)), shape=(groups, len(labels))) @ gram
+    norms = np.bincount(labels, share * cross[labels, everyone], groups).astype(np.float64, copy=False)
+    return cross, norms
+
+
+def representation_error(gram: Array, weights: Array, labels: Labels, groups: int) -> float:
+    """Weighted squared distance of all points to the weighted means of their groups, for points with this Gram."""
+    cross, norms = _centres(gram, weights, labels, groups)
+    own = cross[labels, np.arange(len(labels))]
+    return float(weights @ np.maximum(np.diag(gram) - 2 * own + norms[labels], 0.0))
+
+
+def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Labels:
+    """Indices of the first centres: by far the farthest point, or drawn by weighted squared distance."""
+    own = np.diag(gram)
+    total = weights.sum()
+    chosen = [int(random.choice(len(gram), p=weights / total))]
+    nearest = np.full(len(gram), np.inf)
+    for _ in range(groups - 1):
+        last = chosen[-1]
+        nearest = np.minimum(nearest, np.maximum(own + own[last] - 2 * gram[last], 0.0))
+        nearest[chosen] = 0.0
+        score = nearest * weights
+        if not score.any():
+            # Every remaining point coincides with a centre: any that is not a centre yet will do.
+            free = np.setdiff1d(np.arange(len(gram)), chosen)
+            chosen.append(int(free[0]))
+        elif rule == "farthest_first":
+            chosen.append(int(score.argmax()))
+        else:
+            chosen.append(int(random.choice(len(gram), p=score / score.sum())))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _fill_empty(labels: Labels, served: Array, groups: int) -> None:
+    """Give each empty group, in place, the worst-served neuron of a group that has more than one."""
+    sizes = np.bincount(labels, minlength=groups)
+    if sizes.all():
+        return
+    order = iter(np.argsort(-served, kind="stable"))
+    for group in np.flatnonzero(sizes == 0):
+        neuron = next(i for i in order if sizes[labels[i]] > 1)
+        sizes[labels[neuron]] -= 1
+        labels[neuron] = group
+        sizes[group] = 1

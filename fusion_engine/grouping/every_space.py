@@ -1,0 +1,190 @@
+"""Group every space of the traced model with a recipe's grouping, but for those whose grouping is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from ..core import registry
+from ..core.errors import FusionError
+from ..core.recipe import Step
+from ..core.types import Grouping, Space
+from ..fusing import Inputs, ParentFeatures, RunLog
+from ..stats import Moments, SharedStatistics, SpaceStats, grouping_sites
+from .from_labels import identity_grouping
+from .heads import group_heads
+from .network import Network
+from .one_space import group, group_network
+
+__all__ = ["Grouped", "group_every_space"]
+
+
+@dataclass
+class Grouped:
+    """The grouping of every space, and what a solver may need that groups some of them late.
+
+    groupings  by space, in dependency order
+    step       the recipe's grouping
+    late       spaces that wait for the fused prefix (methods of scope 'level'); until then they have a grouping
+               that sees no prefix
+    stats      of the late spaces: the moments their groupings are made from
+    given      groupings that were given, and so are not made again
+    features   of the parents, kept from the pass that the moments took; None where no solver asked for any
+    """
+
+    groupings: dict[str, Grouping]
+    step: Step
+    late: frozenset[str] = frozenset()
+    stats: Mapping[str, SpaceStats] = field(default_factory=dict)
+    given: Mapping[str, Grouping] = field(default_factory=dict)
+    features: ParentFeatures | None = None
+
+    def regroup(self, space: str, gram: Tensor, projected: Tensor) -> None:
+        """Group a late space, now that the Gram (N, N) of its features projected on what its layer can represent is
+        known; gram: of the same rows without the projection."""
+        if space in self.given:
+            return
+        seen = replace(self.stats[space], gram=gram.cpu().numpy(), projected=projected.cpu().numpy())
+        self.groupings[space] = group(seen, self.step.method, self.step.parameters)
+
+    def again(self, inputs: Inputs) -> Grouped:
+        """The same, to be solved once more: late spaces wait again."""
+        features = None if self.features is None else self.features.again(inputs)
+        return replace(self, groupings=dict(self.groupings), features=features)
+
+
+def group_every_space(
+    inputs: Inputs,
+    step: Step,
+    log: RunLog,
+    *,
+    statistics: SharedStatistics | None = None,
+    nodes: tuple[str, ...] = (),
+    budget: int = 0,
+    given: Mapping[str, Grouping] | None = None,
+) -> Grouped:
+    """Group every space by `step` (a recipe's grouping, defaults filled in), but for those of `given`.
+
+    Joint moments of the parents' features come from `statistics`, or from one pass over the calibration samples, which
+    keeps the features at `nodes` for a solver if they fit in `budget` bytes. Block spaces (heads) and the spaces inside
+    them are grouped together. Spaces that no method can see get the identity. The notes name every space that gets
+    another grouping than the step's. Raises FusionError where a space cannot be grouped, or a given grouping does not
+    fit the parents.
+    """
+    trace, given = inputs.trace, dict(given or {})
+    spec = registry.get("grouping", step.method)
+    _check_given(inputs, given)
+    sites = grouping_sites(trace, str(step.parameters.get("features", "pre")))
+    needed = _needs_moments(inputs, step) and not given.keys() >= trace.spaces.keys()
+    judged = needed and (step.method == "auto" or "auto" in step.parameters.values())
+    features = ParentFeatures(
+        inputs, nodes, budget, sites=sites if needed else None, judged=judged and bool(inputs.held_out.any())
+    )
+    if needed:
+        moments = features.moments(statistics or SharedStatistics(), log.progress)
+    else:
+        moments = {}
+        features.keep(log.progress.part(0.0, 0.5))
+    stats = {name: _stats(inputs, trace.spaces[name], m) for name, m in moments.items() if name in trace.spaces}
+    nests = trace.nests if needed else {}
+    groupings = dict(given)
+    if inputs.count > 1 and spec.scope == "network" and not given.keys() >= trace.spaces.keys():
+        groupings |= _by_weights(inputs, step, moments, given)
+    for name, progress in log.progress.part(0.5, 1.0).each(trace.spaces, lambda name: f"grouping {name}"):
+        if name in groupings:
+            continue
+        if name in nests:
+            groupings |= group_heads(inputs, nests[name], moments, step)
+        elif name in stats:
+            groupings[name] = group(stats[name], step.method, step.parameters, progress)
+        else:
+            sizes = [len(scores[name]) for scores in inputs.importance]
+            groupings[name] = identity_grouping(name, sizes, inputs.sizes.get(name, trace.spaces[name].size))
+    groupings = {name: groupings[name] for name in trace.spaces}
+    _report(log, groupings, [name for name in nests if name not in given])
+    waits = spec.scope == "level" and inputs.count > 1
+    late = frozenset(name for name in sites if name in trace.spaces) if waits else frozenset()
+    return Grouped(groupings, step, late, stats if waits else {}, given, features if nodes else None)
+
+
+def _check_given(inputs: Inputs, given: Mapping[str, Grouping]) -> None:
+    """Raise FusionError for given groupings of other spaces, parents or widths, and for heads without their inside."""
+    trace = inputs.trace
+    for name, grouping in given.items():
+        if name not in trace.spaces:
+            raise FusionError(f"a grouping is given of a space {name!r}{registry.nearest(name, trace.spaces)}")
+        size = inputs.sizes.get(name, trace.spaces[name].size)
+        widths = [trace.fitting(state).spaces[name].size for state in inputs.states]
+        shapes = [(size, width) for width in widths]
+        if [m.shape for m in grouping.merge] != shapes or [u.shape[::-1] for u in grouping.unmerge] != shapes:
+            raise FusionError(
+                f"the grouping given of space {name!r} is not of these parents: it should bring "
+                f"{', '.join(map(str, widths))} neurons to {size}"
+            )
+    for block, nest in trace.nests.items():
+        whole = {block, *(name for kind in nest.kinds for name in kind)}
+        missing = sorted(whole - given.keys())
+        if missing and len(missing) < len(whole):
+            raise FusionError(
+                f"heads are grouped together with what is inside them: give the grouping of {missing[0]!r} as well"
+            )
+
+
+def _needs_moments(inputs: Inputs, step: Step) -> bool:
+    """Whether the grouping has to see features; one parent that keeps its width is its own grouping."""
+    same = all(inputs.sizes.get(name, space.size) == space.size for name, space in inputs.trace.spaces.items())
+    spec = registry.get("grouping", step.method)
+    sees = "moments" in spec.needs or (spec.scope == "network" and bool(inputs.trace.nests))
+    return sees and (inputs.count > 1 or not same)
+
+
+def _by_weights(
+    inputs: Inputs, step: Step, moments: Mapping[str, Moments], given: Mapping[str, Grouping]
+) -> dict[str, Grouping]:
+    """All spaces, by a grouping that sees the networks' weights; heads and what is inside them by their features."""
+    trace, done = inputs.trace, dict(given)
+    for block, nest in trace.nests.items():
+        if block not in given:
+            done |= group_heads(inputs, nest, moments, step)
+    network = Network(
+        trace=trace,
+        states=tuple(inputs.folded),
+        sizes=inputs.sizes,
+        importance=tuple(
+            {name: scores[name].double().cpu().numpy() for name in trace.spaces} for scores in inputs.importance
+        ),
+        seed=inputs.seed,
+        known=done,
+    )
+    return done | group_network(network, step.method, step.parameters)
+
+
+def _stats(inputs: Inputs, space: Space, moments: Moments) -> SpaceStats:
+    importance = tuple(scores[space.name].double().cpu().numpy() for scores in inputs.importance)
+    return SpaceStats(
+        space=space.name,
+        sizes=tuple(len(s) for s in importance),
+        gram=moments.gram,
+        means=moments.mean,
+        count=moments.count,
+        importance=importance,
+        size=inputs.sizes.get(space.name, space.size),
+        seed=inputs.seed,
+        freedom=space.freedom,
+        held=moments.held,
+        held_means=moments.held_mean,
+        held_count=moments.held_count,
+    )
+
+
+def _report(log: RunLog, groupings: Mapping[str, Grouping], heads: list[str]) -> None:
+    """What was chosen automatically, and which heads got another grouping than asked for."""
+    chosen = {n: dict(g.info["chosen"]) for n, g in groupings.items() if "chosen" in g.info}
+    if chosen:
+        log.decide("grouping", chosen)
+    for name in heads:
+        fallback = groupings[name].info.get("fallback")
+        if fallback:
+            log.note(f"space {name} and what is inside it: grouped by {groupings[name].method}, as {fallback}")

@@ -1,0 +1,184 @@
+"""Group attention heads and channel groups: whole heads first, then the neurons inside the heads that met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from ..core import registry
+from ..core.recipe import Step
+from ..core.types import Grouping
+from ..fusing import Inputs
+from ..graph import Nest, Trace
+from ..stats import Moments, SpaceStats, entry_key
+from .from_labels import hard_grouping
+from .one_space import group
+
+__all__ = ["group_heads", "inner_stats"]
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Neurons of one kind inside the heads: names[h] their space in head h; entries: one (heads, neurons) array of
+    positions among a block's entries for every tensor entry a neuron has, with the feature site it is read at."""
+
+    names: tuple[str, ...]
+    entries: tuple[tuple[int, Labels], ...]
+
+
+def group_heads(inputs: Inputs, nest: Nest, moments: Mapping[str, Moments], step: Step) -> dict[str, Grouping]:
+    """Groupings of a block space and of all spaces inside its neurons.
+
+    A fused head needs exactly one head of every parent, and inside it exactly one neuron of every head, or queries
+    would meet the keys of other neurons. So a method without that property gives way to `balanced` here, which the
+    groupings' info says ('fallback').
+
+    A method that sees weights alone gives way too, to `permutation` if it pairs neurons.
+
+    Heads are compared by the smallest distance that a matching of their inner neurons reaches (all kinds together),
+    and matched to the first parent's by linear sum assignment.
+    """
+    trace, block = inputs.trace, inputs.trace.spaces[nest.block]
+    k, heads = inputs.count, block.size
+    spec = registry.get("grouping", step.method)
+    fallback = "" if spec.pairs else f"{step.method} would split heads"
+    if spec.scope == "network":
+        fallback = f"{step.method} does not look into heads"
+    used = Step(method="permutation" if spec.pairs else "balanced", parameters={}) if fallback else step
+    kinds = [_kind(trace, nest, kind) for kind in nest.kinds]
+    reader = _Reader(trace, nest, moments)
+    met = [np.arange(heads)]
+    for p in range(1, k):
+        costs = np.zeros((heads, heads))
+        for kind in kinds:
+            costs += _kind_costs(reader, kind, p, heads)
+        for i, at in enumerate(nest.loose):
+            if len(at):
+                width = block.features[i].index.shape[1]
+                positions = (np.arange(heads)[:, None] * width + at[None, :]).ravel()
+                costs += _summed(reader.distances(i, positions, p), heads)
+        met.append(np.asarray(linear_sum_assignment(costs)[1]))
+    labels = [np.argsort(m) for m in met]  # of parent p's head g: the fused head it goes to
+    info = {"fallback": fallback} if fallback else {}
+    found = {
+        nest.block: hard_grouping(
+            nest.block, used.method, np.concatenate(labels), [heads] * k, heads, np.ones(heads * k), info
+        )
+    }
+    for kind in kinds:
+        for head, name in enumerate(kind.names):
+            sources = [kind.names[int(m[head])] for m in met]
+            importance = [inputs.importance[p][source].double().cpu().numpy() for p, source in enumerate(sources)]
+            stats = _inner_stats(trace, reader, kind, name, sources, importance, inputs.seed)
+            made = group(stats, used.method, used.parameters)
+            inside = {"within": nest.block, "sources": sources, **info}
+            found[name] = Grouping(name, made.method, made.merge, made.unmerge, made.labels, {**made.info, **inside})
+    return found
+
+
+def inner_stats(
+    trace: Trace,
+    name: str,
+    sources: Sequence[str],
+    moments: Mapping[str, Moments],
+    importance: Sequence[Array],
+    seed: int,
+) -> SpaceStats:
+    """Moments of the neurons that met in the fused space `name` inside a head: parent p's are those of its own space
+    `sources[p]`, a head matched with the others. moments: of `grouping_sites`. importance: theirs, by parent."""
+    nest = next(n for n in trace.nests.values() if any(name in kind for kind in n.kinds))
+    kind = next(kind for kind in nest.kinds if name in kind)
+    reader = _Reader(trace, nest, moments)
+    return _inner_stats(trace, reader, _kind(trace, nest, kind), name, sources, importance, seed)
+
+
+class _Reader:
+    """Second moments between entries of a block space, by feature site, parent and position in the block's index."""
+
+    def __init__(self, trace: Trace, nest: Nest, moments: Mapping[str, Moments]) -> None:
+        sites = trace.spaces[nest.block].features
+        self.moments = [moments[entry_key(nest.block, i)] for i in range(len(sites))]
+        self.sizes = [site.index.size for site in sites]
+
+    def distances(self, site: int, positions: Labels, p: int) -> Array:
+        """(positions, positions) squared distances of the first parent's entries to parent p's."""
+        gram, others = self.moments[site].gram, positions + p * self.sizes[site]
+        own = np.diag(gram)
+        between = own[positions][:, None] + own[others][None, :] - 2 * gram[np.ix_(positions, others)]
+        return np.maximum(between, 0.0)
+
+
+def _kind(trace: Trace, nest: Nest, names: tuple[str, ...]) -> _Kind:
+    sites = trace.spaces[nest.block].features
+    entries = []
+    for number, site in enumerate(sites):
+        flat = site.index.ravel()
+        order = np.argsort(flat)
+        found = []
+        for name in names:
+            inner = next((s for s in trace.spaces[name].sites if s.node == site.node), None)
+            if inner is not None and np.isin(inner.index, flat).all():
+                found.append(order[np.searchsorted(flat, inner.index, sorter=order)])
+        if len(found) == len(names):
+            places = np.stack(found)  # (heads, neurons, entries)
+            entries += [(number, places[:, :, e]) for e in range(places.shape[2])]
+    return _Kind(names, tuple(entries))
+
+
+def _kind_costs(reader: _Reader, kind: _Kind, p: int, heads: int) -> Array:
+    """(heads, heads) distance of the first parent's heads to parent p's, their inner neurons matched best."""
+    neurons = kind.entries[0][1].shape[1]
+    between = np.zeros((heads, neurons, heads, neurons))
+    for site, places in kind.entries:
+        between += reader.distances(site, places.ravel(), p).reshape(heads, neurons, heads, neurons)
+    costs = np.zeros((heads, heads))
+    for h in range(heads):
+        for g in range(heads):
+            inner = between[h, :, g, :]
+            costs[h, g] = inner[linear_sum_assignment(inner)].sum()
+    return costs
+
+
+def _summed(distances: Array, heads: int) -> Array:
+    """(heads, heads) sum over entries that keep their order."""
+    each = len(distances) // heads
+    total: Array = np.einsum("hege->hg", distances.reshape(heads, each, heads, each))
+    return total
+
+
+def _inner_stats(
+    trace: Trace,
+    reader: _Reader,
+    kind: _Kind,
+    name: str,
+    sources: Sequence[str],
+    importance: Sequence[Array],
+    seed: int,
+) -> SpaceStats:
+    neurons, k = trace.spaces[name].size, len(sources)
+    heads = [kind.names.index(source) for source in sources]
+    gram, mean, count = np.zeros((k * neurons, k * neurons)), np.zeros(k * neurons), 0
+    for site, places in kind.entries:
+        at = np.concatenate([places[head] + p * reader.sizes[site] for p, head in enumerate(heads)])
+        found = reader.moments[site]
+        gram += found.gram[np.ix_(at, at)]
+        mean += found.mean[at] * found.count
+        count += found.count
+    return SpaceStats(
+        space=name,
+        sizes=(neurons,) * k,
+        gram=gram,
+        means=mean / max(count, 1),
+        count=count,
+        importance=tuple(importance),
+        size=neurons,
+        seed=seed,
+        freedom=trace.spaces[name].freedom,
+    )

@@ -1,0 +1,66 @@
+"""Activation matching (Git Re-Basin): permute each parent's neurons so that their features agree best."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from ...core.registry import Param, register
+from ...core.types import Grouping
+from ...stats.space_stats import SpaceStats
+from ..from_labels import require_equal_widths
+from ..parameters import FeaturesParameter, WeightsParameter
+from ..similarity import correlations, normalised
+from .alignment import AgainstParameter, ReferenceParameter, align_maps, averaged, products, reorder
+
+__all__ = ["Score", "permutation", "scores"]
+
+Array = NDArray[np.float64]
+Score = Literal["correlation", "inner_product"]
+_TIE = 1e-6  # what the raw features' cosine counts beside the correlation: it decides between neurons that never vary
+
+
+@register(
+    "grouping",
+    "permutation",
+    title="Permutation (activation matching)",
+    citation="Ainsworth et al. 2023, Git Re-Basin (activation matching)",
+    needs={"moments", "importance"},
+    pairs=True,
+)
+def permutation(
+    stats: SpaceStats,
+    *,
+    score: Annotated[Score, Param("what the matching maximises the sum of")] = "correlation",
+    features: FeaturesParameter = "post",
+    weights: WeightsParameter = "uniform",
+    against: AgainstParameter = "reference",
+    reference: ReferenceParameter = 1,
+) -> Grouping:
+    """Matches each parent's neurons one to one to the reference's, so that the features they share agree best.
+
+    P = argmax_P <P, Z_ref Z_p^T>, a linear sum assignment over the (n, n) products of the features Z (rows neurons),
+    or of the features standardised (correlation); fused features are the mean of the matched ones (Ainsworth et al.
+    2023, section 3.1). stats: any number of parents of equal width (FusionError otherwise).
+    """
+    require_equal_widths(stats.space, "permutation", stats.sizes, stats.size)
+    gains = scores(stats, score)
+    standard = score == "correlation"
+
+    def solve(target: Array, p: int) -> Array:
+        found = products(target, gains)
+        if standard:  # the target is a mean of standardised features, which varies less than they do
+            found /= np.sqrt(np.maximum(np.einsum("gi,gi->g", found, target), 1e-12))[:, None]
+        return reorder(linear_sum_assignment(found[:, stats.part(p)], maximize=True)[1])
+
+    maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve)
+    importance = stats.importance if weights == "importance" else None
+    return averaged(stats.space, "permutation", maps, [r.T for r in maps], importance)
+
+
+def scores(stats: SpaceStats, score: Score) -> Array:
+    """(N, N) what two neurons gain by being matched."""
+    return stats.gram if score == "inner_product" else correlations(stats) + _TIE * normalised(stats).gram

@@ -1,0 +1,18 @@
+"""Parameters that several groupings have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from ..core.registry import Param
+
+__all__ = ["FeaturesParameter", "Weights", "WeightsParameter"]
+
+Features = Literal["post", "pre"]
+FeaturesParameter = Annotated[
+    Features, Param("what neurons are compared by: their values behind the activation function, or before it")
+]
+Weights = Literal["uniform", "importance"]
+WeightsParameter = Annotated[
+    Weights, Param("how parents are weighted in a fused neuron: equally, or by the importance of their neurons")
+]

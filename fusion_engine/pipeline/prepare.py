@@ -1,0 +1,207 @@
+"""Parents made ready: checked, traced, verified and scored. What fusing and exploring start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core import registry
+from ..core.errors import RecipeError
+from ..core.progress import Progress
+from ..core.recipe import Recipe, Step
+from ..core.types import State
+from ..data import Dataset, canonical_order, check_calibration, check_samples
+from ..fusing import Inputs, Resume, RunLog
+from ..graph import Trace, trace, verify
+from ..importance import score
+from ..parents import Parent, check_parents, load_base, same_widths
+from ..presets import get_preset
+from ..stats import SharedStatistics, StatisticsCache, checked_device
+from .widths import Widths, plan_widths
+
+__all__ = ["Prepared", "checked_recipe", "prepare", "score_parents"]
+
+Given = str | Recipe | Mapping[str, Any]
+# Shares of the progress of making ready.
+_SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What groupings, solvers and refining steps of one fusion are given.
+
+    recipe: with all defaults filled in. inputs: the traced parents with their importances, and the samples in canonical
+    order. statistics: what other fusions of these parents know already.
+    """
+
+    parents: tuple[Parent, ...]
+    recipe: Recipe
+    inputs: Inputs
+    statistics: SharedStatistics
+
+
+def prepare(
+    parents: Sequence[Parent],
+    data: Dataset,
+    recipe: Given,
+    log: RunLog,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    cache: StatisticsCache | None = None,
+    base: Parent | str | Path | None = None,
+    resume: Resume | None = None,
+    test: Dataset | None = None,
+    exploring: bool = False,
+) -> Prepared:
+    """Check parents, samples and recipe, trace and verify the parents' graph, and score their neurons.
+
+    See `fuse` for the arguments. exploring: classes without samples are fine, and nothing is verified, as no weights
+    come of it. What is worth knowing goes into the log's notes. Raises FusionError subclasses with one line that says
+    what to do.
+    """
+    where = checked_device(device)
+    for line in check_parents(parents, minimum=1):
+        log.note(line)
+    (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
+    if test is not None:
+        check_samples(test, parents[0].classes, parents[0].input_shape)
+    start = load_base(base, parents)
+    chosen = checked_recipe(parents, data, recipe, start)
+    if not exploring:
+        _note_assumptions(log, data, chosen, start)
+    data, states = canonical_order(data), tuple(_moved(parent.state, where) for parent in parents)
+    statistics = SharedStatistics(
+        cache,
+        known=[(state, parent.digest) for state, parent in zip(states, parents, strict=True)],
+        device=where,
+        tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
+    )
+    widths = _traced(parents, data, chosen, log, statistics)
+    if not exploring:
+        _verified(parents, data, chosen, widths, seed, log, statistics)
+    for line in (*widths.trace.warnings, *widths.notes):
+        log.note(line)
+    with log.stage("importance"):
+        progress = log.progress.part(*_SPANS["importance"], "importance")
+        scores = score_parents(widths.trace, parents, states, data, chosen.importance, progress, statistics)
+    counts = [parent.metadata.class_counts for parent in parents]
+    inputs = Inputs(
+        trace=widths.trace,
+        states=states,
+        data=data,
+        importance=scores,
+        sizes=widths.sizes,
+        class_counts=None if None in counts else np.array(counts),
+        base=None if start is None else _moved(start.state, where),
+        seed=seed,
+        device=where,
+        reserve="gradients" in chosen.solving_needs,  # training is stopped early by held-out samples
+        resume=resume,
+    )
+    return Prepared(tuple(parents), chosen, inputs, statistics)
+
+
+def checked_recipe(
+    parents: Sequence[Parent], data: Dataset, recipe: Given, base: Parent | None = None
+) -> Recipe:
+    """The recipe with every default filled in. Raises RecipeError with the reason, before anything is computed, where
+    it cannot work on these parents and these calibration samples."""
+    known = all(p.metadata.class_counts is not None for p in parents)
+    offered = {"labels": data.y is not None, "class_counts": known, "base": base is not None}
+    available = {name for name, there in offered.items() if there}
+    chosen = _recipe(recipe).checked(len(parents), available)
+    spec = registry.get("grouping", chosen.grouping.method)
+    if len(parents) > 1 and not same_widths(parents) and spec.widths == "equal":
+        reason = "pairs neurons one to one" if spec.pairs else "needs equal widths"
+        raise RecipeError(
+            f"the parents have different widths and grouping {chosen.grouping.method!r} {reason}; use grouping 'kmeans'"
+        )
+    return chosen
+
+
+def score_parents(
+    graph: Trace,
+    parents: Sequence[Parent],
+    states: Sequence[State],
+    data: Dataset,
+    step: Step,
+    progress: Progress | None = None,
+    statistics: SharedStatistics | None = None,
+) -> tuple[dict[str, Tensor], ...]:
+    """Per parent the importances of its neurons by a checked recipe's `step`, computed or as others know them.
+
+    states: the parents' tensors on the device to run on.
+    """
+    progress, statistics = progress or Progress(), statistics or SharedStatistics()
+    scores = []
+    for (parent, state), part in progress.each(list(zip(parents, states, strict=True))):
+        part = part.saying(f"scoring the neurons of {parent.name}")
+        device = next(iter(state.values())).device
+        compute = partial(score, graph, state, data, step.method, step.parameters, progress=part, device=device)
+        scores.append(statistics.scores(parent.name, graph, state, data, step.written(), compute))
+    return tuple(scores)
+
+
+def _recipe(recipe: Given) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    return get_preset(recipe).recipe if isinstance(recipe, str) else Recipe.from_mapping(recipe)
+
+
+def _moved(state: State, device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in state.items()}
+
+
+def _note_assumptions(log: RunLog, data: Dataset, recipe: Recipe, base: Parent | None) -> None:
+    if data.y is None and recipe.importance.method not in ("uniform", "activation"):
+        log.note("the calibration data has no labels: each parent's own predictions stand in for them")
+    if base is not None and "base" not in recipe.solving_needs:
+        log.note("the recipe has no use for the base model")
+
+
+def _shape_of(recipe: Recipe) -> list[Any]:
+    """What the traces of a fusion depend on besides parents and samples."""
+    plans = registry.get("grouping", recipe.grouping.method).plan is not None
+    return [recipe.width, *([str(recipe.grouping.written())] if plans else [])]
+
+
+def _traced(
+    parents: Sequence[Parent], data: Dataset, recipe: Recipe, log: RunLog, statistics: SharedStatistics
+) -> Widths:
+    """The parents' common graph, and the widths of the fused network."""
+    example = data.normalised(slice(0, 2))
+    key = [*(f"{parent.architecture}:{parent.digest}" for parent in parents), data.digest, *_shape_of(recipe)]
+
+    def compute() -> Widths:
+        return plan_widths(parents, trace(parents[0].model, (example,)), example, recipe.width, recipe.grouping)
+
+    with log.stage("trace"):
+        log.progress.part(*_SPANS["trace"], "trace").report(0.0, "tracing the architecture")
+        return statistics.once("trace", "trace", key, compute)
+
+
+def _verified(
+    parents: Sequence[Parent],
+    data: Dataset,
+    recipe: Recipe,
+    widths: Widths,
+    seed: int,
+    log: RunLog,
+    statistics: SharedStatistics,
+) -> None:
+    """Check on every parent that neurons can be exchanged without changing its function."""
+    example = (data.normalised(slice(0, 2)),)
+    progress = log.progress.part(*_SPANS["verify"], "verify")
+    with log.stage("verify"):
+        for parent, _ in progress.each(parents, lambda p: f"checking that neurons of {p.name} can be exchanged"):
+            check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
+            key = [f"{parent.architecture}:{parent.digest}", data.digest, *_shape_of(recipe), seed]
+            statistics.once(f"verification of {parent.name}", "verify", key, check)

@@ -1,0 +1,96 @@
+"""A fused network and everything known about how it came to be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from .. import __version__
+from ..core.errors import FusionError
+from ..core.recipe import Recipe
+from ..core.types import Grouping
+from ..fusing import Resume, RunLog
+from ..graph import Trace
+from ..parents import Parent, module_for, write_state
+from .prepare import Prepared
+from .report import facts, width
+
+__all__ = ["FusionResult", "fusion_result"]
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """A fused network and everything known about how it came to be.
+
+    state: the parents' canonical tensor names -> tensors. model: a copy of the parents' module with those weights,
+    in eval mode. trace: the parents' common graph. groupings: space -> Grouping. importance: space (and 'output')
+    -> k arrays. solved: the state before the recipe's refining steps. report: see the command line's report.json.
+    """
+
+    state: dict[str, Tensor]
+    model: nn.Module
+    groupings: dict[str, Grouping]
+    importance: dict[str, list[np.ndarray]]
+    report: dict[str, Any]
+    recipe: Recipe
+    trace: Trace = field(repr=False)
+    parents: tuple[Parent, ...] = field(repr=False, default=())
+    solved: dict[str, Tensor] = field(repr=False, default_factory=dict)
+
+    def resume(self, level: int) -> Resume:
+        """What `fuse(..., groupings=..., resume=...)` needs to go on from `level`, a number from 0 on, with all levels
+        before it as they were solved here. Raises FusionError for a level that is not there."""
+        if not 0 <= level < len(self.trace.levels):
+            raise FusionError(f"there is no level {level}; the network has levels 0 to {len(self.trace.levels) - 1}")
+        return Resume(level, self.solved, self.report["decisions"])
+
+    def save(self, folder: str | Path) -> None:
+        """Write fused.safetensors (with the parents' own tensor names), recipe.yaml, report.json, groupings.npz."""
+        from ..store.results import write_result
+
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        write_state(path / "fused.safetensors", self.file_state(), self.metadata())
+        write_result(path, self.recipe.to_yaml(), self.report, self.groupings, self.importance)
+
+    def file_state(self) -> dict[str, Tensor]:
+        """The fused state under the names of the first parent's file, so that it loads in the parents' code."""
+        names = self.parents[0].key_map if self.parents else {}
+        return {names.get(name, name): tensor for name, tensor in self.state.items()}
+
+    def metadata(self) -> dict[str, str]:
+        """Text metadata of the fused file."""
+        return {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+
+
+def fusion_result(
+    prepared: Prepared,
+    groupings: dict[str, Grouping],
+    solved: Mapping[str, Tensor],
+    fused: Mapping[str, Tensor],
+    references: Mapping[str, Any],
+    log: RunLog,
+) -> FusionResult:
+    """The result of a fusion whose states are `solved` and `fused`; references: the report's figures on test data."""
+    parents, inputs = prepared.parents, prepared.inputs
+    state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
+    model = copy.deepcopy(module_for(parents, state))
+    model.load_state_dict(state)
+    report = facts(prepared, groupings, log)
+    return FusionResult(
+        state=state,
+        model=model.eval(),
+        groupings=groupings,
+        importance={n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]},
+        report={**references, **report, "width": width(parents, model, inputs.trace, groupings)},
+        recipe=prepared.recipe,
+        trace=inputs.trace,
+        parents=parents,
+        solved=before,
+    )

@@ -1,0 +1,1 @@
+"""The gradient solver: level after level."""

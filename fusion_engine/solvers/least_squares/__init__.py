@@ -1,0 +1,1 @@
+"""The least-squares solver: layer after layer, from moments."""
