@@ -123,6 +123,13 @@ def _check_given(inputs: Inputs, given: Mapping[str, Grouping]) -> None:
                 f"the grouping given of space {name!r} is not of these parents: it should bring "
                 f"{', '.join(map(str, widths))} neurons to {size}"
             )
+    kept = [s.name for s in trace.spaces.values() if any(m.tensor in inputs.kept_tensors for m in s.members)]
+    missing = [name for name in kept if name not in given]
+    if missing:
+        raise FusionError(
+            f"the groupings that the kept levels go with have to be given, and {missing[0]!r} is not; "
+            "give those of the finished fusion"
+        )
     for block, nest in trace.nests.items():
         whole = {block, *(name for kind in nest.kinds for name in kind)}
         missing = sorted(whole - given.keys())

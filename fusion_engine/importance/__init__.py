@@ -36,5 +36,5 @@ def score(
     spec = registry.get("importance", method)
     filled = registry.check_parameters("importance", method, dict(parameters or {}))
     moved = {name: tensor.detach().to(device) for name, tensor in state.items()}
-    scores: dict[str, Tensor] = spec.function(trace.fitting(moved), moved, data, progress, **filled)
+    scores: dict[str, Tensor] = spec.function(trace.fitting(moved), moved, data, progress or Progress(), **filled)
     return scores

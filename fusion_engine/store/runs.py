@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.errors import StoreError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 
 from .files import append_line, read_json, write_json
 from .home import check_id, folder, new_id
@@ -108,7 +108,7 @@ def end_run(run: str, state: str, error: str | None = None) -> bool:
     return going_on
 
 
-def append_event(run: str, event: Progress) -> None:
+def append_event(run: str, event: ProgressEvent) -> None:
     """Append a progress event to the run's events.jsonl."""
     line = {"t": time.time(), "stage": event.stage, "fraction": round(float(event.fraction), 4)}
     line |= {"message": event.message, "detail": dict(event.detail)}

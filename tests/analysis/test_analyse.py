@@ -11,7 +11,7 @@ import torch
 from fusion_engine.analysis import WHAT, Fused, analyse
 from fusion_engine.architectures import MLPConfig
 from fusion_engine.core.errors import FusionError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.data import load_data
 from fusion_engine.demo import demo_files
 from fusion_engine.evaluation import collect_logits, ensembles, evaluate
@@ -95,7 +95,7 @@ def test_the_order_of_the_samples_does_not_matter(parents, data) -> None:
 
 
 def test_progress_never_falls(parents, data) -> None:
-    events: list[Progress] = []
+    events: list[ProgressEvent] = []
     analyse(parents, data, what=["similarity", "connectivity"], points=2, on_progress=events.append)
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions)

@@ -10,7 +10,7 @@ from analysis_cases import case, shuffled, small_batch_normed
 
 from fusion_engine.analysis import Path, align, connectivity, interpolate
 from fusion_engine.core.errors import Cancelled, DataError, RecipeError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import Progress, ProgressEvent
 
 MODELS = ["mlp", "vgg_bn_2fc", "resnet"]
 
@@ -106,15 +106,15 @@ def test_what_cannot_be() -> None:
 
 def test_progress_and_cancel() -> None:
     c = case("mlp")
-    events: list[Progress] = []
-    connectivity(c.trace, c.first, c.second, c.data, points=3, on_progress=events.append)
+    events: list[ProgressEvent] = []
+    connectivity(c.trace, c.first, c.second, c.data, points=3, progress=Progress(events.append))
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions)
     assert 0.7 < fractions[-1] <= 1
     assert {event.stage for event in events} == {"connectivity"}
 
-    def stop(event: Progress) -> None:
+    def stop(event: ProgressEvent) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        connectivity(c.trace, c.first, c.second, c.data, on_progress=stop)
+        connectivity(c.trace, c.first, c.second, c.data, progress=Progress(stop))

@@ -13,15 +13,15 @@ from fusion_engine.analysis import error_budget
 from fusion_engine.core.errors import DataError, ParentError
 from fusion_engine.core.types import Grouping
 from fusion_engine.evaluation import ensembles
+from fusion_engine.fusing import OutputWeights
 from fusion_engine.graph import merge_activations, merge_states, unmerge_activations
-from fusion_engine.solvers.head import Head
 from tests.graph.traced_zoo import traced
 
 HALVES = 0.5
 
 
-def uniform(classes: int) -> Head:
-    return Head(torch.full((2, classes), HALVES, dtype=torch.float64))
+def uniform(classes: int) -> OutputWeights:
+    return OutputWeights(torch.full((2, classes), HALVES, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "resnet", "vit_manual"])
@@ -71,7 +71,7 @@ def test_rows_are_what_they_are_called() -> None:
         groupings[name] = Grouping(name, "test", (0.7 * np.eye(n), 0.3 * back), (np.eye(n), back.T))
     fused = {name: tensor + 0.01 for name, tensor in merge_states([first, second], c.trace, groupings).items()}
     weights = torch.rand(2, c.data.classes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    head = Head(weights / weights.sum(0))
+    head = OutputWeights(weights / weights.sum(0))
     budget = error_budget(c.trace, [first, second], fused, groupings, c.data, head)
 
     joined = ensembles(torch.stack([c.logits(s) for s in (first, second)]), head.weights)["head_weighted_ensemble"]

@@ -12,8 +12,9 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-
 from fusion_engine.context import FusionContext
+from fusion_engine.solvers.head import output_layer
+
 from fusion_engine.core import registry
 from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
@@ -22,7 +23,6 @@ from fusion_engine.importance import score
 from fusion_engine.importance.attribution import has_classes
 from fusion_engine.post import refine
 from fusion_engine.solvers import solve
-from fusion_engine.solvers.head import output_layer
 from tests.zoo import build, zoo_names
 
 GROUPINGS = registry.names("grouping")

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fusion_engine.fusing import fold_norms
 from fusion_engine.graph import Program, read_site, trace
-from fusion_engine.solvers.fold import fold_norms
 
 from .traced_zoo import Traced, traced
 

@@ -14,9 +14,9 @@ from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Grouping
 from fusion_engine.grouping import group
-from fusion_engine.grouping.alignment import align
-from fusion_engine.grouping.cca import canonical_map
-from fusion_engine.grouping.transport import costs_to, transport_plan
+from fusion_engine.grouping.matching.alignment import align
+from fusion_engine.grouping.matching.cca import canonical_map
+from fusion_engine.grouping.matching.transport import costs_to, transport_plan
 from fusion_engine.stats import SpaceStats
 
 ALIGNING = ("permutation", "optimal_transport", "cca")

@@ -14,8 +14,8 @@ from fusion_engine.core import registry
 from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.core.types import Grouping
 from fusion_engine.grouping import group
-from fusion_engine.grouping.hungarian import pair_costs
-from fusion_engine.grouping.kmeans import representation_error, weighted_kmeans
+from fusion_engine.grouping.clustering.kmeans import representation_error, weighted_kmeans
+from fusion_engine.grouping.matching.hungarian import pair_costs
 from fusion_engine.grouping.similarity import correlations
 from fusion_engine.stats import SpaceStats
 

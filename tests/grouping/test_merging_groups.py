@@ -15,10 +15,10 @@ from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.grouping import group
 from fusion_engine.grouping.auto import lost
-from fusion_engine.grouping.partial_permutation import partial_widths
+from fusion_engine.grouping.clustering.spectral import affinities
+from fusion_engine.grouping.clustering.zipit import separate_widths
+from fusion_engine.grouping.matching.partial_permutation import partial_widths
 from fusion_engine.grouping.planning import WidthPlan
-from fusion_engine.grouping.spectral import affinities
-from fusion_engine.grouping.zipit import separate_widths
 from fusion_engine.stats import SpaceStats
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_engine.context import FusionContext
 from fusion_engine.core import registry
 from fusion_engine.core.errors import FusionError
 from fusion_engine.core.recipe import Step
@@ -20,7 +19,7 @@ from fusion_engine.graph import Trace, permute_state, trace
 from fusion_engine.grouping import Network, group_network
 from fusion_engine.grouping.network import AlignedStates
 from fusion_engine.importance import score
-from fusion_engine.solvers import solve
+from tests.fusions import Fusion, solve
 from tests.zoo import build
 
 
@@ -152,7 +151,7 @@ def test_heads_are_grouped_by_features_and_said_so(method: str, instead: str) ->
     data = Dataset(x=x, y=None, classes=2)
     scores = score(graph, state, data, "activation", {})
     step = Step(method=method, parameters=registry.check_parameters("grouping", method, {}))
-    context = FusionContext(graph, (state, state), data, (scores, scores), step)
+    context = Fusion(graph, (state, state), data, (scores, scores), step)
     _, groupings = solve(context, "average")
     inside = {name for nest in graph.nests.values() for kind in nest.kinds for name in kind} | set(graph.nests)
     assert inside

@@ -12,8 +12,8 @@ from importance_cases import Case
 from torch import Tensor, nn
 
 from fusion_engine.core.errors import Cancelled, DataError, RecipeError, UnsupportedModelError
+from fusion_engine.core.progress import Progress, ProgressEvent
 from fusion_engine.core.registry import get, names
-from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Program, trace
 from fusion_engine.importance import attribution, feature_ablation, score
@@ -96,9 +96,9 @@ def test_deeplift_contributions_add_up_exactly(mlp_case: Case) -> None:
 def test_without_labels_the_predicted_classes_are_the_targets(mlp_case: Case) -> None:
     with torch.no_grad():
         predicted = mlp_case.model(mlp_case.data.x).argmax(1)
-    events: list[Progress] = []
+    events: list[ProgressEvent] = []
     unlabelled = replace(mlp_case.data, y=None)
-    found = score(mlp_case.trace, mlp_case.state, unlabelled, "conductance", on_progress=events.append)
+    found = score(mlp_case.trace, mlp_case.state, unlabelled, "conductance", progress=Progress(events.append))
     labelled = score(mlp_case.trace, mlp_case.state, replace(mlp_case.data, y=predicted), "conductance")
     assert relative(found, labelled) == 0
     assert "predicted classes" in events[0].message
@@ -106,11 +106,11 @@ def test_without_labels_the_predicted_classes_are_the_targets(mlp_case: Case) ->
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "uniform"])
 def test_cancel_stops_the_work(mlp_case: Case, method: str) -> None:
-    def stop(event: Progress) -> None:
+    def stop(event: ProgressEvent) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        score(mlp_case.trace, mlp_case.state, mlp_case.data, method, on_progress=stop)
+        score(mlp_case.trace, mlp_case.state, mlp_case.data, method, progress=Progress(stop))
     assert not any(m._forward_hooks or m._backward_hooks for m in mlp_case.model.modules())
 
 

@@ -13,12 +13,12 @@ import pytest
 
 from fusion_engine import store
 from fusion_engine.core.errors import Cancelled, DataError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.jobs import client
 from fusion_engine.jobs.kinds import KINDS, Kind
 from fusion_engine.jobs.tasks import RunProgress, run_job
 
-Work = Callable[[dict[str, Any], Path, Callable[[Progress], None]], "str | None"]
+Work = Callable[[dict[str, Any], Path, Callable[[ProgressEvent], None]], "str | None"]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def do(monkeypatch: pytest.MonkeyPatch) -> Callable[[Work], str]:
 
 
 def test_results_appear_when_all_is_done(do: Callable[[Work], str]) -> None:
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> None:
         (folder / "result.json").write_text(json.dumps({"n": arguments["n"]}))
         assert not (folder.parent / "result.json").exists()
 
@@ -60,7 +60,7 @@ def test_results_appear_when_all_is_done(do: Callable[[Work], str]) -> None:
 def test_errors_become_one_line_and_leave_nothing(
     do: Callable[[Work], str], error: Exception, state: str, line: str | None
 ) -> None:
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> None:
         (folder / "result.json").write_text("{}")
         raise error
 
@@ -73,7 +73,7 @@ def test_errors_become_one_line_and_leave_nothing(
 
 
 def test_a_job_may_fail_with_results(do: Callable[[Work], str]) -> None:
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> str:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> str:
         (folder / "result.json").write_text('{"errors": [1]}')
         return "1 file could not be read"
 
@@ -92,7 +92,7 @@ def test_a_job_cancelled_while_queued_does_nothing(do: Callable[[Work], str], mo
 
 @pytest.mark.parametrize("error", [None, DataError("t.npz: no labels; add them")])
 def test_a_job_cancelled_in_its_last_step_leaves_nothing(do: Callable[[Work], str], error: Exception | None) -> None:
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> None:
         (folder / "result.json").write_text("{}")
         client.cancel(folder.parent.name)
         assert store.read_status(folder.parent.name)["state"] == "cancelled"
@@ -125,7 +125,7 @@ def test_progress_never_falls_and_is_thinned_out() -> None:
     run = store.create_run("work", {})
     progress = RunProgress(run, interval=3600)
     for stage, fraction in [("a", 0.0), ("a", 0.1), ("a", 0.2), ("b", 0.1), ("c", 7.0)]:
-        progress(Progress(stage, fraction))
+        progress(ProgressEvent(stage, fraction))
     events = store.read_events(run)
     assert [(e["stage"], e["fraction"]) for e in events] == [("a", 0.0), ("b", 0.2), ("c", 1.0)]
 
@@ -135,7 +135,7 @@ def test_details_are_thinned_out_apart_from_the_rest_and_what_is_done_is_always_
     progress = RunProgress(run, interval=3600)
     details = [{}, {"epoch": 1}, {}, {"epoch": 2}, {"done": True}, {"done": True}]
     for detail in details:
-        progress(Progress("a", 0.5, detail=detail))
+        progress(ProgressEvent("a", 0.5, detail=detail))
     assert [e["detail"] for e in store.read_events(run)] == [{}, {"epoch": 1}, {"done": True}, {"done": True}]
 
 
@@ -143,4 +143,4 @@ def test_progress_raises_when_cancelled_or_deleted() -> None:
     run = store.create_run("work", {})
     store.request_cancel(run)
     with pytest.raises(Cancelled):
-        RunProgress(run)(Progress("a", 0.0))
+        RunProgress(run)(ProgressEvent("a", 0.0))

@@ -12,8 +12,8 @@ import torch
 from fusion_engine import fuse
 from fusion_engine.architectures.custom import custom_config
 from fusion_engine.core.errors import Cancelled, DataError, FusionError, RecipeError
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.core.recipe import Recipe
-from fusion_engine.core.types import Progress
 from fusion_engine.data import Dataset
 from fusion_engine.evaluation import evaluate
 from fusion_engine.leaderboard import REFERENCES, Inputs, leaderboard, make_plan, run_row, standings
@@ -185,13 +185,13 @@ def test_a_failed_row_is_run_again(mlps, digits, test_digits) -> None:
 
 
 def test_progress_rises_and_cancels(mlps, digits, test_digits) -> None:
-    events: list[Progress] = []
+    events: list[ProgressEvent] = []
     leaderboard(mlps, digits, test_digits, ["average"], on_progress=events.append, cache=StatisticsCache())
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
-    def stop(event: Progress) -> None:
+    def stop(event: ProgressEvent) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):

@@ -9,7 +9,7 @@ import samples
 from test_fuse import READY, commands
 
 from fusion_engine import store
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.store.files import write_json
 from pages.components.level_progress import loss_curves, summary
 from pages.components.level_runs import LevelRun, from_events, from_report, latest, steps_from_events
@@ -115,7 +115,7 @@ def chips(app) -> str:
 def test_a_running_fusion_shows_its_levels_and_the_curve(open_page, filled) -> None:
     run = samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "kf_linear"}, "running")
     for detail in (samples.epoch(0, 1, 0.5, 0.6), done(0), samples.epoch(1, 4, 0.3, 0.4)):
-        store.append_event(run, Progress("solve", 0.5, "level", detail))
+        store.append_event(run, ProgressEvent("solve", 0.5, "level", detail))
     app = open_page("fuse", job=run, **READY)
     shown = chips(app)
     assert 'class="trained" style="--done: 0%" title="fc0: trained"' in shown

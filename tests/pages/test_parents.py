@@ -3,7 +3,7 @@ from __future__ import annotations
 import samples
 
 from fusion_engine import store
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.store.files import write_json
 
 
@@ -105,7 +105,7 @@ def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, fi
 
 def test_training_shows_each_parent(open_page, filled) -> None:
     run = samples.add_run("train", {"parents": 4}, "running")
-    store.append_event(run, Progress("train", 0.375, "training parent_1", {"parent": 1, "loss": 0.25}))
+    store.append_event(run, ProgressEvent("train", 0.375, "training parent_1", {"parent": 1, "loss": 0.25}))
     app = open_page("parents", **{"import": run})
     bars = [bar.proto for bar in app.get("progress")]
     assert [(bar.text, bar.value) for bar in bars[1:]] == [

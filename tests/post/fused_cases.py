@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from fusion_engine.context import FusionContext
 from fusion_engine.core.recipe import Step
 from fusion_engine.core.registry import check_parameters
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import trace
 from fusion_engine.importance import score
-from fusion_engine.solvers import solve
+from tests.fusions import Fusion, solve
 from tests.zoo import build
 
 
@@ -24,7 +23,7 @@ def fused_case(
     labels: bool = True,
     wrap=lambda module: module,
     **more,
-) -> tuple[torch.nn.Module, FusionContext, dict[str, torch.Tensor]]:
+) -> tuple[torch.nn.Module, Fusion, dict[str, torch.Tensor]]:
     """The module, the context with its groupings, and the fused state. `wrap` changes the module before tracing."""
     model, inputs = build(name)
     model = wrap(model).eval()
@@ -35,7 +34,7 @@ def fused_case(
     for seed in (0, 5):
         other = wrap(build(name, seed)[0])
         states.append({k: v.detach().clone() for k, v in other.state_dict().items()})
-    context = FusionContext(
+    context = Fusion(
         trace=graph,
         states=tuple(states),
         data=data,

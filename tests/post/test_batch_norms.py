@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_engine.post import refine
 from fusion_engine.post.channels import ChannelMoments
+from tests.fusions import refine
 from tests.post.fused_cases import fused_case
 
 WITH_NORMS = ["vgg_bn_2fc", "resnet", "densenet", "mobilenet", "shufflenet", "conv1d_gn"]

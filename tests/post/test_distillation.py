@@ -13,7 +13,7 @@ from fusion_engine.core import registry
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.data import balanced_sample
 from fusion_engine.demo import load_demo
-from fusion_engine.post.sampling import augmented, mixup, shifted
+from fusion_engine.fusing.sampling import augmented, mixup, shifted
 
 TRAINING = [name for name in registry.names("post") if "gradients" in registry.get("post", name).needs]
 BASE = {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from fusion_engine.graph import Program, merge_outputs
-from fusion_engine.post import refine
 from fusion_engine.stats import feature_rows
+from tests.fusions import refine
 from tests.post.fused_cases import fused_case
 
 MODELS = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from fusion_engine.context import FusionContext
 from fusion_engine.core import registry
 from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import trace
 from fusion_engine.importance import score
+from tests.fusions import Fusion
 from tests.zoo import build
 
 SAMPLES = 120  # 24 held out: enough for choices to be made
@@ -35,10 +35,10 @@ class Problem:
             return tensor.clone()
         return tensor + noise * tensor.std() * torch.randn(tensor.shape, generator=generator)
 
-    def context(self, grouping: str = "kmeans", **more) -> FusionContext:
+    def context(self, grouping: str = "kmeans", **more) -> Fusion:
         scores = [score(self.trace, s, self.data, "activation", {}) for s in self.states]
         step = Step(method=grouping, parameters=registry.check_parameters("grouping", grouping, {}))
-        return FusionContext(
+        return Fusion(
             trace=self.trace,
             states=tuple(self.states),
             data=self.data,

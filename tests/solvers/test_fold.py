@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from fusion_engine.fusing import fold_norms
 from fusion_engine.graph import Program, trace
-from fusion_engine.solvers.fold import fold_norms
 from tests.post.test_repair import PartNorm
 
 

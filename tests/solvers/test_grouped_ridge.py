@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_engine.graph import trace
-from fusion_engine.solvers.grouped_ridge import GroupedRegression
+from fusion_engine.solvers.least_squares.grouped_ridge import GroupedRegression
 from fusion_engine.stats import layer_rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_engine.core.errors import RecipeError
-from fusion_engine.solvers.level_plan import candidate_plans, format_plan, parse_plan
+from fusion_engine.solvers.gradient.level_plan import candidate_plans, format_plan, parse_plan
 
 
 @pytest.mark.parametrize("spec", ["0,1,2,3", "0-1,2-3", "0-3", " 0 - 2 , 3 "])

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_engine.context import FusionContext
 from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import permute_state, trace
 from fusion_engine.importance import score
-from fusion_engine.solvers.spaces import group_spaces
+from tests.fusions import Fusion, group
 from tests.zoo import build
 
 
-def two_parents(name: str, grouping: str, noise: float = 0.05) -> tuple[FusionContext, dict[str, np.ndarray]]:
+def two_parents(name: str, grouping: str, noise: float = 0.05) -> tuple[Fusion, dict[str, np.ndarray]]:
     """A model, and a noisy copy with every space shuffled; the permutations."""
     model, inputs = build(name)
     traced = trace(model, inputs)
@@ -33,7 +32,7 @@ def two_parents(name: str, grouping: str, noise: float = 0.05) -> tuple[FusionCo
     x = torch.randn(60, *inputs[0].shape[1:], generator=generator)
     data = canonical_order(Dataset(x=x, y=torch.arange(60) % 2, classes=2))
     scores = tuple(score(traced, s, data, "activation") for s in (first, second))
-    context = FusionContext(traced, (first, second), data, scores, Step(method=grouping))
+    context = Fusion(traced, (first, second), data, scores, Step(method=grouping))
     return context, orders
 
 
@@ -41,7 +40,7 @@ def two_parents(name: str, grouping: str, noise: float = 0.05) -> tuple[FusionCo
 @pytest.mark.parametrize("name", ["vit_fused", "vit_manual", "vit_module", "vit_encoder_post", "conv1d_gn", "unet"])
 def test_shuffled_heads_and_what_is_in_them_are_found(name: str, grouping: str) -> None:
     context, orders = two_parents(name, grouping)
-    groupings, _ = group_spaces(context)
+    groupings = group(context).groupings
     for nest in context.trace.nests.values():
         heads = orders[nest.block]  # new head j is old head heads[j]
         first, second = groupings[nest.block].labels
@@ -58,7 +57,7 @@ def test_shuffled_heads_and_what_is_in_them_are_found(name: str, grouping: str) 
 
 def test_k_means_gives_way_inside_heads_and_says_so() -> None:
     context, _ = two_parents("vit_fused", "kmeans")
-    groupings, _ = group_spaces(context)
+    groupings = group(context).groupings
     for nest in context.trace.nests.values():
         for name in (nest.block, *(n for kind in nest.kinds for n in kind)):
             assert groupings[name].method == "balanced"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_engine.context import FusionContext
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.recipe import Step
 from fusion_engine.core.registry import check_parameters
@@ -14,10 +13,11 @@ from fusion_engine.core.types import Layer
 from fusion_engine.data import Dataset, canonical_order
 from fusion_engine.graph import Program, permute_state, trace
 from fusion_engine.importance import score
-from fusion_engine.solvers import regmean, solve
-from fusion_engine.solvers.input_gram import InputGram
-from fusion_engine.solvers.regression_mean import regression_mean, rows_are_cheaper
+from fusion_engine.solvers.regmean import method as regmean
+from fusion_engine.solvers.regmean.input_gram import InputGram
+from fusion_engine.solvers.regmean.regression_mean import regression_mean, rows_are_cheaper
 from fusion_engine.stats import layer_rows
+from tests.fusions import Fusion, solve
 from tests.zoo import build
 
 BOTH = torch.ones(2, 1)
@@ -44,21 +44,21 @@ def case(name: str, *others: int, grouping: str = "identity", samples: int = 120
     return context_of(graph, states, data, grouping, **more)
 
 
-def context_of(graph, states, data, grouping: str, **more) -> FusionContext:
-    return FusionContext(
+def context_of(graph, states, data, grouping: str, **more) -> Fusion:
+    return Fusion(
         trace=graph, states=tuple(states), data=data,
         importance=tuple(score(graph, s, data, "activation", {}) for s in states),
         grouping=Step(method=grouping, parameters=check_parameters("grouping", grouping, {})), **more,
     )
 
 
-def outputs(context: FusionContext, state, node: str | None = None, inputs: torch.Tensor | None = None):
+def outputs(context: Fusion, state, node: str | None = None, inputs: torch.Tensor | None = None):
     program = Program(context.trace, None, [node or context.trace.output])
     with torch.no_grad():
         return program(state, context.data.normalised() if inputs is None else inputs)[0]
 
 
-def last_layer(context: FusionContext) -> tuple[Layer, list[torch.Tensor]]:
+def last_layer(context: Fusion) -> tuple[Layer, list[torch.Tensor]]:
     """The last layer, and every parent's inputs of it with a column of ones, (samples, d + 1) float64."""
     layer = list(context.trace.layers.values())[-1]
     inputs = [outputs(context, s, layer.input).double() for s in context.states]
@@ -264,7 +264,7 @@ def test_products_of_convolution_inputs(groups: int, stride: int, bias: bool) ->
 def test_little_memory_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     context = case("resnet", 3, samples=30)
     at_once, _ = solve(context, "regmean")
-    parts = regmean._RegressionMean._parts
+    parts = regmean._RegressionMean._batches_of_layers
 
     def one_at_a_time(self, layers, state):
         self.budget = 1
@@ -272,7 +272,7 @@ def test_little_memory_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [len(part) for part in found] == [1] * len(layers)
         return iter(found)
 
-    monkeypatch.setattr(regmean._RegressionMean, "_parts", one_at_a_time)
+    monkeypatch.setattr(regmean._RegressionMean, "_batches_of_layers", one_at_a_time)
     in_turn, _ = solve(context, "regmean")
     assert all(torch.equal(at_once[k], in_turn[k]) for k in at_once)
 

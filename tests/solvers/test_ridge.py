@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fusion_engine.core.types import Layer
-from fusion_engine.solvers.ridge import GRID, Regression
+from fusion_engine.solvers.least_squares.ridge import GRID, Regression
 
 
 def problem(rows: int, columns: int = 6, outputs: int = 3, seed: int = 0):

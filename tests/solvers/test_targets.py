@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fusion_engine.graph import Program, trace
-from fusion_engine.solvers.targets import RowOrder, find_target
+from fusion_engine.solvers.least_squares.targets import RowOrder, find_target
 from tests.zoo import build
 
 

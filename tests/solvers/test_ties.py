@@ -9,7 +9,6 @@ import torch
 
 from fusion_engine import fuse, load_data
 from fusion_engine.architectures import MLPConfig
-from fusion_engine.context import FusionContext
 from fusion_engine.core.errors import ParentError, RecipeError
 from fusion_engine.core.recipe import Recipe, Step
 from fusion_engine.core.seeds import torch_generator
@@ -17,8 +16,8 @@ from fusion_engine.data import Dataset, balanced_sample
 from fusion_engine.graph import trace
 from fusion_engine.importance import score
 from fusion_engine.parents import Parent, make_parent, save_parent
-from fusion_engine.solvers import solve
 from fusion_engine.solvers.ties import _elected, _trimmed
+from tests.fusions import Fusion, solve
 from tests.zoo import build
 
 
@@ -30,14 +29,14 @@ def noisy(state: dict[str, torch.Tensor], seed: int, scale: float = 0.1) -> dict
     }
 
 
-def case(name: str = "mlp", parents: int = 3) -> FusionContext:
+def case(name: str = "mlp", parents: int = 3) -> Fusion:
     model, inputs = build(name)
     base = {k: v.detach().clone() for k, v in model.state_dict().items()}
     states = tuple(noisy(base, seed) for seed in range(parents))
     graph = trace(model, inputs)
     data = Dataset(x=torch.cat(list(inputs)), y=None, classes=2)
     scores = tuple(score(graph, s, data, "uniform", {}) for s in states)
-    return FusionContext(trace=graph, states=states, data=data, importance=scores, grouping=Step(method="identity"),
+    return Fusion(trace=graph, states=states, data=data, importance=scores, grouping=Step(method="identity"),
                          base=base)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fusion_engine.core.errors import Cancelled
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import Progress, ProgressEvent
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace, trace
 from fusion_engine.stats import capture, parent_moments, post_activation_sites
@@ -96,16 +96,16 @@ def test_one_space_progress_and_cancel() -> None:
     models, traced, data = parents()
     states = [m.state_dict() for m in models]
     only = next(iter(traced.spaces))
-    events: list[Progress] = []
-    found = parent_moments(traced, states, data, spaces=[only], batch_size=8, on_progress=events.append)
+    events: list[ProgressEvent] = []
+    found = parent_moments(traced, states, data, spaces=[only], batch_size=8, progress=Progress(events.append))
     assert list(found) == [only]
     assert all(a.fraction < b.fraction for a, b in pairwise(events))
 
-    def stop(event: Progress) -> None:
+    def stop(event: ProgressEvent) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        parent_moments(traced, states, data, on_progress=stop)
+        parent_moments(traced, states, data, progress=Progress(stop))
 
 
 @pytest.mark.parametrize("batch", [5, 8])

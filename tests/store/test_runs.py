@@ -9,7 +9,8 @@ import pytest
 
 from fusion_engine import store
 from fusion_engine.core.errors import StoreError
-from fusion_engine.core.types import Grouping, Progress
+from fusion_engine.core.progress import ProgressEvent
+from fusion_engine.core.types import Grouping
 from fusion_engine.store.results import write_result
 
 
@@ -60,7 +61,7 @@ def test_events_after_a_number_and_half_written_lines() -> None:
     run = store.create_run("fuse", {})
     assert store.read_events(run) == []
     for i in range(3):
-        store.append_event(run, Progress("solve", i / 3, f"layer {i}", {"layer": i}))
+        store.append_event(run, ProgressEvent("solve", i / 3, f"layer {i}", {"layer": i}))
     with (store.run_folder(run) / "events.jsonl").open("a") as file:
         file.write('{"t": 1, "sta')
     assert [e["detail"]["layer"] for e in store.read_events(run)] == [0, 1, 2]
@@ -72,7 +73,7 @@ def test_concurrent_events_stay_whole() -> None:
 
     def write(stage: str) -> None:
         for _ in range(50):
-            store.append_event(run, Progress(stage, 0.5, "x" * 300))
+            store.append_event(run, ProgressEvent(stage, 0.5, "x" * 300))
 
     threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
     for thread in threads:

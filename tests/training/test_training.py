@@ -8,7 +8,7 @@ import torch
 
 from fusion_engine.architectures import MLPConfig
 from fusion_engine.core.errors import Cancelled, DataError, ParentError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.data import Dataset, load_data, partition
 from fusion_engine.evaluation import evaluate
 from fusion_engine.parents import check_parents
@@ -81,16 +81,16 @@ def test_parents_are_fine_tuned_from_a_base_model(digits: Dataset) -> None:
 
 
 def test_progress_rises_to_one_and_cancel_stops_at_once(digits: Dataset) -> None:
-    events: list[Progress] = []
+    events: list[ProgressEvent] = []
     train_parents("mlp", digits, epochs=1, on_progress=events.append)
     fractions = [e.fraction for e in events]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
     assert {e.detail["parent"] for e in events} == {0, 1}
 
-    seen: list[Progress] = []
+    seen: list[ProgressEvent] = []
 
-    def cancel(event: Progress) -> None:
+    def cancel(event: ProgressEvent) -> None:
         seen.append(event)
         if len(seen) == 3:
             raise Cancelled

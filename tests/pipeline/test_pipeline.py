@@ -10,7 +10,7 @@ import torch
 
 from fusion_engine import fuse, load_data, load_parents
 from fusion_engine.core.errors import Cancelled, DataError, RecipeError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.data import Dataset, balanced_sample
 from fusion_engine.demo import load_demo
 from fusion_engine.presets import recipes
@@ -86,7 +86,7 @@ def test_parents_stay_as_they_are(demo: list, digits: Dataset) -> None:
 
 
 def test_progress_rises_to_one(demo: list, digits: Dataset) -> None:
-    events: list[Progress] = []
+    events: list[ProgressEvent] = []
     fuse(demo, digits, QUICK, on_progress=events.append)
     fractions = [e.fraction for e in events]
     assert fractions == sorted(fractions)
@@ -96,7 +96,7 @@ def test_progress_rises_to_one(demo: list, digits: Dataset) -> None:
 
 @pytest.mark.parametrize("stage", ["verify", "importance", "grouping", "solve", "post"])
 def test_cancel_in_every_stage(stage: str, demo: list, digits: Dataset) -> None:
-    def stop(event: Progress) -> None:
+    def stop(event: ProgressEvent) -> None:
         if event.stage == stage:
             raise Cancelled
 
