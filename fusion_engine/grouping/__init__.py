@@ -1,4 +1,4 @@
-"""Groupings: which neurons of different parents belong together. One method a file; importing registers them."""
+"""Groupings: which neurons of different parents belong together. One method a file; core.registry finds them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,6 @@ from ..core import registry
 from ..core.errors import FusionError
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
-from . import (  # noqa: F401 - registers the methods
-    agglomerative,
-    auto,
-    balanced,
-    cca,
-    hungarian,
-    identity,
-    kmeans,
-    optimal_transport,
-    optimal_transport_weights,
-    partial_permutation,
-    permutation,
-    spectral,
-    weight_matching,
-    zipit,
-)
 from .hard import identity_grouping
 from .network import Network
 

@@ -28,6 +28,9 @@ _CANDIDATES = "kmeans, balanced, agglomerative, permutation"
     title="Automatic, space by space",
     citation="this project: the smallest representation error on held-out samples",
     needs={"moments", "importance"},
+    equivariant=lambda candidates, **_: all(
+        registry.get("grouping", name.strip()).is_equivariant() for name in candidates.split(",") if name.strip()
+    ),
 )
 def auto(
     stats: SpaceStats,

@@ -1,4 +1,4 @@
-"""Importance of neurons, one method a file; importing registers them."""
+"""Importance of neurons, one method a file; core.registry finds them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from ..core import registry
 from ..core.types import ProgressCallback, State, no_progress
 from ..data import Dataset
 from ..graph import Trace
-from . import (  # noqa: F401 - registers the methods
-    activation,
-    conductance,
-    deeplift,
-    feature_ablation,
-    gradient_x_activation,
-    uniform,
-)
 
 __all__ = ["score"]
 

@@ -1,4 +1,4 @@
-"""Steps after the solve. One method a file; importing registers them."""
+"""Steps after the solve. One method a file; core.registry finds them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import State
-from . import (  # noqa: F401 - registers the methods
-    fine_tuning,
-    full_distillation,
-    head_distillation,
-    norm_recalibration,
-    pooled_buffers,
-    repair,
-)
 
 __all__ = ["refine"]
 

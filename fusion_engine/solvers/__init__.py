@@ -1,4 +1,4 @@
-"""Solvers: from groupings to the fused weights. One method a file; importing registers them."""
+"""Solvers: from groupings to the fused weights. One method a file; core.registry finds them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core import registry
 from ..core.types import Grouping
-from . import average, gradient, least_squares, regmean, ties  # noqa: F401 - registers the methods
 
 __all__ = ["solve"]
 

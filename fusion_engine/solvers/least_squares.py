@@ -32,6 +32,7 @@ __all__ = ["least_squares"]
     title="Least squares, layer after layer",
     citation="Luenam et al. 2025 (linear), with ridge towards the average",
     needs={"moments"},
+    uses={"importance": {"head_weights": "importance"}},
     scope="network",
 )
 def least_squares(

@@ -29,6 +29,8 @@ __all__ = ["ties"]
     needs={"weights", "base"},
     scope="network",
     accepts={"identity"},
+    keeps_norms=True,
+    aligned_only=True,
 )
 def ties(
     context: FusionContext,
