@@ -76,6 +76,7 @@ class MethodSpec:
     statistics: bool
     widths: Widths
     plan: Callable[..., Mapping[str, int]] | None
+    reads: Callable[..., tuple[tuple[str, ...], int]] | None
     function: Callable[..., Any]
     parameters: tuple[ParameterSpec, ...]
     takes_progress: bool
@@ -157,6 +158,7 @@ def register(
     statistics: bool = False,
     widths: Widths = "any",
     plan: Callable[..., Mapping[str, int]] | None = None,
+    reads: Callable[..., tuple[tuple[str, ...], int]] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
@@ -173,7 +175,9 @@ def register(
     the parameters that returns the fused width of every space which the grouping makes wider.
 
     Solvers: `keeps_norms`: batch norms live on in the fused network, with statistics that describe its activations.
-    `aligned_only`: it sees the parents only as the grouping aligns them, and treats all groupings alike.
+    `aligned_only`: it sees the parents only as the grouping aligns them, and treats all groupings alike. `reads`: a
+    function of the inputs and the parameters that returns the nodes at which it will read the parents' features, and
+    the bytes they may take: the pass that groupings make keeps them.
 
     Post: `statistics`: it estimates norms' running statistics, which other steps leave as they are; it follows the
     solvers that keep norms.
@@ -209,6 +213,7 @@ def register(
             statistics=statistics,
             widths="equal" if pairs else widths,
             plan=plan,
+            reads=reads,
             function=function,
             parameters=parameters,
             takes_progress=takes_progress(function),
