@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from .errors import RecipeError
 from .parameters import OTHERS, Param, ParameterSpec, nearest, read_parameters, takes_progress
+from .progress import Progress
 
 __all__ = [
     "KINDS", "OTHERS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names",
@@ -53,7 +54,7 @@ class MethodSpec:
 
     needs, uses: whatever the parameters are; `needed` and `used` tell for some. when: by need, the values of parameters
     it hangs on, or True for a parameter that only has to be set. takes_progress: the function has a keyword-only
-    `progress: Progress`, to be handed in.
+    `progress: Progress`, which `run` hands in.
     """
 
     kind: str
@@ -105,6 +106,11 @@ class MethodSpec:
         if isinstance(self.equivariant, bool):
             return self.equivariant
         return self.equivariant(**check_parameters(self.kind, self.name, dict(parameters or {})))
+
+    def run(self, *given: Any, progress: Progress | None = None, **parameters: Any) -> Any:
+        """What the function makes of `given` and checked parameters; it gets the progress where it takes it."""
+        handed = {"progress": progress or Progress()} if self.takes_progress else {}
+        return self.function(*given, **handed, **parameters)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON-able description the forms are drawn from."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core import registry
 from ..core.errors import FusionError
+from ..core.progress import Progress
 from ..core.types import Grouping
 from ..stats.space_stats import SpaceStats
 from .hard import identity_grouping
@@ -19,7 +20,12 @@ from .network import Network
 __all__ = ["Network", "group", "group_network", "identity_grouping"]
 
 
-def group(stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None) -> Grouping:
+def group(
+    stats: SpaceStats,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Grouping:
     """Group one space with the registered `method`.
 
     The scale of the importances does not matter (METHODS, invariant 6): they are divided by their mean here, once
@@ -33,7 +39,7 @@ def group(stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None =
     _check_finite(stats.space, stats.gram, *stats.importance)
     mean = max(float(np.mean(stats.weights)), np.finfo(np.float64).tiny)
     scaled = replace(stats, importance=tuple(s / mean for s in stats.importance))
-    grouping: Grouping = spec.function(scaled, **filled)
+    grouping: Grouping = spec.run(scaled, progress=progress, **filled)
     return grouping
 
 

@@ -78,7 +78,7 @@ def _candidate(name: str) -> registry.MethodSpec:
 def _made(spec: registry.MethodSpec, stats: SpaceStats) -> Grouping:
     if spec.max_parents is not None and stats.parents > spec.max_parents:
         raise FusionError(f"{spec.name} takes at most {spec.max_parents} parents")
-    grouping: Grouping = spec.function(stats, **registry.check_parameters("grouping", spec.name, {}))
+    grouping: Grouping = spec.run(stats, **registry.check_parameters("grouping", spec.name, {}))
     return grouping
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import pytest
 
 from fusion_engine.core import registry
-from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.errors import Cancelled, RecipeError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import Param, register
 
@@ -167,13 +167,21 @@ def test_steps_on_norms_follow_every_solver_that_keeps_them() -> None:
 @pytest.mark.usefixtures("registered")
 def test_a_grouping_may_ask_for_progress_which_is_no_parameter() -> None:
     @register("grouping", "toy", title="Toy")
-    def toy(stats: object, *, progress: Progress, rounds: Annotated[int, Param("sweeps")] = 3) -> None:
+    def toy(stats: object, *, progress: Progress, rounds: Annotated[int, Param("sweeps")] = 3) -> str:
         """Does a thing."""
+        progress.report(0.5, f"{stats}, {rounds} rounds")
+        return "grouped"
+
+    def stop(event: object) -> None:
+        raise Cancelled
 
     spec = registry.get("grouping", "toy")
     assert spec.takes_progress
     assert [p.name for p in spec.parameters] == ["rounds"]
     assert registry.check_parameters("grouping", "toy", {}) == {"rounds": 3}
+    assert spec.run("stats", rounds=3) == "grouped"
+    with pytest.raises(Cancelled):
+        spec.run("stats", progress=Progress(stop), rounds=3)
     assert not registry.get("grouping", "identity").takes_progress
     with pytest.raises(RecipeError, match="no parameter 'progress'"):
         registry.check_parameters("grouping", "toy", {"progress": 1})
