@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from fusion_engine.cli.tables import COMMAND
 from fusion_engine.core import registry
 from fusion_engine.presets import recipes
 from tests.conftest import ROOT
@@ -16,9 +17,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_methods_table_is_complete(kind: str) -> None:
     row = next(line for line in README.splitlines() if line.startswith(f"| {kind} |"))
-    assert set(re.findall(r"`(\w+)`", row)) == set(registry.names(kind))
+    assert set(re.findall(r"`(\w+)`", row)) == set(registry.names(kind)), COMMAND
 
 
 def test_presets_table_is_complete() -> None:
     table = README.split("| preset |")[1].split("\n\n")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(recipes())
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(recipes()), COMMAND

@@ -7,14 +7,16 @@ import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import fusion_engine
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.presets import needs, recipes, steps
 from fusion_engine.store import PastRuns
 
-from .tables import markdown
+from .tables import write_tables
 
 __all__ = ["add_arguments", "methods_help", "run"]
 
@@ -24,15 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")
     parser.add_argument("--runs", action="store_true", help="say how each recipe did in the fusions made in the app")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/methods.md")
+    parser.add_argument("--write", action="store_true", help="write the tables of README.md and docs/methods.md anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the list."""
     from fusion_engine.core import registry
 
-    if arguments.markdown:
-        print(markdown())
+    if arguments.write:
+        print(f"wrote the tables of {' and '.join(write_tables(Path(fusion_engine.__file__).parents[1]))}")
         return
     if arguments.methods:
         print(json.dumps(registry.catalogue(), indent=1) if arguments.json else methods_help())

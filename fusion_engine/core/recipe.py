@@ -108,8 +108,8 @@ class Recipe(BaseModel):
     @property
     def solving_needs(self) -> frozenset[str]:
         """What the methods that make weights need: the solver, and the steps after it."""
-        methods = [("solver", self.solver.method), *(("post", step.method) for step in self.post)]
-        return frozenset().union(*(registry.get(kind, name).needs for kind, name in methods))
+        steps = [("solver", self.solver), *(("post", step) for step in self.post)]
+        return frozenset().union(*(registry.get(kind, step.method).needed(step.parameters) for kind, step in steps))
 
     # ---- changing
 

@@ -5,25 +5,28 @@ from the keyword-only parameters of the registered function:
 
     @register("grouping", "kmeans", title="k-means", citation="...", needs={"moments", "importance"})
     def kmeans(stats, *, tries: Annotated[int, Param("restarts; the best is kept", ge=1, le=50)] = 5): ...
+
+Every file in the folder of a kind is imported when a method of that kind is first asked for: a new file is a new
+method, and a broken one gives its own error. Methods are always listed alphabetically.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, TypeVar, get_args
 
 from .errors import RecipeError
+from .parameters import OTHERS, Param, ParameterSpec, nearest, read_parameters, takes_progress
+from .progress import Progress
 
 __all__ = [
     "KINDS", "OTHERS", "MethodSpec", "Param", "ParameterSpec", "catalogue", "check_parameters", "get", "names",
-    "nearest", "register",
+    "nearest", "needed", "register",
 ]  # fmt: skip
 
 Kind = Literal["importance", "grouping", "solver", "post"]
@@ -31,9 +34,11 @@ Need = Literal["weights", "moments", "labels", "importance", "gradients", "class
 Scope = Literal["space", "level", "network"]
 Widths = Literal["any", "kept", "equal"]
 KINDS: tuple[str, ...] = get_args(Kind)
-OTHERS = "others"  # in a value by space: what the spaces take that are not named
 
-# The packages whose import registers the methods of each kind (imported on first use, never by core itself).
+Needs = Iterable[Need] | Mapping[Need, Mapping[str, Any]]
+"""Names, or names with the parameters they hang on: {"moments": {}, "importance": {"weights": "importance"}}."""
+
+# The packages whose files are the methods of each kind (imported on first use, never by core itself).
 _PACKAGES: dict[str, str] = {
     "importance": "fusion_engine.importance",
     "grouping": "fusion_engine.grouping",
@@ -44,66 +49,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Param:
-    """Documentation and bounds of one parameter, put in its annotation with `Annotated`."""
-
-    help: str
-    ge: float | None = None
-    le: float | None = None
-    label: str | None = None
-    expert: bool = False
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """One parameter, as read from a signature."""
-
-    name: str
-    type: Literal["int", "float", "bool", "str"]
-    default: Any
-    help: str
-    label: str
-    optional: bool = False
-    ge: float | None = None
-    le: float | None = None
-    choices: tuple[Any, ...] | None = None
-    words: tuple[str, ...] = ()
-    expert: bool = False
-    by_space: bool = False
-
-    def check(self, value: Any, where: str) -> Any:
-        """Return `value` coerced to the parameter's type; raise RecipeError naming the knob otherwise.
-
-        Values by space get an entry OTHERS, the default, if they have none.
-        """
-        if self.by_space and isinstance(value, Mapping):
-            one = replace(self, by_space=False)
-            return {OTHERS: self.default} | {str(s): one.check(v, f"{where}.{s}") for s, v in value.items()}
-        if isinstance(value, Mapping):
-            raise RecipeError(f"{where}: it takes one value, the same for all spaces")
-        if value is None and self.optional:
-            return None
-        if isinstance(value, str) and value in self.words:
-            return value
-        if self.choices is not None:
-            if value in self.choices and type(value) in {type(c) for c in self.choices}:
-                return value
-            raise RecipeError(f"{where}: {value!r} is not one of {', '.join(map(str, self.choices))}")
-        wanted: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "bool": (bool,), "str": (str,)}
-        ok = isinstance(value, wanted[self.type]) and (self.type == "bool" or not isinstance(value, bool))
-        if not ok or (self.type == "float" and value != value):
-            words = f" or one of {', '.join(self.words)}" if self.words else ""
-            raise RecipeError(f"{where}: {value!r} is not of type {self.type}{words}")
-        if self.ge is not None and value < self.ge:
-            raise RecipeError(f"{where}: {value!r} is too small; the smallest allowed value is {self.ge:g}")
-        if self.le is not None and value > self.le:
-            raise RecipeError(f"{where}: {value!r} is too large; the largest allowed value is {self.le:g}")
-        return float(value) if self.type == "float" else value
-
-
-@dataclass(frozen=True)
 class MethodSpec:
-    """A registered method: its function and everything derived from it."""
+    """A registered method: its function and everything derived from it. What the fields mean: see `register`.
+
+    needs, uses: whatever the parameters are; `needed` and `used` tell for some. when: by need, the values of parameters
+    it hangs on, or True for a parameter that only has to be set. takes_progress: the function has a keyword-only
+    `progress: Progress`, which `run` hands in.
+    """
 
     kind: str
     name: str
@@ -111,17 +63,54 @@ class MethodSpec:
     summary: str
     citation: str
     needs: frozenset[str]
+    uses: frozenset[str]
+    when: Mapping[str, Mapping[str, Any]]
     scope: str
     min_parents: int
     max_parents: int | None
-    accepts: frozenset[str] | None
+    accepted: frozenset[str] | None
     pairs: bool
+    linear: bool
+    equivariant: bool | Callable[..., bool]
+    keeps_norms: bool
+    aligned_only: bool
     statistics: bool
+    widths: Widths
+    plan: Callable[..., Mapping[str, int]] | None
+    reads: Callable[..., tuple[tuple[str, ...], int]] | None
     function: Callable[..., Any]
     parameters: tuple[ParameterSpec, ...]
-    widths: Widths = "any"
-    plan: Callable[..., Mapping[str, int]] | None = None
-    reads: Callable[..., tuple[tuple[str, ...], int]] | None = None
+    takes_progress: bool
+
+    @property
+    def accepts(self) -> frozenset[str] | None:
+        """The groupings a solver works with, or the solvers a post step can follow; None for all."""
+        if not self.statistics:
+            return self.accepted
+        return frozenset(name for name in names("solver") if get("solver", name).keeps_norms)
+
+    def needed(self, parameters: Mapping[str, Any]) -> frozenset[str]:
+        """What has to be there with these parameters; the others have their defaults."""
+        return self._asked(self.needs, parameters)
+
+    def used(self, parameters: Mapping[str, Any]) -> frozenset[str]:
+        """What the method looks at with these parameters, where it is there: a change of it may change the result."""
+        return self._asked(self.needs | self.uses, parameters)
+
+    def _asked(self, needs: Iterable[str], parameters: Mapping[str, Any]) -> frozenset[str]:
+        filled = {p.name: p.default for p in self.parameters} | dict(parameters)
+        return frozenset(need for need in needs if _holds(self.when.get(need, {}), filled))
+
+    def is_equivariant(self, parameters: Mapping[str, Any] | None = None) -> bool:
+        """Whether the order of a parent's neurons makes no difference, with these parameters."""
+        if isinstance(self.equivariant, bool):
+            return self.equivariant
+        return self.equivariant(**check_parameters(self.kind, self.name, dict(parameters or {})))
+
+    def run(self, *given: Any, progress: Progress | None = None, **parameters: Any) -> Any:
+        """What the function makes of `given` and checked parameters; it gets the progress where it takes it."""
+        handed = {"progress": progress or Progress()} if self.takes_progress else {}
+        return self.function(*given, **handed, **parameters)
 
     def as_json(self) -> dict[str, Any]:
         """The JSON-able description the forms are drawn from."""
@@ -132,11 +121,17 @@ class MethodSpec:
             "summary": self.summary,
             "citation": self.citation,
             "needs": sorted(self.needs),
+            "uses": sorted(self.uses),
+            "when": {need: dict(conditions) for need, conditions in self.when.items()},
             "scope": self.scope,
             "min_parents": self.min_parents,
             "max_parents": self.max_parents,
             "accepts": None if self.accepts is None else sorted(self.accepts),
             "pairs": self.pairs,
+            "linear": self.linear,
+            "equivariant": self.is_equivariant(),
+            "keeps_norms": self.keeps_norms,
+            "aligned_only": self.aligned_only,
             "statistics": self.statistics,
             "widths": self.widths,
             "parameters": [
@@ -146,6 +141,7 @@ class MethodSpec:
 
 
 _METHODS: dict[tuple[str, str], MethodSpec] = {}
+_LOADED: set[str] = set()
 
 
 def register(
@@ -154,12 +150,17 @@ def register(
     *,
     title: str,
     citation: str = "",
-    needs: Iterable[Need] = (),
+    needs: Needs = (),
+    uses: Needs = (),
     scope: Scope = "space",
     min_parents: int = 1,
     max_parents: int | None = None,
     accepts: Iterable[str] | None = None,
     pairs: bool = False,
+    linear: bool = False,
+    equivariant: bool | Callable[..., bool] = False,
+    keeps_norms: bool = False,
+    aligned_only: bool = False,
     statistics: bool = False,
     widths: Widths = "any",
     plan: Callable[..., Mapping[str, int]] | None = None,
@@ -167,79 +168,114 @@ def register(
 ) -> Callable[[F], F]:
     """Register a function as method `name` of `kind`.
 
-    `accepts` lists the groupings a solver can work with, or the solvers a post step can follow; None means all.
-    `pairs` (groupings only): every group takes exactly one neuron of every parent. `statistics` (post only): it
-    estimates norms' running statistics, which other steps leave as they are. `widths` (groupings only): 'kept' where
-    the fused model is as wide as the first parent, 'equal' where the parents have to be so too; `pairs` implies it.
-    `plan` (groupings only): a function of the parents' widths (`grouping.planning.WidthPlan`) and the parameters that
-    returns the fused width of every space which the grouping makes wider. `reads` (solvers only): a function of the
-    inputs and the parameters that returns the nodes at which the solver will read the parents' features, and the bytes
-    they may take: the pass that groupings make keeps them. Raises TypeError at import time if a
-    keyword-only parameter lacks `Annotated[..., Param(...)]` or a default: that is a bug.
+    needs: what has to be there, or a recipe is refused. uses: what it looks at beyond that, where it is there. Either
+    may hang on parameters: {"importance": {"weights": "importance"}} where `weights` has that value (or one of a
+    tuple), {"labels": {"share": True}} where `share` is set: not 0, off or None.
+    accepts: the groupings a solver can work with, or the solvers a post step can follow; None means all.
+
+    Groupings: `pairs`: every group takes exactly one neuron of every parent. `linear`: fused neurons are any linear
+    combinations, not groups, and have no labels. `equivariant`: reordering a parent's neurons reorders its part of the
+    grouping and changes nothing else, where no two neurons are equally good; a function of the parameters where it
+    depends on them. `widths`: 'kept' where the fused model is as wide as the first parent, 'equal' where the parents
+    have to be so too; `pairs` implies it. `plan`: a function of the parents' widths (`grouping.planning.WidthPlan`) and
+    the parameters that returns the fused width of every space which the grouping makes wider.
+
+    Solvers: `keeps_norms`: batch norms live on in the fused network, with statistics that describe its activations.
+    `aligned_only`: it sees the parents only as the grouping aligns them, and treats all groupings alike. `reads`: a
+    function of the inputs and the parameters that returns the nodes at which it will read the parents' features, and
+    the bytes they may take: the pass that groupings make keeps them.
+
+    Post: `statistics`: it estimates norms' running statistics, which other steps leave as they are; it follows the
+    solvers that keep norms.
+
+    Raises TypeError at import time for what is a bug: a keyword-only parameter without `Annotated[..., Param(...)]` or
+    a default, a need or a parameter of one that there is not, a name that another module has taken.
     """
 
     def decorate(function: F) -> F:
-        summary = (inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " ")
+        earlier = _METHODS.get((kind, name))
+        if earlier is not None and earlier.function.__module__ != function.__module__:
+            modules = f"{earlier.function.__module__} and {function.__module__}"
+            raise TypeError(f"{kind} {name!r} is registered twice, in {modules}")
+        parameters = read_parameters(function)
         _METHODS[kind, name] = MethodSpec(
-            kind, name, title, summary, citation, frozenset(needs), scope, min_parents, max_parents,
-            None if accepts is None else frozenset(accepts), pairs, statistics, function, _parameters(function),
-            "equal" if pairs else widths, plan, reads,
+            kind=kind,
+            name=name,
+            title=title,
+            summary=(inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " "),
+            citation=citation,
+            needs=frozenset(needs),
+            uses=frozenset(uses),
+            when=_conditions(f"{kind} {name!r}", (needs, uses), parameters),
+            scope=scope,
+            min_parents=min_parents,
+            max_parents=max_parents,
+            accepted=None if accepts is None else frozenset(accepts),
+            pairs=pairs,
+            linear=linear,
+            equivariant=equivariant,
+            keeps_norms=keeps_norms,
+            aligned_only=aligned_only,
+            statistics=statistics,
+            widths="equal" if pairs else widths,
+            plan=plan,
+            reads=reads,
+            function=function,
+            parameters=parameters,
+            takes_progress=takes_progress(function),
         )
         return function
 
     return decorate
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[ParameterSpec, ...]:
-    keyword_only = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    # Only these are evaluated: the other annotations may name types that are imported for checking alone.
-    annotated = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in keyword_only})
-    hints = typing.get_type_hints(annotated, function.__globals__, include_extras=True)
-    specs = []
-    for parameter in keyword_only:
-        hint = hints.get(parameter.name)
-        if get_origin(hint) is not Annotated or parameter.default is inspect.Parameter.empty:
-            raise TypeError(
-                f"{function.__module__}.{function.__name__}: parameter {parameter.name!r} needs "
-                "Annotated[type, Param(help)] and a default"
-            )
-        base, *extras = get_args(hint)
-        param = next(e for e in extras if isinstance(e, Param))
-        specs.append(_specify(parameter.name, base, parameter.default, param))
-    return tuple(specs)
+def _conditions(
+    method: str, given: Iterable[Needs], parameters: Iterable[ParameterSpec]
+) -> dict[str, dict[str, Any]]:
+    """By need that hangs on parameters: their names with the values (a list) that call for it, or True."""
+    declared, found = {p.name for p in parameters}, {}
+    for needs in given:
+        for need in needs:
+            conditions = needs[need] if isinstance(needs, Mapping) else {}
+            if need not in get_args(Need) or not conditions.keys() <= declared:
+                raise TypeError(f"{method}: {need!r} is no need, or hangs on a parameter that there is not")
+            if conditions:
+                found[str(need)] = {
+                    p: v if v is True else list(v) if isinstance(v, tuple) else [v] for p, v in conditions.items()
+                }
+    return found
 
 
-def _specify(name: str, base: Any, default: Any, param: Param) -> ParameterSpec:
-    """Read int | float | bool | str, Literal choices, `| None`, words such as `float | Literal['auto']`, and values by
-    space such as `float | Mapping[str, float]`."""
-    arms = list(get_args(base)) if get_origin(base) in (Union, types.UnionType) else [base]
-    optional = type(None) in arms
-    arms = [a for a in arms if a is not type(None)]
-    literals = tuple(v for a in arms if get_origin(a) is Literal for v in get_args(a))
-    plain = [a for a in arms if get_origin(a) is None]
-    if plain:
-        kind, choices, words = plain[0].__name__, None, tuple(str(v) for v in literals)
-    else:
-        kind, choices, words = type(literals[0]).__name__, literals, ()
-    label = param.label or name.replace("_", " ").capitalize()
-    return ParameterSpec(
-        name, kind, default, param.help, label, optional, param.ge, param.le, choices, words, param.expert,
-        by_space=any(get_origin(a) is Mapping for a in arms),
-    )
+def _holds(conditions: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
+    return all(bool(parameters[p]) if v is True else parameters[p] in v for p, v in conditions.items())
+
+
+def needed(entry: Mapping[str, Any], parameters: Mapping[str, Any]) -> frozenset[str]:
+    """`MethodSpec.needed` of an entry of the catalogue, for callers that read that alone."""
+    filled = {p["name"]: p["default"] for p in entry["parameters"]} | dict(parameters)
+    return frozenset(need for need in entry["needs"] if _holds(entry.get("when", {}).get(need, {}), filled))
 
 
 def _load(kind: str) -> None:
     if kind not in KINDS:
         raise RecipeError(f"unknown kind of method {kind!r}; there are {', '.join(KINDS)}")
-    package = importlib.import_module(_PACKAGES[kind])
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
+    if kind not in _LOADED:
+        _import_all(importlib.import_module(_PACKAGES[kind]))
+        _LOADED.add(kind)
+
+
+def _import_all(package: ModuleType) -> None:
+    """Import every module in a package, and in the packages inside it. Whatever one raises comes out."""
+    for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(entry.name)
+        if entry.ispkg:
+            _import_all(module)
 
 
 def names(kind: str) -> list[str]:
-    """Names of all registered methods of `kind`, in registration order."""
+    """Names of all registered methods of `kind`, in alphabetical order."""
     _load(kind)
-    return [n for k, n in _METHODS if k == kind]
+    return sorted(name for k, name in _METHODS if k == kind)
 
 
 def get(kind: str, name: str) -> MethodSpec:
@@ -248,13 +284,6 @@ def get(kind: str, name: str) -> MethodSpec:
     if (kind, name) in _METHODS:
         return _METHODS[kind, name]
     raise RecipeError(f"unknown {kind} {name!r}{nearest(name, names(kind))}")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """'; did you mean X?' or the list of what there is: the tail of every message about an unknown name."""
-    known = list(known)
-    close = difflib.get_close_matches(str(word), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known) or 'none'}"
 
 
 def check_parameters(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ _CANDIDATES = "kmeans, balanced, agglomerative, permutation"
     title="Automatic, space by space",
     citation="this project: the smallest representation error on held-out samples",
     needs={"moments", "importance"},
+    equivariant=lambda candidates, **_: all(
+        registry.get("grouping", name.strip()).is_equivariant() for name in candidates.split(",") if name.strip()
+    ),
 )
 def auto(
     stats: SpaceStats,
@@ -75,7 +78,7 @@ def _candidate(name: str) -> registry.MethodSpec:
 def _made(spec: registry.MethodSpec, stats: SpaceStats) -> Grouping:
     if spec.max_parents is not None and stats.parents > spec.max_parents:
         raise FusionError(f"{spec.name} takes at most {spec.max_parents} parents")
-    grouping: Grouping = spec.function(stats, **registry.check_parameters("grouping", spec.name, {}))
+    grouping: Grouping = spec.run(stats, **registry.check_parameters("grouping", spec.name, {}))
     return grouping
 
 

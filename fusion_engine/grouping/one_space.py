@@ -39,7 +39,7 @@ def group(
     _check_finite(stats.space, stats.gram, *stats.importance)
     mean = max(float(np.mean(stats.weights)), np.finfo(np.float64).tiny)
     scaled = replace(stats, importance=tuple(s / mean for s in stats.importance))
-    grouping: Grouping = spec.function(scaled, **filled)
+    grouping: Grouping = spec.run(scaled, progress=progress, **filled)
     return grouping
 
 

@@ -24,6 +24,7 @@ __all__ = ["conductance"]
     title="Conductance",
     citation="Dhamdhere et al. 2018, How Important Is a Neuron? (arXiv:1805.12233)",
     needs={"gradients"},
+    uses={"labels"},
 )
 def conductance(
     trace: Trace,

@@ -22,6 +22,7 @@ __all__ = ["deeplift"]
     title="DeepLIFT",
     citation="Shrikumar et al. 2017, Learning Important Features (arXiv:1704.02685)",
     needs={"gradients"},
+    uses={"labels"},
 )
 def deeplift(
     trace: Trace,

@@ -19,7 +19,7 @@ from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, t
 __all__ = ["feature_ablation"]
 
 
-@register("importance", "feature_ablation", title="Feature ablation", needs={"moments"})
+@register("importance", "feature_ablation", title="Feature ablation", needs={"moments"}, uses={"labels"})
 def feature_ablation(
     trace: Trace,
     state: State,

@@ -20,6 +20,7 @@ __all__ = ["gradient_x_activation"]
     title="Gradient x activation",
     citation="Shrikumar et al. 2016, Not Just a Black Box (arXiv:1605.01713)",
     needs={"gradients"},
+    uses={"labels"},
 )
 def gradient_x_activation(
     trace: Trace,

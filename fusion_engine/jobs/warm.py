@@ -51,8 +51,10 @@ def warm_tracing() -> None:
     from torch import nn
 
     import fusion_engine.pipeline  # noqa: F401 - the import is the point
+    from fusion_engine.core import registry
     from fusion_engine.graph import trace
 
+    registry.catalogue()  # loads the methods
     trace(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval(), (torch.zeros(2, 4),))
     gc.collect()
     gc.freeze()

@@ -39,6 +39,7 @@ __all__ = ["full_distillation"]
     title="Full distillation",
     citation="Hinton et al. 2015; mixup: Zhang et al. 2018",
     needs={"gradients"},
+    uses={"labels": {"labels": True}, "importance": {"head_weights": "importance"}},
     scope="network",
 )
 def full_distillation(

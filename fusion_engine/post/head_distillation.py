@@ -35,6 +35,7 @@ __all__ = ["head_distillation"]
     title="Head distillation",
     citation="Hinton et al. 2015",
     needs={"gradients"},
+    uses={"importance": {"head_weights": "importance"}},
     scope="network",
 )
 def head_distillation(

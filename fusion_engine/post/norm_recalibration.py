@@ -24,7 +24,6 @@ __all__ = ["norm_recalibration"]
     citation="Izmailov et al. 2018; for merged networks Jordan et al. 2023",
     needs={"moments"},
     scope="network",
-    accepts={"average", "ties"},
     statistics=True,
 )
 def norm_recalibration(

@@ -23,8 +23,8 @@ __all__ = ["pooled_buffers"]
     title="Pooled BatchNorm buffers",
     citation="Li et al. 2024, merging buffers",
     needs={"weights"},
+    uses={"class_counts"},
     scope="network",
-    accepts={"average", "ties"},
     statistics=True,
 )
 def pooled_buffers(

@@ -18,7 +18,10 @@ __all__ = ["average"]
     title="Average of aligned weights",
     citation="Ainsworth et al. 2023; Singh & Jaggi 2020",
     needs={"weights"},
+    uses={"importance": {"head_weights": "importance"}},
     scope="network",
+    keeps_norms=True,
+    aligned_only=True,
 )
 def average(
     inputs: Inputs,

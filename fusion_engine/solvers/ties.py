@@ -28,6 +28,8 @@ __all__ = ["ties"]
     needs={"weights", "base"},
     scope="network",
     accepts={"identity"},
+    keeps_norms=True,
+    aligned_only=True,
 )
 def ties(
     inputs: Inputs,

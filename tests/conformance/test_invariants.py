@@ -29,7 +29,7 @@ GROUPINGS = registry.names("grouping")
 SOLVERS = registry.names("solver")
 SAMPLES = 40
 # They take the parents as a grouping aligns them, as solver average does, which is tried with every grouping.
-LIKE_AVERAGE = ("regmean", "ties")
+LIKE_AVERAGE = [s for s in SOLVERS if registry.get("solver", s).aligned_only and s != "average"]
 # One grouping of each kind goes with every solver on every architecture: none, pairs of two parents, groups of any
 # size, and one neuron of every parent. What other groupings give a solver is of these kinds.
 KINDS = ("identity", "hungarian", "kmeans", "balanced")

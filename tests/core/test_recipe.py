@@ -120,6 +120,18 @@ def test_settings_change_a_copy() -> None:
     assert recipe.grouping.parameters == {}
 
 
+def test_numbers_are_read_by_the_declared_type() -> None:
+    settings = parse_settings(["solver=least_squares", "solver.ridge=1e-3", "width=5e-1"])
+    recipe = Recipe().set({"grouping": "kmeans", **settings})
+    assert (recipe.checked().solver.parameters["ridge"], recipe.width) == (0.001, 0.5)
+    recipe = Recipe.from_yaml("solver: {method: least_squares, ridge: 1e-3}\ngrouping: kmeans\nwidth: 5e-1")
+    assert (recipe.checked().solver.parameters["ridge"], recipe.width) == (0.001, 0.5)
+    assert Recipe.from_yaml(recipe.checked().to_yaml()) == recipe.checked()
+    for text in ("wide", "nan", "inf"):
+        with pytest.raises(RecipeError, match="width"):
+            Recipe.from_mapping({"width": text})
+
+
 def test_a_method_and_its_parameters_may_be_set_together() -> None:
     changed = Recipe().set(parse_settings(["solver=regmean", "solver.alpha=0.5", "post=[repair]"]))
     assert changed.solver == Step(method="regmean", parameters={"alpha": 0.5})

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import pytest
 
 from fusion_engine.core import registry
-from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.errors import Cancelled, RecipeError
+from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import Param, register
 
 
@@ -76,3 +77,158 @@ def test_every_method_is_documented() -> None:
         for method in methods:
             assert method["summary"], (kind, method["name"])
             assert all(p["help"] for p in method["parameters"]), (kind, method["name"])
+        assert methods, kind
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
+    registry.catalogue()
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+
+@pytest.mark.usefixtures("registered")
+def test_needs_may_hang_on_parameters() -> None:
+    @register(
+        "post", "toy", title="Toy",
+        needs={"moments": {}, "importance": {"weights": "importance"}, "labels": {"share": True}},
+        uses={"class_counts": {"weights": ("importance", "counts"), "share": True}},
+    )  # fmt: skip
+    def toy(
+        inputs: object,
+        *,
+        weights: Annotated[Literal["uniform", "importance", "counts"], Param("whose")] = "uniform",
+        share: Annotated[float, Param("of labels", ge=0, le=1)] = 0.0,
+    ) -> None:
+        """Does a thing."""
+
+    spec = registry.get("post", "toy")
+    entry = json.loads(json.dumps(spec.as_json()))
+    assert entry["needs"] == ["importance", "labels", "moments"], "whatever it may need"
+    assert entry["uses"] == ["class_counts"]
+
+    def needed(**parameters: object) -> tuple[frozenset[str], frozenset[str]]:
+        filled = registry.check_parameters("post", "toy", parameters)
+        assert registry.needed(entry, parameters) == spec.needed(parameters) == spec.needed(filled)
+        return spec.needed(filled), spec.used(filled)
+
+    assert needed() == ({"moments"}, {"moments"})
+    assert needed(weights="importance") == ({"moments", "importance"},) * 2
+    assert needed(share=1e-3) == ({"moments", "labels"},) * 2
+    assert needed(weights="counts", share=1) == ({"moments", "labels"}, {"moments", "labels", "class_counts"})
+
+
+@pytest.mark.parametrize("needs", [{"moments": {"weight": "importance"}}, {"momets"}])
+def test_needs_of_nothing_there_is_are_a_bug(needs: dict) -> None:
+    with pytest.raises(TypeError, match=r"is no need, or hangs on a parameter"):
+
+        @register("post", "bad", title="Bad", needs=needs)
+        def bad(inputs: object, *, weights: Annotated[str, Param("whose")] = "uniform") -> None:
+            """Does a thing."""
+
+
+def test_methods_say_whether_they_look_at_importance() -> None:
+    for kind, name, parameters, looks in [
+        ("grouping", "permutation", {}, False),
+        ("grouping", "permutation", {"weights": "importance"}, True),
+        ("grouping", "weight_matching", {}, False),
+        ("grouping", "weight_matching", {"weights": "importance"}, True),
+        ("grouping", "optimal_transport", {}, False),
+        ("grouping", "optimal_transport", {"marginals": "importance"}, True),
+        ("grouping", "kmeans", {}, True),
+        ("solver", "average", {}, True),
+        ("solver", "average", {"head_weights": "uniform"}, False),
+    ]:
+        spec = registry.get(kind, name)
+        filled = registry.check_parameters(kind, name, parameters)
+        assert ("importance" in spec.used(filled)) == looks, (name, parameters)
+
+
+def test_labels_are_used_where_a_share_of_them_is_asked_for() -> None:
+    spec = registry.get("post", "full_distillation")
+    filled = registry.check_parameters("post", spec.name, {})
+    assert "labels" not in spec.used(filled)
+    assert "labels" in spec.used({**filled, "labels": 0.2})
+    assert "labels" not in spec.needed({**filled, "labels": 0.2}), "without labels it follows the ensemble alone"
+
+
+@pytest.mark.usefixtures("registered")
+def test_steps_on_norms_follow_every_solver_that_keeps_them() -> None:
+    @register("solver", "toy", title="Toy", keeps_norms=True)
+    def toy(inputs: object) -> None:
+        """Does a thing."""
+
+    for name in registry.names("post"):
+        spec = registry.get("post", name)
+        assert spec.accepts == ({"average", "ties", "toy"} if spec.statistics else None), name
+        assert spec.as_json()["accepts"] == (["average", "ties", "toy"] if spec.statistics else None)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_grouping_may_ask_for_progress_which_is_no_parameter() -> None:
+    @register("grouping", "toy", title="Toy")
+    def toy(stats: object, *, progress: Progress, rounds: Annotated[int, Param("sweeps")] = 3) -> str:
+        """Does a thing."""
+        progress.report(0.5, f"{stats}, {rounds} rounds")
+        return "grouped"
+
+    def stop(event: object) -> None:
+        raise Cancelled
+
+    spec = registry.get("grouping", "toy")
+    assert spec.takes_progress
+    assert [p.name for p in spec.parameters] == ["rounds"]
+    assert registry.check_parameters("grouping", "toy", {}) == {"rounds": 3}
+    assert spec.run("stats", rounds=3) == "grouped"
+    with pytest.raises(Cancelled):
+        spec.run("stats", progress=Progress(stop), rounds=3)
+    assert not registry.get("grouping", "identity").takes_progress
+    with pytest.raises(RecipeError, match="no parameter 'progress'"):
+        registry.check_parameters("grouping", "toy", {"progress": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "equivariant"),
+    [
+        ("hungarian", {}, True),
+        ("identity", {}, False),
+        ("kmeans", {}, False),
+        ("kmeans", {"start": "heaviest_first"}, True),
+        ("zipit", {}, True),
+        ("zipit", {"alpha": 0}, False),
+        ("auto", {}, False),
+        ("auto", {"candidates": "balanced, permutation"}, True),
+    ],
+)
+def test_whether_the_order_of_a_parents_neurons_matters_may_hang_on_parameters(
+    name: str, parameters: dict, equivariant: bool
+) -> None:
+    assert registry.get("grouping", name).is_equivariant(parameters) == equivariant
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.0e-3", ".001", "+1e-3", "0.001"])
+def test_text_that_is_a_number_is_read_as_one(text: str) -> None:
+    assert _ridge(text) == 0.001
+    ratio = registry.check_parameters("grouping", "partial_permutation", {"ratio": {"fc1": text}})["ratio"]
+    assert ratio == {"others": 0.5, "fc1": 0.001}
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-inf", "1e999", "1_000", " 1", "1e", "e3", ".", "0x10", "one", "1e-3 ", "٣", ""]
+)
+def test_other_text_is_none(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"solver\.ridge: .* is not of type float or one of auto") as caught:
+        _ridge(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_bounds_hold_for_numbers_given_as_text() -> None:
+    assert _ridge("auto") == "auto"
+    with pytest.raises(RecipeError, match="too small; the smallest allowed value is 0"):
+        _ridge("-1e-3")
+    with pytest.raises(RecipeError, match="'3' is not of type int"):
+        registry.check_parameters("solver", "gradient", {"batch": "3"})
+
+
+def _ridge(value: object) -> object:
+    return registry.check_parameters("solver", "least_squares", {"ridge": value})["ridge"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grouping_cases import GROUPINGS, LINEAR, permuted_copies, random_stats, stats_of
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
 
@@ -19,37 +20,7 @@ from fusion_engine.grouping.matching.hungarian import pair_costs
 from fusion_engine.grouping.similarity import correlations
 from fusion_engine.stats import SpaceStats
 
-GROUPINGS = [name for name in registry.names("grouping") if registry.get("grouping", name).scope != "network"]
 MATCHING = [name for name in GROUPINGS if name != "identity"]
-LINEAR = {"cca"}  # any invertible maps, not groups of neurons
-
-
-def stats_of(features: list[np.ndarray], importance: list[np.ndarray], size: int | None = None, **more) -> SpaceStats:
-    joint = np.concatenate(features, 1)
-    return SpaceStats(
-        space="s",
-        sizes=tuple(f.shape[1] for f in features),
-        gram=joint.T @ joint,
-        means=joint.mean(0),
-        count=len(joint),
-        importance=tuple(importance),
-        size=features[0].shape[1] if size is None else size,
-        **more,
-    )
-
-
-def permuted_copies(copies: int, n: int = 12, rows: int = 40, seed: int = 0):
-    random = np.random.default_rng(seed)
-    features, scores = random.standard_normal((rows, n)), random.random(n) + 0.1
-    orders = [np.arange(n), *[random.permutation(n) for _ in range(copies - 1)]]
-    return orders, stats_of([features[:, o] for o in orders], [scores[o] for o in orders])
-
-
-def random_stats(copies: int, n: int = 10, rows: int = 30, seed: int = 0) -> SpaceStats:
-    random = np.random.default_rng(seed)
-    return stats_of(
-        [random.standard_normal((rows, n)) for _ in range(copies)], [random.random(n) + 0.1 for _ in range(copies)]
-    )
 
 
 def parents_of(name: str) -> list[int]:

@@ -20,6 +20,7 @@ from fusion_engine.importance import attribution, feature_ablation, score
 from fusion_engine.stats import capture
 
 METHODS = names("importance")
+WITH_TARGETS = [name for name in METHODS if "labels" in get("importance", name).uses]
 
 
 def relative(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
@@ -27,9 +28,7 @@ def relative(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     return max(float((a[k] - b[k]).abs().max() / b[k].max()) for k in b)
 
 
-def test_all_methods_are_registered() -> None:
-    wanted = {"uniform", "activation", "gradient_x_activation", "conductance", "deeplift", "feature_ablation"}
-    assert set(METHODS) == wanted
+def test_defaults_are_read_from_the_signature() -> None:
     assert get("importance", "conductance").parameters[0].default == 10
 
 
@@ -93,18 +92,27 @@ def test_deeplift_contributions_add_up_exactly(mlp_case: Case) -> None:
     assert totals == pytest.approx([totals[0]] * len(totals), rel=1e-4)
 
 
-def test_without_labels_the_predicted_classes_are_the_targets(mlp_case: Case) -> None:
+@pytest.mark.parametrize("method", WITH_TARGETS)
+def test_without_labels_the_predicted_classes_are_the_targets(mlp_case: Case, method: str) -> None:
     with torch.no_grad():
         predicted = mlp_case.model(mlp_case.data.x).argmax(1)
     events: list[ProgressEvent] = []
     unlabelled = replace(mlp_case.data, y=None)
-    found = score(mlp_case.trace, mlp_case.state, unlabelled, "conductance", progress=Progress(events.append))
-    labelled = score(mlp_case.trace, mlp_case.state, replace(mlp_case.data, y=predicted), "conductance")
+    found = score(mlp_case.trace, mlp_case.state, unlabelled, method, progress=Progress(events.append))
+    labelled = score(mlp_case.trace, mlp_case.state, replace(mlp_case.data, y=predicted), method)
     assert relative(found, labelled) == 0
     assert "predicted classes" in events[0].message
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "uniform"])
+@pytest.mark.parametrize("method", METHODS)
+def test_labels_matter_where_the_method_says_so(mlp_case: Case, method: str) -> None:
+    assert mlp_case.data.y is not None
+    others = replace(mlp_case.data, y=(mlp_case.data.y + 1) % 4)
+    one, other = (score(mlp_case.trace, mlp_case.state, data, method) for data in (mlp_case.data, others))
+    assert (relative(one, other) > 1e-3) == (method in WITH_TARGETS)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if get("importance", m).needs])
 def test_cancel_stops_the_work(mlp_case: Case, method: str) -> None:
     def stop(event: ProgressEvent) -> None:
         raise Cancelled

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
     title="Agglomerative (Ward)",
     citation="Ward 1963; this project: weighted by importance",
     needs={"moments", "importance"},
+    equivariant=True,
 )
 def agglomerative(stats: SpaceStats, *, features: FeaturesParameter = "pre") -> Grouping:
     """Merges the two groups whose union adds least to the importance-weighted spread, until one is left a neuron.

@@ -30,6 +30,7 @@ _GAIN = 1e-3  # a smaller fall of the held-out error is no improvement
     title="k-means (KF)",
     citation="Luenam et al. 2025, neuron-centric fusion by interpolation",
     needs={"moments", "importance"},
+    equivariant=lambda start, **_: start == "heaviest_first",
 )
 def kmeans(
     stats: SpaceStats,
@@ -39,7 +40,8 @@ def kmeans(
         Param("starts; the best is kept. auto: until more starts no longer lower the held-out error", ge=1, le=50),
     ] = 3,
     start: Annotated[
-        Literal["farthest_first", "kmeans++"], Param("how the first centres are drawn", expert=True)
+        Literal["farthest_first", "kmeans++", "heaviest_first"],
+        Param("how the first centres are drawn; heaviest first: without chance, so all starts are one", expert=True),
     ] = "farthest_first",
     iterations: Annotated[int, Param("most Lloyd iterations of one start", ge=1, le=1000, expert=True)] = 100,
 ) -> Grouping:
@@ -72,7 +74,7 @@ def best_of_starts(
 ) -> tuple[float, Labels]:
     """The smallest cost of several starts of k-means, and its labels (N,)."""
     best: tuple[float, Labels] | None = None
-    for _ in range(tries):
+    for _ in range(1 if start == "heaviest_first" else tries):
         cost, labels = weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
         if best is None or cost < best[0]:
             best = cost, labels
@@ -143,10 +145,13 @@ def representation_error(gram: Array, weights: Array, labels: Labels, groups: in
 
 
 def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Labels:
-    """Indices of the first centres: by far the farthest point, or drawn by weighted squared distance."""
+    """Indices of the first centres: by far the farthest point, or drawn by weighted squared distance. The first is
+    drawn by weight, or it is the heaviest, and the longest of several."""
     own = np.diag(gram)
-    total = weights.sum()
-    chosen = [int(random.choice(len(gram), p=weights / total))]
+    if rule == "heaviest_first":
+        chosen = [int(np.lexsort((own, weights))[-1])]
+    else:
+        chosen = [int(random.choice(len(gram), p=weights / weights.sum()))]
     nearest = np.full(len(gram), np.inf)
     for _ in range(groups - 1):
         last = chosen[-1]
@@ -157,7 +162,7 @@ def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.rando
             # Every remaining point coincides with a centre: any that is not a centre yet will do.
             free = np.setdiff1d(np.arange(len(gram)), chosen)
             chosen.append(int(free[0]))
-        elif rule == "farthest_first":
+        elif rule != "kmeans++":
             chosen.append(int(score.argmax()))
         else:
             chosen.append(int(random.choice(len(gram), p=score / score.sum())))

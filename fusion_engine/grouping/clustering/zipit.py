@@ -42,7 +42,8 @@ def separate_widths(plan: WidthPlan, *, until: float, **others: object) -> dict[
     "zipit",
     title="ZipIt",
     citation="Stoica et al. 2024, ZipIt: merging models from different tasks without training",
-    needs={"moments", "importance"},
+    needs={"moments": {}, "importance": {"weights": "importance"}},
+    equivariant=lambda alpha, **_: bool(alpha > 0),  # at 0 all merged neurons are equally alike
     plan=separate_widths,
 )
 def zipit(

@@ -23,6 +23,7 @@ __all__ = ["balanced"]
     citation="this project: k-means whose groups hold one neuron of every parent",
     needs={"moments", "importance"},
     pairs=True,
+    equivariant=True,
 )
 def balanced(
     stats: SpaceStats,

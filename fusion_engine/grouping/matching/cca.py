@@ -33,6 +33,8 @@ _STABLE = 0.02  # general maps approach their limit without reaching it
     title="CCA merge",
     citation="Horoi et al. 2024, harmony in diversity: merging neural networks with canonical correlation analysis",
     needs={"moments"},
+    linear=True,
+    equivariant=True,
     widths="equal",
 )
 def cca(

@@ -44,6 +44,7 @@ def pair_costs(stats: SpaceStats) -> NDArray[np.float64]:
     min_parents=1,
     max_parents=2,
     pairs=True,
+    equivariant=True,
 )
 def hungarian(stats: SpaceStats) -> Grouping:
     """Pair the neurons of two parents one to one so that the summed importance-weighted distance to the pair's

@@ -17,7 +17,8 @@ __all__ = ["optimal_transport"]
     "optimal_transport",
     title="Optimal transport (activations)",
     citation="Singh & Jaggi 2020, OT fusion (activation-based)",
-    needs={"moments", "importance"},
+    needs={"moments": {}, "importance": {"marginals": "importance"}},
+    equivariant=True,
     widths="kept",
 )
 def optimal_transport(

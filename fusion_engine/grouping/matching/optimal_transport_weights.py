@@ -16,7 +16,8 @@ __all__ = ["optimal_transport_weights"]
     "optimal_transport_weights",
     title="Optimal transport (weights)",
     citation="Singh & Jaggi 2020, OT fusion (weight-based)",
-    needs={"weights", "importance"},
+    needs={"weights": {}, "importance": {"marginals": "importance"}},
+    equivariant=True,
     scope="network",
     widths="kept",
 )

@@ -28,7 +28,8 @@ _TIE = 1e-6  # what the raw features' cosine counts beside the correlation: it d
     "permutation",
     title="Permutation (activation matching)",
     citation="Ainsworth et al. 2023, Git Re-Basin (activation matching)",
-    needs={"moments", "importance"},
+    needs={"moments": {}, "importance": {"weights": "importance"}},
+    equivariant=True,
     pairs=True,
 )
 def permutation(

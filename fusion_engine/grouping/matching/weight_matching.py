@@ -35,6 +35,8 @@ _GAIN = 1e-7  # a smaller relative gain is rounding
     title="Weight matching",
     citation="Ainsworth et al. 2023, Git Re-Basin (weight matching)",
     needs={"weights"},
+    uses={"importance": {"weights": "importance"}},
+    equivariant=True,
     scope="network",
     pairs=True,
 )

@@ -55,6 +55,7 @@ _MOST_PASSES = 340  # samples and mixtures seen, for every calibration sample
     title="Gradient descent, level after level",
     citation="Luenam et al. 2025 (gradient), warm-started by least squares",
     needs={"moments", "gradients"},
+    uses={"importance"},
     scope="network",
     reads=nodes_to_read,
 )

@@ -48,6 +48,7 @@ def nodes_to_read(inputs: Inputs, *, memory_mb: int, **others: object) -> tuple[
     title="Least squares, layer after layer",
     citation="Luenam et al. 2025 (linear), with ridge towards the average",
     needs={"moments"},
+    uses={"importance": {"head_weights": "importance"}},
     scope="network",
     reads=nodes_to_read,
 )

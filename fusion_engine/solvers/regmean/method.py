@@ -38,7 +38,9 @@ __all__ = ["regmean"]
     title="Regression mean",
     citation="Jin et al. 2023 (RegMean), behind any grouping",
     needs={"moments"},
+    uses={"importance": {"head_weights": "importance"}},
     scope="network",
+    aligned_only=True,
 )
 def regmean(
     inputs: Inputs,
