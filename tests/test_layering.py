@@ -14,27 +14,36 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ROOT / "fusion_engine"
 APP = sorted([*ROOT.glob("app.py"), *ROOT.glob("pages/**/*.py")])
 
-# Bottom to top. A layer imports from its own tier and the tiers before it.
-TIERS = [
-    {"core"},
-    {"architectures"},
-    {"data"},
-    {"parents"},
-    {"graph"},
-    {"stats"},
-    {"context"},
-    {"importance", "grouping", "solvers", "post", "evaluation", "embedding", "training"},
-    {"analysis"},
-    {"presets", "demo"},
-    {"store"},
-    {"widths", "fusion_report"},
-    {"pipeline"},
-    {"leaderboard"},
-    {"jobs"},
-    {"cli"},
-    {"__main__"},
+# Bottom to top. A layer imports from itself and from the layers before it, so no two of them can lean on each other.
+LAYERS = [
+    "core",
+    "architectures",
+    "data",
+    "exported",
+    "parents",
+    "graph",
+    "stats",
+    "fusing",
+    "importance",
+    "grouping",
+    "solvers",
+    "post",
+    "evaluation",
+    "embedding",
+    "training",
+    "presets",
+    "demo",
+    "store",
+    "pipeline",
+    "analysis",
+    "leaderboard",
+    "exploration",
+    "jobs",
+    "cli",
+    "__main__",
 ]
-RANK = {layer: rank for rank, tier in enumerate(TIERS) for layer in tier}
+RANK = {layer: rank for rank, layer in enumerate(LAYERS)}
+MOST_FILES = 13  # in a folder; more want rooms
 HEAVY = {"torch", "umap", "sklearn", "scipy", "numba", "captum", "ot", "pynndescent"}
 
 
@@ -58,7 +67,7 @@ ENGINE_FILES = sorted(p for p in ENGINE.rglob("*.py") if p != ENGINE / "__init__
 
 
 def test_every_layer_has_its_place() -> None:
-    assert {layer_of(p) for p in ENGINE_FILES} <= set(RANK)
+    assert {layer_of(p) for p in ENGINE_FILES} == set(RANK)
 
 
 @pytest.mark.parametrize("path", ENGINE_FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -116,7 +125,78 @@ print(sorted({HEAVY | {"distributed"}!r} & set(sys.modules)))
 
 
 @pytest.mark.parametrize("folder", ["fusion_engine", "pages", "tests", "benchmarks"])
-def test_files_stay_short(folder: str) -> None:
-    for path in [*(ROOT / folder).rglob("*.py"), *ROOT.glob("*.py")]:
-        lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= 320, f"{path.relative_to(ROOT)} has {lines} lines; split it by subject"
+def test_no_folder_is_a_bag(folder: str) -> None:
+    for room in [ROOT / folder, *(p for p in (ROOT / folder).rglob("*") if p.is_dir())]:
+        assert len(list(room.glob("*.py"))) <= MOST_FILES, f"{room.relative_to(ROOT)} wants rooms"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(paths: list[Path]) -> dict[str, set[str]]:
+    """By module the modules among `paths` that it imports; an imported name is its module, or the module itself."""
+    modules = {module_name(path) for path in paths}
+    graph: dict[str, set[str]] = {}
+    for path in paths:
+        own = module_name(path)
+        named = ((name, name.rpartition(".")[0]) for name in imports(path))
+        graph[own] = {next((n for n in pair if n in modules), own) for pair in named} - {own}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Sets of nodes that reach each other (Tarjan's strongly connected components of more than one node)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[node] = min(low[node], low[other])
+        if low[node] == order[node]:
+            group = []
+            while not group or group[-1] != node:
+                group.append(stack.pop())
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in order:
+            visit(node)
+    return found
+
+
+def test_no_file_leans_on_one_that_leans_on_it() -> None:
+    graph = import_graph([*ENGINE_FILES, *APP])
+    assert len(graph) > 200
+    assert circles(graph) == []
+
+
+def folders(graph: dict[str, set[str]], paths: list[Path]) -> dict[str, set[str]]:
+    """The same between the folders of the modules, without those inside one another."""
+    folder = {module_name(path): ".".join(path.relative_to(ROOT).parts[:-1]) for path in paths}
+    arrows: dict[str, set[str]] = {name: set() for name in folder.values()}
+    for module, others in graph.items():
+        for other in others:
+            a, b = folder[module], folder[other]
+            if not f"{a}.".startswith(f"{b}.") and not f"{b}.".startswith(f"{a}."):
+                arrows[a].add(b)
+    return arrows
+
+
+def test_no_folder_leans_on_one_that_leans_on_it() -> None:
+    paths = [*ENGINE_FILES, *APP]
+    assert circles(folders(import_graph(paths), paths)) == []
+
+
+def test_circles_are_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": set()}) == []
