@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor
 
 from ..context import FusionContext
+from ..core.level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from ..core.registry import Param, register
 from ..core.types import Grouping
 from ..graph import merge_states
@@ -22,7 +23,6 @@ from .fold import fold_norms
 from .head import HeadParameter, head
 from .least_squares import least_squares
 from .level_data import Goal, Merged, draw_pool
-from .level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from .level_problem import level_nodes, node_weights
 from .level_run import LevelRun, Options, Trials
 from .level_training import Optimiser, Scheduler, Settings

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from ..context import FusionContext
+from ..core.level_plan import Plan, merge_levels
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
 from ..graph.apply import with_aliases
 from .level_data import Goal, Merged, Pool, Prefix
-from .level_plan import Plan, merge_levels
 from .level_problem import LevelProblem, level_nodes
 from .level_training import Outcome, Settings, train_level
 

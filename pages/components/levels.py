@@ -7,57 +7,46 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MOST_ROWS", "Group", "Row", "join_groups", "merged", "parsed", "rows", "split", "written"]
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.level_plan import Plan, finest, format_plan, parse_plan
+
+from .text import join
+
+__all__ = ["MOST_ROWS", "Row", "join_groups", "merged", "parsed", "rows", "split", "written"]
 
 MOST_ROWS = 14
 _LONGEST_PERIOD = 4
 
-Group = tuple[int, int]
-"""First and last index of levels that are taken as one."""
-
-
 # ---- the partition, written as '0-2,3,4-7'
 
 
-def parsed(spec: str, count: int) -> list[Group] | None:
-    """The groups a text names; None unless it names each of `count` levels once and in order."""
-    if spec in ("", "auto"):
-        return [(i, i) for i in range(count)]
-    groups: list[Group] = []
-    for part in spec.split(","):
-        found = re.fullmatch(r"\s*(\d{1,5})\s*(?:-\s*(\d{1,5})\s*)?", part)
-        if found is None:
-            return None
-        first = int(found[1])
-        last = int(found[2]) if found[2] else first
-        if first != (groups[-1][1] + 1 if groups else 0) or last < first:
-            return None
-        groups.append((first, last))
-    return groups if groups[-1][1] == count - 1 else None
+def parsed(spec: str, count: int) -> Plan | None:
+    """The groups a text names, each level by itself where it names none; None where it does not fit `count` levels."""
+    try:
+        return finest(count) if spec in ("", "auto") else parse_plan(spec, count)
+    except RecipeError:
+        return None
 
 
-def written(groups: Sequence[Group]) -> str:
+def written(groups: Plan) -> str:
     """The text for the recipe and the address; '' where nothing is merged."""
-    if all(first == last for first, last in groups):
-        return ""
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in groups)
+    return "" if all(first == last for first, last in groups) else format_plan(groups)
 
 
-def merged(groups: Sequence[Group], first: int, last: int) -> list[Group]:
+def merged(groups: Plan, first: int, last: int) -> Plan:
     """With the groups number `first` to `last` as one."""
-    return [*groups[:first], (groups[first][0], groups[last][1]), *groups[last + 1 :]]
+    return (*groups[:first], (groups[first][0], groups[last][1]), *groups[last + 1 :])
 
 
-def split(groups: Sequence[Group], number: int) -> list[Group]:
+def split(groups: Plan, number: int) -> Plan:
     """With group `number` taken apart into its levels."""
     first, last = groups[number]
-    return [*groups[:number], *((i, i) for i in range(first, last + 1)), *groups[number + 1 :]]
+    return (*groups[:number], *((i, i) for i in range(first, last + 1)), *groups[number + 1 :])
 
 
-def join_groups(groups: Sequence[Group]) -> str:
+def join_groups(groups: Plan) -> str:
     """The merged groups for people: 'levels 0 to 2 and 4 to 7'."""
-    several = [f"{first} to {last}" for first, last in groups if first < last]
-    return "levels " + (" and ".join([", ".join(several[:-1]), several[-1]]) if len(several) > 1 else several[0])
+    return "levels " + join(f"{first} to {last}" for first, last in groups if first < last)
 
 
 # ---- rows of the picture
@@ -82,7 +71,7 @@ class Row:
 
 
 def rows(
-    levels: Sequence[Mapping[str, Any]], groups: Sequence[Group], opened: Collection[int] | None = ()
+    levels: Sequence[Mapping[str, Any]], groups: Plan, opened: Collection[int] | None = ()
 ) -> list[Row]:
     """Boxes from input to output, at most MOST_ROWS where similar neighbours can be folded.
 

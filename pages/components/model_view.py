@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from fusion_engine.core.level_plan import Plan, finest
+
 from . import levels as partition
 from . import state
 from .levels import Row
@@ -27,7 +29,7 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
     groups = partition.parsed(state.get("levels"), len(levels))
     if groups is None:
         state.forget("levels")
-        groups = partition.parsed("", len(levels)) or []
+        groups = finest(len(levels))
     foldable = len(partition.rows(levels, groups)) < len(groups)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.subheader("What they are made of", anchor=False, width="content")
@@ -50,7 +52,7 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
     _tables(result, groups)
 
 
-def _told(result: Mapping[str, Any], groups: Sequence[partition.Group]) -> str:
+def _told(result: Mapping[str, Any], groups: Plan) -> str:
     names = ", ".join(level["name"] for level in result["levels"][:40])
     return (
         f"The model's {count(len(groups), 'level')} from input to output ({names}) and "
@@ -78,7 +80,7 @@ def _clicked(shown: Sequence[Row]) -> Any:
 # ---- merging
 
 
-def _controls(levels: Sequence[Mapping[str, Any]], groups: Sequence[partition.Group]) -> None:
+def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
     def named(number: int) -> str:
         first, last = groups[number]
         return row_title(levels, Row((number,), tuple(range(first, last + 1))))
@@ -109,7 +111,7 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Sequence[partition.Gr
         st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history, on_click=_undo)
         st.button(
             "Reset", key="merge-reset", icon=":material/restart_alt:", disabled=not partition.written(groups),
-            on_click=_put, args=([(i, i) for i in range(len(levels))], 0),
+            on_click=_put, args=(finest(len(levels)), 0),
         )
     if partition.written(groups):
         st.caption(
@@ -118,12 +120,12 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Sequence[partition.Gr
         )
 
 
-def _range(group: partition.Group) -> str:
+def _range(group: tuple[int, int]) -> str:
     first, last = group
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _chosen(groups: Sequence[partition.Group]) -> tuple[int, int]:
+def _chosen(groups: Plan) -> tuple[int, int]:
     """First and last of the groups to merge: as chosen, else the first level and the next."""
     first, last = st.session_state.get("merge-range", (0, 1))
     first = min(first, len(groups) - 1)
@@ -140,7 +142,7 @@ def _choose_last() -> None:
     st.session_state["merge-range"] = (min(first, last), max(first, last))
 
 
-def _put(groups: Sequence[partition.Group], number: int) -> None:
+def _put(groups: Plan, number: int) -> None:
     st.session_state["levels-history"] = [*st.session_state["levels-history"], state.get("levels")][-50:]
     state.put(levels=partition.written(groups) or None)
     _choose(number)
@@ -153,7 +155,7 @@ def _undo() -> None:
 # ---- tables
 
 
-def _tables(result: Mapping[str, Any], groups: Sequence[partition.Group]) -> None:
+def _tables(result: Mapping[str, Any], groups: Plan) -> None:
     levels = result["levels"]
     with st.expander(f"As tables: {count(len(groups), 'level')} and {count(len(result['spaces']), 'space')}"):
         st.markdown("**Levels**")

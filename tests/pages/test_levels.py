@@ -8,18 +8,29 @@ import pytest
 import samples
 from test_parents import done_preflight
 
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.level_plan import parse_plan
 from pages.components import levels as partition
 from pages.components.model_chart import model_picture
 from pages.components.strands import LANES, strands
 
 
 def test_a_partition_and_its_text() -> None:
-    groups = [(0, 2), (3, 3), (4, 7)]
+    groups = ((0, 2), (3, 3), (4, 7))
     assert partition.parsed("0-2,3,4-7", 8) == groups
     assert partition.written(groups) == "0-2,3,4-7"
-    assert partition.parsed("", 3) == partition.parsed("auto", 3) == [(0, 0), (1, 1), (2, 2)]
-    assert partition.written([(0, 0), (1, 1)]) == ""
+    assert partition.parsed("", 3) == partition.parsed("auto", 3) == ((0, 0), (1, 1), (2, 2))
+    assert partition.written(((0, 0), (1, 1))) == ""
     assert partition.join_groups(groups) == "levels 0 to 2 and 4 to 7"
+
+
+@pytest.mark.parametrize("spec", ["0-0000003", "0000-3", " 0 - 2 , 3 ", "0-3,4", "9" * 5000])
+def test_the_page_reads_what_the_solver_reads(spec: str) -> None:
+    try:
+        plan = parse_plan(spec, 4)
+    except RecipeError:
+        plan = None
+    assert partition.parsed(spec, 4) == plan
 
 
 @pytest.mark.parametrize("spec", ["0-2", "0-2,4-7", "1-7", "0-7,8", "0-3,2-7", "2-0,3-7", "0-2;3-7", "x", "0--7", ","])

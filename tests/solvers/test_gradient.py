@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from fusion_engine.core.errors import Cancelled, RecipeError
+from fusion_engine.core.level_plan import candidate_plans, format_plan
 from fusion_engine.graph import Program
 from fusion_engine.solvers import solve
 from fusion_engine.solvers.first_parent import align_to_first
-from fusion_engine.solvers.level_plan import candidate_plans, format_plan
 from tests.solvers.gradient_problem import Problem
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from fusion_engine.core.level_plan import candidate_plans, merge_levels, parse_plan
 from fusion_engine.core.types import Grouping
 from fusion_engine.graph import Program, merge_activations
 from fusion_engine.solvers import solve
 from fusion_engine.solvers.level_data import Goal, draw_pool
-from fusion_engine.solvers.level_plan import candidate_plans, merge_levels, parse_plan
 from fusion_engine.solvers.level_problem import level_nodes, node_weights
 from tests.solvers.gradient_problem import Problem
 

@@ -1,12 +1,12 @@
-"""How the levels of a model are merged before they are trained: '0-2,3,4-7'."""
+"""How the levels of a model are merged before they are trained, '0-2,3,4-7': the grammar of solvers and pages alike."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from ..core.errors import RecipeError
-from ..core.types import Level
+from .errors import RecipeError
+from .types import Level
 
 __all__ = ["Plan", "candidate_plans", "finest", "format_plan", "merge_levels", "parse_plan"]
 
@@ -26,14 +26,14 @@ def candidate_plans(count: int) -> list[Plan]:
 
 
 def parse_plan(spec: str, count: int) -> Plan:
-    """Read '0-2,3,4-7' for a model of `count` levels.
+    """Read '0-2,3,4-7' for a model of `count` levels. Leading zeros mean nothing: '0-0003' is '0-3'.
 
     Raises RecipeError, which says how many levels there are, unless every level appears once and in order.
     """
     plan: list[tuple[int, int]] = []
     expected = 0
     for part in spec.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,4000})\s*(?:-\s*(\d{1,4000})\s*)?", part)  # int() takes 4,300 digits
         if match is None:
             raise _error(spec, count, f"{part.strip()!r} is not a level or a range of levels")
         first, last = int(match[1]), int(match[2] or match[1])

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 
 from fusion_engine.core.errors import RecipeError
-from fusion_engine.solvers.level_plan import candidate_plans, format_plan, parse_plan
+from fusion_engine.core.level_plan import candidate_plans, format_plan, parse_plan
 
 
 @pytest.mark.parametrize("spec", ["0,1,2,3", "0-1,2-3", "0-3", " 0 - 2 , 3 "])
 def test_plans_are_read_and_written(spec: str) -> None:
     assert format_plan(parse_plan(spec, 4)) == spec.replace(" ", "")
+
+
+@pytest.mark.parametrize("spec", ["0-0000003", "0000-3", "00-03"])
+def test_leading_zeros_mean_nothing(spec: str) -> None:
+    assert parse_plan(spec, 4) == ((0, 3),)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +27,8 @@ def test_plans_are_read_and_written(spec: str) -> None:
         ("0-4", "there is no level 4"),
         ("1-0,2,3", "'1-0' stands where level 0 is due"),
         ("0-1;2-3", "is not a level"),
+        ("9" * 5000, "is not a level"),
+        ("9" * 20, f"there is no level {'9' * 20}"),
         ("", "is not a level"),
     ],
 )
