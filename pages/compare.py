@@ -9,11 +9,15 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import charts, pickers, recipes, reports, router, state
-from pages.components.downloads import download_row, run_command
-from pages.components.shell import empty, heading
-from pages.components.text import count, megabytes, percent, plain, seconds
-from pages.components.theme import show
+from pages.components.inputs import pickers
+from pages.components.recipe import recipes
+from pages.components.recipe.command import command
+from pages.components.run import charts, reports
+from pages.components.run.downloads import download_row
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading
+from pages.components.shared.text import count, megabytes, percent, plain, seconds
+from pages.components.shared.theme import show
 
 MOST = 8
 
@@ -200,7 +204,8 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
             )
             if catalogue:
                 with st.expander("The command that does the same", icon=":material/terminal:"):
-                    st.code(run_command(job, found[run]["recipe"], catalogue), language="bash", wrap_lines=True)
+                    line = command(job["arguments"], found[run]["recipe"], catalogue)
+                    st.code(line, language="bash", wrap_lines=True)
 
 
 def remove(run: str) -> None:

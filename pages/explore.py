@@ -9,9 +9,12 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import pickers, progress, router, space_view, state
-from pages.components.shell import empty, heading, next_steps
-from pages.components.text import count, distinct, percent, plain
+from pages.components.inputs import pickers
+from pages.components.neurons import space_view
+from pages.components.run import progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
 

@@ -9,13 +9,17 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
-from pages.components import forms, level_progress, level_runs, pickers, progress, recipes, reports, router, state
-from pages.components.base import base_file, base_model, base_select
-from pages.components.downloads import data_argument, download_row
-from pages.components.draft import Draft
-from pages.components.presets import choose_preset, inputs
-from pages.components.shell import empty, heading, next_steps
-from pages.components.text import count, percent, plain, seconds
+from pages.components.inputs import pickers
+from pages.components.inputs.base_model import base_model, base_select
+from pages.components.recipe import forms, recipes
+from pages.components.recipe.command import command
+from pages.components.recipe.preset_cards import choose_preset, inputs
+from pages.components.recipe.recipe_draft import Draft
+from pages.components.run import level_progress, level_runs, progress, reports
+from pages.components.run.downloads import download_row
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.text import count, percent, plain, seconds
 
 SAMPLES = 400
 
@@ -116,16 +120,9 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             start(arguments)
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
-    command, file = st.tabs(["Command", "Recipe file"])
-    with command:
-        st.code(
-            recipes.command(
-                recipe, catalogue["presets"], methods, [p["file"] for p in parents],
-                data_argument(state.get("data")), data_argument(state.get("test")),
-                settings["samples"], settings["seed"], base_file(base),
-            ),
-            language="bash", wrap_lines=True,
-        )
+    line, file = st.tabs(["Command", "Recipe file"])
+    with line:
+        st.code(command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
     file.code(recipes.to_yaml(recipe), language="yaml")
 
 

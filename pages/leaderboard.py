@@ -9,16 +9,19 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import pickers, progress, recipes, router, state
-from pages.components.base import base_model, base_select
-from pages.components.board_chart import board_chart
-from pages.components.board_form import board_form
-from pages.components.board_view import as_csv, details, reasons, table
-from pages.components.draft import Draft
-from pages.components.presets import inputs
-from pages.components.shell import empty, heading
-from pages.components.text import count, plain, seconds, when
-from pages.components.theme import show
+from pages.components.inputs import pickers
+from pages.components.inputs.base_model import base_model, base_select
+from pages.components.leaderboard.front_chart import front_chart
+from pages.components.leaderboard.leaderboard_form import leaderboard_form
+from pages.components.leaderboard.leaderboard_table import as_csv, details, reasons, table
+from pages.components.recipe import recipes
+from pages.components.recipe.preset_cards import inputs
+from pages.components.recipe.recipe_draft import Draft
+from pages.components.run import progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading
+from pages.components.shared.text import count, plain, seconds, when
+from pages.components.shared.theme import show
 
 EVERY = 0.7
 
@@ -30,7 +33,7 @@ def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -
         with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
             base_select(summary)
     with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
-        chosen = board_form(catalogue, inputs(summary))
+        chosen = leaderboard_form(catalogue, inputs(summary))
         common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
         arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
         if progress.pressed(
@@ -91,7 +94,7 @@ def board(run: str) -> None:
         return
     key = f"{run}-{found['done']}"
     st.subheader("Accuracy against time", anchor=False)
-    chart = board_chart(found["entries"], found["references"], state.get("entry"))
+    chart = front_chart(found["entries"], found["references"], state.get("entry"))
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     st.subheader("Best first", anchor=False)
     table(found, f"table-{key}")

@@ -8,12 +8,14 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
-from pages.components import charts, model_view, progress, router, state
-from pages.components.intake import data_intake, follow_import, parents_intake
-from pages.components.pickers import BUILT_IN, describe_parents, selected_parents
-from pages.components.shell import heading, next_steps
-from pages.components.text import count, distinct, join, plain, size
-from pages.components.theme import show
+from pages.components.inputs.intake import data_intake, follow_import, parents_intake
+from pages.components.inputs.pickers import BUILT_IN, describe_parents, selected_parents
+from pages.components.model import model_view
+from pages.components.run import charts, progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import heading, next_steps
+from pages.components.shared.text import count, distinct, join, plain, size
+from pages.components.shared.theme import show
 
 
 def data_shape() -> list[int] | None:

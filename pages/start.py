@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from fusion_engine import store
-from pages.components import charts, progress, reports, router, state
-from pages.components.downloads import download
-from pages.components.picture import PICTURE_TEXT, fusion_picture
-from pages.components.shell import next_steps
-from pages.components.story import story
-from pages.components.theme import show
+from pages.components.run import charts, progress, reports
+from pages.components.run.downloads import download
+from pages.components.run.story import story
+from pages.components.shared import router, state
+from pages.components.shared.fusion_picture import PICTURE_TEXT, fusion_picture
+from pages.components.shared.page_frame import next_steps
+from pages.components.shared.theme import show
 
 RECIPE = "kf_linear"
 SAMPLES = 400
