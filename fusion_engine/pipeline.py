@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from . import __version__
 from .context import FusionContext, ProgressReport, Stopwatch
 from .core import registry
-from .core.errors import RecipeError
 from .core.recipe import Recipe, Step
 from .core.types import Grouping, Progress, ProgressCallback, State, no_progress
 from .data import Dataset, canonical_order, check_calibration, check_samples
@@ -193,14 +192,7 @@ def checked_recipe(
     known = all(p.metadata.class_counts is not None for p in parents)
     offered = {"labels": data.y is not None, "class_counts": known, "base": base is not None}
     available = {name for name, there in offered.items() if there}
-    chosen = _recipe(recipe).checked(len(parents), available)
-    spec = registry.get("grouping", chosen.grouping.method)
-    if len(parents) > 1 and not same_widths(parents) and spec.widths == "equal":
-        reason = "pairs neurons one to one" if spec.pairs else "needs equal widths"
-        raise RecipeError(
-            f"the parents have different widths and grouping {chosen.grouping.method!r} {reason}; use grouping 'kmeans'"
-        )
-    return chosen
+    return _recipe(recipe).checked(len(parents), available, same_widths(parents))
 
 
 def _traced(

@@ -7,10 +7,13 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
+from pages.components.inputs.facts import facts
 from pages.components.neurons import space_view
+from pages.components.recipe.recipes import able
 from pages.components.run import progress
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, next_steps
@@ -49,13 +52,11 @@ def choose_source(fusion: dict[str, Any] | None) -> bool:
     return st.session_state["explore-source"] == "run"
 
 
-def choose_methods(methods: dict[str, list[dict[str, Any]]], parents: int) -> dict[str, str]:
-    """Importance and grouping to look at, from the catalogue; those that cannot take so many parents left out."""
+def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
+    """Importance and grouping to look at, from the catalogue, those that cannot work here left out."""
     chosen = {}
     for column, kind, default in zip(st.columns(2), ("importance", "grouping"), (IMPORTANCE, GROUPING), strict=True):
-        titles = {
-            m["name"]: m["title"] for m in methods[kind] if parents <= (m["max_parents"] or parents)
-        }
+        titles = {m["name"]: m["title"] for m in able(kind, methods, given)}
         current = state.get(kind, default)
         st.session_state[f"explore-{kind}"] = current if current in titles else next(iter(titles))
         with column:
@@ -126,7 +127,7 @@ if as_fused and fusion is not None:
     show_run(fusion["id"], space_column)
 else:
     with method_column:
-        methods = choose_methods(catalogue["methods"], len(summary["parents"]))
+        methods = choose_methods(catalogue["methods"], facts(summary))
     arguments = {
         "parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods
     }

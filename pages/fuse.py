@@ -8,12 +8,14 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.core.capability import used
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.facts import facts
 from pages.components.recipe import forms, recipes
 from pages.components.recipe.command import command
-from pages.components.recipe.preset_cards import choose_preset, inputs
+from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import level_progress, level_runs, progress, reports
 from pages.components.run.downloads import download_row
@@ -103,10 +105,9 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
     title = draft.preset["title"] + (", changed" if draft.changed else "")
     with st.container(border=True, key="run-panel"):
         st.markdown(f"**{plain(title)}**")
-        parts = [_title(methods, part, recipe[part]["method"]) for part in recipes.PARTS]
-        parts += [_title(methods, "post", step["method"]) for step in recipe["post"]]
+        parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
-        refused = inputs(summary).refusal(recipe, methods)
+        refused = recipes.refusal(recipe, methods, facts(summary))
         if refused:
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
@@ -124,11 +125,6 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
     with line:
         st.code(command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
     file.code(recipes.to_yaml(recipe), language="yaml")
-
-
-def _title(methods: dict[str, list[dict[str, Any]]], kind: str, name: str) -> str:
-    known = recipes.method(methods, kind, name)
-    return str(known["title"]) if known else name
 
 
 def start(arguments: dict[str, Any]) -> None:
@@ -211,7 +207,7 @@ draft = Draft(catalogue["presets"], catalogue["methods"])
 with form:
     st.subheader("Recipe", anchor=False)
     choose_preset(
-        draft, catalogue["presets"], catalogue["methods"], inputs(summary), summary["id"], state.get("test")
+        draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test")
     )
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])

@@ -11,11 +11,11 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.facts import facts
 from pages.components.leaderboard.front_chart import front_chart
 from pages.components.leaderboard.leaderboard_form import leaderboard_form
 from pages.components.leaderboard.leaderboard_table import as_csv, details, reasons, table
 from pages.components.recipe import recipes
-from pages.components.recipe.preset_cards import inputs
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
 from pages.components.shared import router, state
@@ -29,11 +29,11 @@ EVERY = 0.7
 def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -> None:
     """What to run, and the button that starts it."""
     base, methods = base_model(summary), catalogue["methods"]
-    if any(recipes.needs_base(recipes.normal(p["recipe"], methods), methods) for p in catalogue["presets"]):
+    if any(recipes.needs_base(p["recipe"], methods) for p in catalogue["presets"]):
         with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
             base_select(summary)
     with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
-        chosen = leaderboard_form(catalogue, inputs(summary))
+        chosen = leaderboard_form(catalogue, facts(summary))
         common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
         arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
         if progress.pressed(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fusion_engine.core import registry
-from fusion_engine.presets import needs, recipes, steps
+from fusion_engine.core.capability import steps
+from fusion_engine.presets import needs, recipes
 
 __all__ = ["markdown"]
 
@@ -18,7 +19,7 @@ def markdown() -> str:
     rows = []
     for preset in recipes().values():
         recipe = preset.recipe.to_mapping()
-        made = ", ".join(step["method"] for step in steps(recipe))
+        made = ", ".join(step["method"] for _, step in steps(recipe))
         rows.append([f"`{preset.name}`", made, needs(recipe, methods), preset.citation or "this project"])
     parts = ["### Recipes\n", _table(["recipe", "made of", "needs", "cite"], rows)]
     for kind, entries in methods.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -14,12 +15,12 @@ from ..shared import state
 from ..shared.text import plain
 from . import pickers
 
-__all__ = ["base_file", "base_model", "base_select"]
+__all__ = ["base_file", "base_model", "base_select", "shapes"]
 
 _TYPES = ["safetensors", "pt", "pth", "pt2"]
 
 
-def base_model(summary: dict[str, Any]) -> str:
+def base_model(summary: Mapping[str, Any]) -> str:
     """The base model in the URL, as job arguments name it; '' where none is chosen that could be one of `summary`'s."""
     return state.get("base") if state.get("base") in _candidates(summary) else ""
 
@@ -56,19 +57,20 @@ def base_select(summary: dict[str, Any]) -> None:
                 _import(file)
 
 
-def _candidates(summary: dict[str, Any]) -> dict[str, str]:
+def _candidates(summary: Mapping[str, Any]) -> dict[str, str]:
     """Labels of possible base models by reference: a set's id, a dot, and a number in it."""
-    wanted = _shapes(summary["parents"][0])
+    wanted = shapes(summary["parents"][0])
     found = {}
     for known in store.list_parents(1):
         for number, parent in enumerate(known["parents"]):
-            if known["id"] != summary["id"] and _shapes(parent) == wanted:
+            if known["id"] != summary["id"] and shapes(parent) == wanted:
                 alone = len(known["parents"]) == 1
                 found[f"{known['id']}.{number}"] = known["name"] if alone else f"{known['name']} · {parent['name']}"
     return found
 
 
-def _shapes(parent: dict[str, Any]) -> list[tuple[str, list[int]]]:
+def shapes(parent: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Names and shapes of a parent's tensors."""
     return [(layer["name"], layer["shape"]) for layer in parent["layers"]]
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
+from fusion_engine.core.capability import Facts, Methods
+
 from ..recipe import recipes
-from ..recipe.preset_cards import Inputs
 from ..shared import state
 from ..shared.text import count, plain
 from .leaderboard_table import reasons
@@ -20,11 +21,11 @@ _SAMPLES = 400
 _MOST_SEEDS = 10
 
 
-def leaderboard_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, Any] | None:
+def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, Any] | None:
     """Arguments of the job but for parents, data and test; None while nothing is chosen."""
     methods = catalogue["methods"]
     verdicts = {
-        preset["name"]: inputs.refusal(recipes.normal(preset["recipe"], methods), methods)
+        preset["name"]: recipes.refusal(preset["recipe"], methods, given)
         for preset in catalogue["presets"]
     }
     able = [name for name, reason in verdicts.items() if not reason]
@@ -33,7 +34,7 @@ def leaderboard_form(catalogue: Mapping[str, Any], inputs: Inputs) -> dict[str, 
     if refused:
         with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
             reasons(refused)
-    importances = _choose_importances(methods["importance"], inputs)
+    importances = _choose_importances(methods, given)
     left, right, _ = st.columns([1, 1, 2])
     seeds = left.number_input(
         "Seeds", min_value=1, max_value=_MOST_SEEDS, value=min(_MOST_SEEDS, max(1, state.number("seeds", 1))), step=1,
@@ -76,10 +77,8 @@ def _set(names: list[str]) -> None:
     st.session_state["board-presets"] = names
 
 
-def _choose_importances(methods: Sequence[Mapping[str, Any]], inputs: Inputs) -> list[str]:
-    titles = {OWN: "The recipe's own"} | {
-        m["name"]: m["title"] for m in methods if inputs.labelled or "labels" not in m["needs"]
-    }
+def _choose_importances(methods: Methods, given: Facts) -> list[str]:
+    titles = {OWN: "The recipe's own"} | {m["name"]: m["title"] for m in recipes.able("importance", methods, given)}
     return list(st.pills(
         "Importance of neurons", list(titles), selection_mode="multi", default=[OWN], key="board-importances",
         format_func=lambda name: plain(titles[name]), help="Each one chosen is tried with every recipe.",

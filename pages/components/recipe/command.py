@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion_engine import store
+from fusion_engine.core.capability import Methods
 from fusion_engine.core.errors import FusionError
 
 from ..inputs.base_model import base_file
 from ..inputs.pickers import BUILT_IN
-from .recipes import Catalogue, normal, settings, shown
+from .recipes import normal, settings, shown
 
 __all__ = ["command"]
 
@@ -32,7 +33,7 @@ def command(arguments: Mapping[str, Any], recipe: Mapping[str, Any], catalogue: 
     return " \\\n    ".join(lines)
 
 
-def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Catalogue) -> str:
+def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Methods) -> str:
     wanted = settings(normal(recipe, methods))
     base = next((p for p in presets if p["name"] == recipe.get("name")), None)
     if base is not None:

@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.presets import needs
 from fusion_engine.store import PastRuns
 
-from ..inputs import pickers
-from ..inputs.base_model import base_model
-from ..shared import state
 from ..shared.text import count, percent, plain
 from . import recipes
 from .recipe_draft import Draft
 
-__all__ = ["Inputs", "choose_preset", "inputs"]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a recipe has to work with: the number of parents, and whether there are labels, class counts of all
-    parents, and a base model."""
-
-    parents: int
-    labelled: bool
-    counts: bool
-    base: bool
-
-    def refusal(self, recipe: Mapping[str, Any], methods: recipes.Catalogue) -> str:
-        """Why the recipe cannot work with them, as one line; '' if nothing speaks against it."""
-        return recipes.refusal(recipe, methods, self.parents, self.labelled, self.counts, self.base)
-
-
-def inputs(summary: Mapping[str, Any]) -> Inputs:
-    """What there is with these parents and the calibration data in the URL."""
-    data, parents = state.get("data"), summary["parents"]
-    labelled = data in pickers.BUILT_IN or bool(store.read_data_summary(data)["labelled"])
-    return Inputs(len(parents), labelled, all(p["class_counts"] for p in parents), bool(base_model(summary)))
+__all__ = ["choose_preset"]
 
 
 def choose_preset(
-    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue, given: Inputs,
+    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: Methods, given: Facts,
     parents: str, test: str,
 ) -> None:
     """One card a preset, the chosen one in full. parents, test: the ids of the parent set and of the test data ('' for
@@ -55,7 +30,7 @@ def choose_preset(
     past: dict[str, PastRuns] = {}
     for runs in store.past_runs(parents, test or None):
         past.setdefault(runs.recipe, runs)
-    refused = {p["name"]: given.refusal(recipes.normal(p["recipe"], methods), methods) for p in presets}
+    refused = {p["name"]: recipes.refusal(p["recipe"], methods, given) for p in presets}
 
     def title(name: str) -> str:
         shown = plain(by_name[name]["title"])
@@ -72,7 +47,7 @@ def choose_preset(
 
 
 def _caption(
-    preset: Mapping[str, Any], methods: recipes.Catalogue, refused: str, past: PastRuns | None, chosen: bool
+    preset: Mapping[str, Any], methods: Methods, refused: str, past: PastRuns | None, chosen: bool
 ) -> str:
     """What it does, why it is not available, and how it did; of the chosen one all there is to say."""
     summary = plain(preset["summary"].strip())

@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from fusion_engine.core.capability import Methods
 from fusion_engine.core.recipe import Recipe
 
 from ..shared import state
@@ -23,7 +24,7 @@ _KEEP = 50
 class Draft:
     """Lives in the session. Widgets' keys carry `version`: a new version draws them afresh from the recipe."""
 
-    def __init__(self, presets: Sequence[Mapping[str, Any]], methods: recipes.Catalogue) -> None:
+    def __init__(self, presets: Sequence[Mapping[str, Any]], methods: Methods) -> None:
         self._methods = methods
         self._presets = {p["name"]: p for p in presets}
         self._data = st.session_state.setdefault("draft", {"recipe": None, "history": [], "version": 0, "preset": ""})

@@ -3,54 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fusion_engine.core.capability import Facts, Methods, obstacles, used
 from fusion_engine.core.recipe import Recipe
 
 __all__ = [
-    "LEVELS", "PARTS", "differences", "method", "needs_base", "normal", "refusal", "settings",
-    "takes_levels", "to_yaml", "with_levels",
+    "LEVELS", "able", "differences", "needs_base", "normal", "refusal", "settings", "shown", "takes_levels",
+    "to_yaml", "with_levels",
 ]
 
-PARTS = ("importance", "grouping", "solver")
 LEVELS = "levels"
-_WORDS = {"importance": "importance", "post": "step"}
-Catalogue = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def method(methods: Catalogue, kind: str, name: str) -> Mapping[str, Any] | None:
-    """The catalogue's entry of a method."""
-    return next((m for m in methods.get(kind, ()) if m["name"] == name), None)
-
-
-def normal(recipe: Mapping[str, Any], methods: Catalogue) -> dict[str, Any]:
+def normal(recipe: Mapping[str, Any], methods: Methods) -> dict[str, Any]:
     """The recipe with every default filled in, so that two recipes can be compared."""
-    steps = Recipe.from_mapping(recipe).to_mapping()
-    return {
-        **steps,
-        **{part: _filled(methods, part, steps[part]) for part in PARTS},
-        "post": [_filled(methods, "post", step) for step in steps["post"]],
-    }
+    mapping = Recipe.from_mapping(recipe).to_mapping()
+    for _, step, entry in used(mapping, methods):
+        defaults = {p["name"]: p["default"] for p in entry["parameters"]} if entry else {}
+        filled = {"method": step["method"], **defaults, **step}
+        step.clear()
+        step.update(filled)
+    return mapping
 
 
-def takes_levels(recipe: Mapping[str, Any], methods: Catalogue) -> bool:
+def takes_levels(recipe: Mapping[str, Any], methods: Methods) -> bool:
     """Whether the recipe's solver works level by level on levels that may be merged by hand."""
-    solver = method(methods, "solver", recipe["solver"]["method"])
+    ((_, _, solver),) = used({"solver": recipe["solver"]}, methods)
     return solver is not None and any(p["name"] == LEVELS for p in solver["parameters"])
 
 
-def with_levels(recipe: Mapping[str, Any], methods: Catalogue, spec: str) -> dict[str, Any]:
+def with_levels(recipe: Mapping[str, Any], methods: Methods, spec: str) -> dict[str, Any]:
     """The recipe with the levels merged as `spec` says ('0-2,3'), where its solver can use that."""
     if not spec or not takes_levels(recipe, methods):
         return dict(recipe)
     return {**recipe, "solver": {**recipe["solver"], LEVELS: spec}}
-
-
-def _filled(methods: Catalogue, kind: str, step: Mapping[str, Any]) -> dict[str, Any]:
-    known = method(methods, kind, step["method"])
-    defaults = {p["name"]: p["default"] for p in known["parameters"]} if known else {}
-    return {"method": step["method"], **defaults, **{k: v for k, v in step.items() if k != "method"}}
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,47 +77,18 @@ def to_yaml(recipe: Mapping[str, Any]) -> str:
     return Recipe.from_mapping(recipe).to_yaml()
 
 
-def needs_base(recipe: Mapping[str, Any], methods: Catalogue) -> bool:
+def needs_base(recipe: Mapping[str, Any], methods: Methods) -> bool:
     """Whether the recipe needs the model that the parents were trained from."""
-    chosen = [(part, recipe[part]) for part in PARTS] + [("post", step) for step in recipe["post"]]
-    found = [method(methods, kind, step["method"]) for kind, step in chosen]
-    return any("base" in entry["needs"] for entry in found if entry is not None)
+    entries = [entry for _, _, entry in used(Recipe.from_mapping(recipe).to_mapping(), methods)]
+    return any("base" in entry["needs"] for entry in entries if entry is not None)
 
 
-def refusal(
-    recipe: Mapping[str, Any], methods: Catalogue, parents: int, labelled: bool, counts: bool, base: bool = False
-) -> str:
-    """Why this recipe cannot work here, as one line; '' if nothing speaks against it.
+def refusal(recipe: Mapping[str, Any], methods: Methods, facts: Facts) -> str:
+    """Why this recipe cannot work with these parents and data, as one line; '' if nothing speaks against it."""
+    mapping = Recipe.from_mapping(recipe).to_mapping()
+    return next((obstacle.shown for obstacle in obstacles(mapping, methods, facts)), "")
 
-    Read from the catalogue alone, for an answer while the recipe is being put together; the job checks again.
-    """
-    chosen = [(part, recipe[part]) for part in PARTS] + [("post", step) for step in recipe["post"]]
-    for kind, step in chosen:
-        known = method(methods, kind, step["method"])
-        if known is None:
-            return f"There is no {kind} called {step['method']}."
-        most = known["max_parents"]
-        if most is not None and parents > most:
-            return f"{known['title']} works with at most {most} parents; you have {parents}."
-        if parents < known["min_parents"]:
-            return f"{known['title']} needs at least {known['min_parents']} parents; you have {parents}."
-        if kind in ("importance", "post") and "labels" in known["needs"] and not labelled:
-            return f"{known['title']} needs labels and the calibration data has none; choose another {_WORDS[kind]}."
-        follows = known["accepts"] if kind == "post" else None
-        if follows is not None and recipe["solver"]["method"] not in follows:
-            return f"{known['title']} follows the solvers {', '.join(follows)} only."
-    if not base and needs_base(recipe, methods):
-        return "It needs the base model that the parents were trained from; choose it as Base model."
-    solver = method(methods, "solver", recipe["solver"]["method"])
-    accepts = solver["accepts"] if solver else None
-    if accepts is not None and recipe["grouping"]["method"] not in accepts:
-        return f"{solver['title'] if solver else ''} works with the groupings {', '.join(accepts)} only."
-    grouping = method(methods, "grouping", recipe["grouping"]["method"])
-    if recipe.get("width", 1.0) != 1.0 and grouping is not None and grouping.get("pairs"):
-        return f"{grouping['title']} pairs neurons one to one, which keeps the width; choose another grouping."
-    if recipe["solver"].get("head_weights") == "class_share" and not counts:
-        return (
-            "Head weights class_share need the parents' class counts (a parents.json beside the parents); "
-            "choose importance instead."
-        )
-    return ""
+
+def able(kind: str, methods: Methods, facts: Facts) -> list[Mapping[str, Any]]:
+    """The methods of a kind that can work with these parents and data, whatever the rest of the recipe."""
+    return [m for m in methods[kind] if not any(obstacles({kind: {"method": m["name"]}}, methods, facts))]
