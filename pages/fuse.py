@@ -21,6 +21,7 @@ from pages.components.run import level_progress, level_runs, progress, reports
 from pages.components.run.downloads import download_row
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.tables import folded_table
 from pages.components.shared.text import count, percent, plain, seconds
 
 SAMPLES = 400
@@ -180,22 +181,19 @@ def trained(run: str, report: dict[str, Any]) -> None:
     if partition.get("spec"):
         st.caption(f"Levels {plain(partition['spec'])}: {plain(partition.get('why') or 'as chosen')}.")
     level_progress.draw(levels, run)
-    with st.expander("As a table"):
-        st.dataframe(
-            [{
-                "Level": step["level"], "Epochs": step["epochs"], "Rate": step["rate"],
-                "Held out before": step["held_out_before"], "Held out after": step["held_out_after"],
-                "Kept": step["kept"].replace("_", " "), "Why": step["reason"] or "–",
-            } for step in report["decisions"]["gradient"]["steps"]],
-            hide_index=True, alt="Epochs, rate and held-out loss of each level",
-        )
+    folded_table(
+        [{
+            "Level": step["level"], "Epochs": step["epochs"], "Rate": step["rate"],
+            "Held out before": step["held_out_before"], "Held out after": step["held_out_after"],
+            "Kept": step["kept"].replace("_", " "), "Why": step["reason"] or "–",
+        } for step in report["decisions"]["gradient"]["steps"]],
+        alt="Epochs, rate and held-out loss of each level",
+    )
 
 
 router.enter()
 heading("Fuse", "Choose a recipe and merge the parents into one network. Presets first; every part can be changed.")
-summary = pickers.selected_parents()
-if summary is None:
-    empty("There are no parents to fuse yet.", "parents", "Choose parents")
+summary = pickers.parents_or_empty("There are no parents to fuse yet.")
 pickers.context(summary, test=True)
 if not state.get("data"):
     empty("A fusion compares neurons on data: choose calibration data for these parents.", "parents", "Choose data")

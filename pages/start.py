@@ -11,6 +11,7 @@ from pages.components.run.story import story
 from pages.components.shared import router, state
 from pages.components.shared.fusion_picture import PICTURE_TEXT, fusion_picture
 from pages.components.shared.page_frame import next_steps
+from pages.components.shared.tables import folded_table
 from pages.components.shared.theme import show
 
 RECIPE = "kf_linear"
@@ -72,12 +73,11 @@ def draw_story(run: str) -> None:
         st.markdown("**Accuracy on samples none of them has seen**")
         alt = "; ".join(f"{m.label} {100 * m.accuracy:.1f} %" for m in models if m.accuracy is not None)
         show(charts.accuracy_bars(models), f"Bar chart of accuracies: {alt}", key="story-chart")
-        with st.expander("As a table"):
-            st.dataframe(
-                {"Network": [m.label for m in models],
-                 "Accuracy %": [None if m.accuracy is None else round(100 * m.accuracy, 2) for m in models]},
-                hide_index=True, alt="Accuracy of each network",
-            )
+        folded_table(
+            {"Network": [m.label for m in models],
+             "Accuracy %": [None if m.accuracy is None else round(100 * m.accuracy, 2) for m in models]},
+            alt="Accuracy of each network",
+        )
 
 
 def draw_cards() -> None:

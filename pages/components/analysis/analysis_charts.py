@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..shared.text import distinct, escaped
-from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, figure
+from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, figure, hatched
 
 __all__ = ["MEASURES", "budget_chart", "level_bars", "path_chart", "similarity_heatmap"]
 
@@ -106,10 +106,7 @@ def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
         values = [100 * level[part]["error_barrier"] for level in pair[way]["levels"]]
         chart.add_bar(
             x=values, y=[escaped(n) for n in names], name=name, orientation="h",
-            marker={"color": colour, "pattern": {
-                "shape": "/" if dash == "dash" else "", "fillmode": "overlay", "fgcolor": "white", "size": 6,
-                "solidity": 0.2,
-            }},
+            marker={"color": colour, "pattern": hatched("/" if dash == "dash" else "")},
             hovertemplate=f"%{{y}}, {name.lower()}: %{{x:.2f}} points<extra></extra>",
         )
     chart.update_xaxes(title_text="Points of accuracy lost", zeroline=True, zerolinecolor=MUTED)

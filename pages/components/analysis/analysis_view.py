@@ -11,6 +11,7 @@ import streamlit as st
 from ..run import charts
 from ..run.reports import Model
 from ..shared import state
+from ..shared.tables import folded_table, table
 from ..shared.text import count, distinct, join, percent, plain, seconds
 from ..shared.theme import show
 from . import analysis_charts
@@ -76,17 +77,16 @@ def _budget(budget: Mapping[str, Any], run: str) -> None:
             "grouping loss), and from the features of the fused network (the blue area is the approximation loss). "
             "At the last level these are the ensemble and the fused network."
         )
-    with st.expander("As a table"):
-        st.dataframe(
-            [{
-                "After level": level["name"], "Ensemble": percent(ensemble, 2),
-                "Merged features": percent(level["grouped"]["accuracy"], 2),
-                "Fused features": percent(level["fused"]["accuracy"], 2),
-                "Grouping loss": points(level["grouping_loss"]),
-                "Approximation loss": points(level["approximation_loss"]),
-            } for level in levels],
-            hide_index=True, alt="Accuracy of the ensemble, of merged and of fused features after each level",
-        )
+    folded_table(
+        [{
+            "After level": level["name"], "Ensemble": percent(ensemble, 2),
+            "Merged features": percent(level["grouped"]["accuracy"], 2),
+            "Fused features": percent(level["fused"]["accuracy"], 2),
+            "Grouping loss": points(level["grouping_loss"]),
+            "Approximation loss": points(level["approximation_loss"]),
+        } for level in levels],
+        alt="Accuracy of the ensemble, of merged and of fused features after each level",
+    )
 
 
 # ---- class coverage
@@ -115,8 +115,7 @@ def _coverage(found: Mapping[str, Any], names: Sequence[str], run: str) -> None:
     if lines:
         st.markdown(" ".join(lines))
     st.caption(f"A parent knows a class if it gets at least {percent(found['threshold'], 0)} of its samples right.")
-    with st.expander("As a table"):
-        st.dataframe(_coverage_rows(found, names), hide_index=True, alt="Accuracy of each class by network")
+    folded_table(_coverage_rows(found, names), alt="Accuracy of each class by network")
 
 
 def _coverage_rows(found: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, str]]:
@@ -151,10 +150,9 @@ def _connectivity(found: Mapping[str, Any], run: str) -> None:
     labels = [f"{pair['first']} → {pair['second']}" for pair in pairs]
     chosen, quantity_column = st.columns([3, 2], vertical_alignment="bottom")
     number = min(state.number("pair", 0), len(pairs) - 1)
-    st.session_state["analyse-pair"] = number
     chosen.selectbox(
-        "Networks", range(len(pairs)), format_func=distinct(labels, 60).__getitem__, key="analyse-pair",
-        on_change=lambda: state.put(pair=st.session_state["analyse-pair"]),
+        "Networks", range(len(pairs)), format_func=distinct(labels, 60).__getitem__,
+        **state.bound("pair", "analyse-pair", number),
     )
     pair = pairs[number]
     quantity = quantity_column.segmented_control(
@@ -205,15 +203,15 @@ def _barriers(pair: Mapping[str, Any], align: str) -> None:
 
 def _path_tables(pair: Mapping[str, Any]) -> None:
     before, after = pair["as_is"], pair["aligned"]
-    st.dataframe(
+    table(
         [{
             "Way": percent(alpha, 0),
             "Accuracy": percent(before["accuracy"][i], 2), "Loss": round(before["loss"][i], 4),
             "Accuracy, aligned": percent(after["accuracy"][i], 2), "Loss, aligned": round(after["loss"][i], 4),
         } for i, alpha in enumerate(before["alphas"])],
-        hide_index=True, alt="Accuracy and loss along the path",
+        alt="Accuracy and loss along the path",
     )
-    st.dataframe(
+    table(
         [{
             "Level": level["name"],
             "Alone": points(level["single"]["error_barrier"]),
@@ -221,7 +219,7 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
             "Up to it": points(level["cumulative"]["error_barrier"]),
             "Up to it, aligned": points(other["cumulative"]["error_barrier"]),
         } for level, other in zip(before["levels"], after["levels"], strict=True)],
-        hide_index=True, alt="Points of accuracy lost by averaging levels",
+        alt="Points of accuracy lost by averaging levels",
     )
 
 
@@ -243,10 +241,9 @@ def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: 
     else:
         key = state.get("measure")
         key = key if key in measures else measures[0]
-        st.session_state["analyse-measure"] = key
         st.segmented_control(
-            "Measure", measures, format_func=analysis_charts.MEASURES.get, key="analyse-measure", required=True,
-            label_visibility="collapsed", on_change=lambda: state.put(measure=st.session_state["analyse-measure"]),
+            "Measure", measures, format_func=analysis_charts.MEASURES.get, required=True,
+            label_visibility="collapsed", **state.bound("measure", "analyse-measure", key),
         )
         columns = [f"{names[p]} · {names[q]}" for p, q in pairs]
         values = [[space["measures"][key][p][q] for p, q in pairs] for space in spaces]
@@ -265,11 +262,10 @@ def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: 
         f"{note} 1: the same up to a rotation (CKA) or any linear map (CCA). Distance correlations are near 0 for "
         f"independent features.{partial}{warning}"
     )
-    with st.expander("As a table"):
-        st.dataframe(
-            [{
-                "Space": space["name"], "Parents": f"{names[p]} · {names[q]}",
-                **{analysis_charts.MEASURES[m]: round(space["measures"][m][p][q], 4) for m in measures},
-            } for space in spaces for p, q in pairs],
-            hide_index=True, alt="All measures of similarity by space and pair of parents",
-        )
+    folded_table(
+        [{
+            "Space": space["name"], "Parents": f"{names[p]} · {names[q]}",
+            **{analysis_charts.MEASURES[m]: round(space["measures"][m][p][q], 4) for m in measures},
+        } for space in spaces for p, q in pairs],
+        alt="All measures of similarity by space and pair of parents",
+    )

@@ -12,7 +12,6 @@ from fusion_engine.core.errors import FusionError
 
 from ..run import progress
 from ..shared import state
-from ..shared.text import plain
 from . import pickers
 
 __all__ = ["base_file", "base_model", "base_select", "shapes"]
@@ -54,7 +53,10 @@ def base_select(summary: dict[str, Any]) -> None:
         with st.expander("Upload a base model", icon=":material/upload:", expanded=not known):
             file = st.file_uploader("One checkpoint", type=_TYPES, key="base-file")
             if st.button("Import base model", disabled=file is None, key="base-import") and file is not None:
-                _import(file)
+                started = progress.submit_upload([file], "import_parents", {"base": True})
+                if started:
+                    state.put(loading=started)
+                    st.rerun()
 
 
 def _candidates(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -72,13 +74,3 @@ def _candidates(summary: Mapping[str, Any]) -> dict[str, str]:
 def shapes(parent: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
     """Names and shapes of a parent's tensors."""
     return [(layer["name"], layer["shape"]) for layer in parent["layers"]]
-
-
-def _import(file: Any) -> None:
-    try:
-        upload = store.save_upload([(file.name, file.getbuffer())])
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
-        return
-    state.put(loading=progress.submit("import_parents", {"upload": upload, "base": True}))
-    st.rerun()

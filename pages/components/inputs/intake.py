@@ -32,11 +32,9 @@ _REGIMES = {
 def parents_intake() -> None:
     """Choose how to get parents, and do it. The job that imports or trains them goes to the URL as `import`."""
     current = state.get("load") if state.get("load") in _WAYS else "demo"
-    st.session_state["parents-way"] = current
     way = st.segmented_control(
-        "Where the parents come from", list(_WAYS), format_func=_WAYS.__getitem__, key="parents-way",
-        required=True, label_visibility="collapsed",
-        on_change=lambda: state.put(load=st.session_state["parents-way"]),
+        "Where the parents come from", list(_WAYS), format_func=_WAYS.__getitem__, required=True,
+        label_visibility="collapsed", **state.bound("load", "parents-way", current),
     )
     {"demo": _demo, "upload": _upload, "train": _train, "earlier": _earlier}[way]()
 
@@ -82,18 +80,13 @@ def _earlier() -> None:
 
 
 def _import(files: list[Any], kind: str, extra: dict[str, Any]) -> None:
-    try:
-        upload = store.save_upload([(file.name, file.getbuffer()) for file in files])
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
-        return
-    _start(kind, {"upload": upload, **extra})
-    st.rerun()
+    if run := progress.submit_upload(files, kind, extra):
+        state.put(**{"import": run})
+        st.rerun()
 
 
 def _start(kind: str, arguments: dict[str, Any]) -> None:
-    run = progress.submit(kind, arguments)
-    if run is not None:
+    if run := progress.submit(kind, arguments):
         state.put(**{"import": run})
 
 

@@ -11,10 +11,11 @@ from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 
 from ..shared import state
+from ..shared.page_frame import empty
 from ..shared.text import count, distinct, plain, short, when
 
 __all__ = [
-    "BUILT_IN", "context", "data_select", "describe_parents", "parents_select", "run_label",
+    "BUILT_IN", "context", "data_select", "describe_parents", "parents_or_empty", "parents_select", "run_label",
     "run_labels", "select", "selected_parents",
 ]
 
@@ -38,6 +39,14 @@ def selected_parents() -> dict[str, Any] | None:
     return store.read_parents_summary(chosen) if chosen else None
 
 
+def parents_or_empty(message: str) -> dict[str, Any]:
+    """Summary of the parent set in the URL; without one the page says so and ends."""
+    summary = selected_parents()
+    if summary is None:
+        empty(message, "parents", "Choose parents")
+    return summary
+
+
 def parents_select(label: str = "Parents") -> None:
     """Choose among the parent sets in the store; the choice goes to the URL."""
     known = {summary["id"]: describe_parents(summary) for summary in store.list_parents()}
@@ -58,12 +67,9 @@ def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: 
     # Streamlit tells options apart by their labels, so those must differ.
     names = dict(zip(options, distinct(known.values(), 80), strict=True))
     current = state.get(key)
-    widget = f"pick-{key}"
-    # The URL decides what is shown: it may have changed by a link since the widget was last drawn.
-    st.session_state[widget] = current if current in known else None
     st.selectbox(
-        label, options, format_func=names.__getitem__, key=widget, placeholder=placeholder, help=hint,
-        on_change=lambda: state.put(**{key: st.session_state[widget] or None}),
+        label, options, format_func=names.__getitem__, placeholder=placeholder, help=hint,
+        **state.bound(key, f"pick-{key}", current if current in known else None, lambda chosen: chosen or None),
     )
 
 

@@ -12,22 +12,23 @@ import streamlit as st
 from ..run import charts
 from ..run.reports import stage_seconds
 from ..shared import state
+from ..shared.tables import table
 from ..shared.text import megabytes, percent, plain, seconds
 from ..shared.theme import show
 from .front_chart import REFERENCES
 
-__all__ = ["as_csv", "details", "reasons", "table"]
+__all__ = ["as_csv", "details", "reasons", "standings_table"]
 
 _STATES = {"waiting": "waiting", "failed": "failed", "unavailable": "cannot run"}
 
 
-def table(board: Mapping[str, Any], key: str) -> None:
+def standings_table(board: Mapping[str, Any], key: str) -> None:
     """Best first, the references among them; a click on a row chooses it."""
     rows = _rows(board)
     once = {"entry", "Spread", "Seeds"} if all(entry["planned"] == 1 for entry in board["entries"]) else {"entry"}
-    st.dataframe(
+    table(
         [{name: value for name, value in row.items() if name not in once} for row in rows],
-        hide_index=True, height=min(38 + 35 * len(rows), 1088), key=key, selection_mode="single-row",
+        height=min(38 + 35 * len(rows), 1088), key=key, selection_mode="single-row",
         on_select=lambda: _choose(key, rows), alt="Recipes and references by accuracy, with spread, time and memory",
         column_config={
             "#": st.column_config.TextColumn(width=40),
@@ -97,13 +98,13 @@ def details(board: Mapping[str, Any], entry: Mapping[str, Any], key: str) -> Non
     rows = [row for row in board["rows"] if row["key"] in entry["keys"]]
     spent = {f"seed {row['seed']}": stage_seconds(row) for row in rows}
     show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by seed", f"stages-{key}")
-    st.dataframe(
+    table(
         [{
             "Seed": row["seed"], "Accuracy": percent(row["accuracy"], 2), "Loss": f"{row['loss']:.4f}",
             "Time": seconds(row["cost"]), "Took": seconds(row["seconds"]["total"]),
             "Shared": ", ".join(dict.fromkeys(part["stage"] for part in row["shared"])) or "–",
         } for row in rows],
-        hide_index=True, alt="Accuracy, loss and time of each seed",
+        alt="Accuracy, loss and time of each seed",
     )
     for line in dict.fromkeys(line for row in rows for line in row["warnings"]):
         st.caption(f":material/info: {plain(line)}")

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from ..shared.text import count, escaped, short
 from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, figure
 from .level_rows import Row
-from .space_bars import SpaceBar, levels_of, space_bars
+from .space_bars import FREEDOM, SpaceBar, levels_of, space_bars
 
 __all__ = ["model_picture", "parameters", "row_title", "shape_text"]
 
@@ -270,12 +270,11 @@ def _space_hover(result: Mapping[str, Any], bar: SpaceBar) -> str:
         return f"{bar.several} spaces within these levels<br>unfold them to see each"
     space, levels = bar.space, result["levels"]
     used = [levels[i]["name"] for i in levels_of(space)]
-    freedom = {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}[space["freedom"]]
     tensors = list(dict.fromkeys(m["tensor"] for m in space["members"]))
     where = used[0] if len(used) == 1 else f"{used[0]} to {used[-1]}, {len(used)} levels"
     return "<br>".join([
         f"<b>{escaped(short(bar.name, 60))}</b>",
-        count(space["size"], bar.unit) + f", free up to {freedom}",
+        count(space["size"], bar.unit) + f", free up to {FREEDOM[space['freedom']]}",
         *([f"{count(bar.inside, 'space')} inside the {bar.unit}s"] if bar.inside else []),
         f"in {escaped(short(where, 70))}",
         *(escaped(short(name, 60)) for name in tensors[:10]),

@@ -10,12 +10,13 @@ import streamlit as st
 from fusion_engine.core.level_plan import Plan, finest
 
 from ..shared import state
+from ..shared.tables import table
 from ..shared.text import count
 from ..shared.theme import show
 from .level_groups import join_groups, merged, parsed, split, written
 from .level_rows import Row, folded_rows
 from .model_chart import model_picture, parameters, row_title, shape_text
-from .space_bars import levels_of
+from .space_bars import FREEDOM, levels_of
 
 __all__ = ["draw"]
 
@@ -159,25 +160,24 @@ def _tables(result: Mapping[str, Any], groups: Plan) -> None:
     levels = result["levels"]
     with st.expander(f"As tables: {count(len(groups), 'level')} and {count(len(result['spaces']), 'space')}"):
         st.markdown("**Levels**")
-        st.dataframe(
+        table(
             [{
                 "Level": _range(group), "Name": row_title(levels, row),
                 "Output": shape_text(levels[group[1]]["output_shape"]), "Parameters": parameters(levels, row),
                 "Layers": ", ".join(name for i in row.levels for name in levels[i]["layers"]) or "–",
                 "Spaces": ", ".join(dict.fromkeys(n for i in row.levels for n in levels[i].get("spaces", ()))) or "–",
             } for group, row in ((g, Row((), tuple(range(g[0], g[1] + 1)))) for g in groups)],
-            hide_index=True, alt="Levels with output shape, parameters, layers and spaces",
-            column_config={"Parameters": st.column_config.NumberColumn(format="localized")},
+            alt="Levels with output shape, parameters, layers and spaces", numbers=["Parameters"],
         )
         st.markdown("**Spaces of interchangeable neurons**")
         names = [level["name"] for level in levels]
-        st.dataframe(
+        table(
             [{
                 "Space": s["name"], "Neurons": s["size"],
                 "Levels": ", ".join(names[i] for i in levels_of(s)) or "–",
                 "Inside": s.get("inside") or "–",
-                "Freedom": {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}[s["freedom"]],
+                "Freedom": FREEDOM[s["freedom"]],
                 "Tensors it ties together": ", ".join(m["tensor"] for m in s["members"]),
             } for s in result["spaces"]],
-            hide_index=True, alt="Spaces of interchangeable neurons",
+            alt="Spaces of interchangeable neurons",
         )

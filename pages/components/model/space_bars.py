@@ -8,9 +8,11 @@ from typing import Any
 
 from .level_rows import Row
 
-__all__ = ["LANES", "SpaceBar", "levels_of", "space_bars"]
+__all__ = ["FREEDOM", "LANES", "SpaceBar", "levels_of", "space_bars"]
 
 LANES = 5
+FREEDOM = {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}
+"""What may be done to a space's neurons without changing the function."""
 
 
 @dataclass

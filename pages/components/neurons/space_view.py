@@ -13,6 +13,7 @@ from fusion_engine.jobs import client
 
 from ..run import progress
 from ..shared import state
+from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from ..shared.theme import show
 from . import neuron_charts
@@ -75,12 +76,10 @@ def _plane(view: SpaceView, neuron: int, group: int) -> None:
     head.subheader("Neurons in the plane", anchor=False)
     if state.get("view") not in ("umap", "pca"):
         state.put(view="umap")
-    st.session_state["plane-view"] = state.get("view")
     with choice.container(horizontal=True, horizontal_alignment="right"):
         st.segmented_control(
-            "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get, key="plane-view",
-            required=True, label_visibility="collapsed",
-            on_change=lambda: state.put(view=st.session_state["plane-view"]),
+            "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get,
+            required=True, label_visibility="collapsed", **state.bound("view", "plane-view", state.get("view")),
             help="UMAP keeps neighbours together; PCA keeps the large distances.",
         )
     points, index, axes, note = _coordinates(view)
@@ -140,11 +139,9 @@ def _clicked(key: str) -> None:
 
 def _passport(view: SpaceView, neuron: int) -> None:
     st.subheader("Passport", anchor=False)
-    st.session_state["neuron-choice"] = neuron if neuron >= 0 else None
     st.selectbox(
-        "Neuron", range(view.total), format_func=view.label, key="neuron-choice",
-        placeholder="Click a neuron, or choose one", label_visibility="collapsed",
-        on_change=lambda: state.put(neuron=st.session_state["neuron-choice"]),
+        "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
+        label_visibility="collapsed", **state.bound("neuron", "neuron-choice", neuron if neuron >= 0 else None),
     )
     if neuron < 0:
         st.caption("A neuron's importance, its group and the neurons most like it.")
@@ -175,10 +172,10 @@ def _passport(view: SpaceView, neuron: int) -> None:
         )
     st.markdown("**Most similar neurons**")
     near = [int(i) for i in arrays["neighbours"][neuron] if i >= 0]
-    st.dataframe(
+    table(
         {"Neuron": [view.label(i) for i in near], "Correlation": arrays["correlation"][neuron][: len(near)].round(3),
          "Group": arrays["group"][near]},
-        hide_index=True, alt="The five most correlated neurons",
+        alt="The five most correlated neurons",
     )
 
 
@@ -187,7 +184,7 @@ def _passport(view: SpaceView, neuron: int) -> None:
 
 def _importance(view: SpaceView, neuron: int) -> None:
     st.subheader("Importance by parent", anchor=False)
-    curves, bars, table = st.tabs(["All, sorted", "Most important", "Table"])
+    curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
     key = f"{view.run}-{view.space['index']}"
     with curves:
         chart = neuron_charts.importance_curves(view.arrays, view.names, None if neuron < 0 else neuron)
@@ -195,13 +192,13 @@ def _importance(view: SpaceView, neuron: int) -> None:
     with bars:
         chart = neuron_charts.importance_bars(view.arrays, view.names)
         show(chart, "The most important neurons of all parents", f"bars-{key}")
-    with table:
+    with listed:
         arrays = view.arrays
-        st.dataframe(
+        table(
             {"Parent": [view.names[p] for p in arrays["parent"]], "Neuron": arrays["neuron"],
              "Importance": arrays["importance"], "Group": arrays["group"], "Mean": arrays["mean"],
              "Std": arrays["std"]},
-            hide_index=True, height=300, alt="All neurons with importance, group and statistics",
+            height=300, alt="All neurons with importance, group and statistics",
         )
 
 
@@ -217,8 +214,8 @@ def _groups(view: SpaceView) -> None:
         "Importance": arrays["group_importance"][order], "Lost": 100 * arrays["group_error"][order],
     }
     largest = float(arrays["group_importance"].max(initial=0.0)) or 1.0
-    event = st.dataframe(
-        rows, hide_index=True, height=352, on_select="rerun", selection_mode="single-row",
+    event = table(
+        rows, height=352, on_select="rerun", selection_mode="single-row",
         key=f"groups-{view.run}-{view.space['index']}", alt="Groups with members of each parent, importance and loss",
         column_config={
             "Importance": st.column_config.ProgressColumn(

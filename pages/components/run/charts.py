@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from ..shared.text import escaped, percent, seconds
-from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, figure
+from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, figure, hatched
 from .reports import Model
 
 __all__ = [
@@ -135,11 +135,7 @@ def class_counts(names: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Fi
     for number, (name, values) in enumerate(zip(names, counts, strict=True)):
         chart.add_bar(
             x=[str(c) for c in range(len(values))], y=list(values), name=escaped(name),
-            marker={
-                "color": PARENTS[number % 8],
-                "pattern": {"shape": ("", "/", ".", "x", "-", "|", "+", "\\")[number % 8], "fillmode": "overlay",
-                            "fgcolor": "white", "size": 6, "solidity": 0.2},
-            },
+            marker={"color": PARENTS[number % 8], "pattern": hatched(("", *"/.x-|+\\")[number % 8])},
             hovertemplate=f"{escaped(name)}, class %{{x}}: %{{y}} samples<extra></extra>",
         )
     chart.update_xaxes(title_text="Class", type="category", showgrid=False)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 
+from ..shared.page_frame import told
 from ..shared.text import plain, seconds
 from . import level_progress, level_runs
 
-__all__ = ["follow", "pressed", "remembered", "submit", "try_again", "wait_for_service"]
+__all__ = ["follow", "pressed", "remembered", "submit", "submit_upload", "try_again", "wait_for_service"]
 
 _EVERY = 0.4
 
@@ -103,11 +103,17 @@ def _stages(events: list[dict[str, Any]]) -> str:
 
 def submit(kind: str, arguments: dict[str, Any]) -> str | None:
     """Hand a job over; its run id, or None after showing in one line why that did not work."""
-    try:
+    with told():
         return client.submit(kind, arguments)
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
-        return None
+    return None
+
+
+def submit_upload(files: Sequence[Any], kind: str, arguments: dict[str, Any]) -> str | None:
+    """Put uploaded files into the store and hand over the job that reads them; as `submit`."""
+    with told():
+        upload = store.save_upload([(file.name, file.getbuffer()) for file in files])
+        return client.submit(kind, {"upload": upload, **arguments})
+    return None
 
 
 def remembered(kind: str, arguments: dict[str, Any]) -> str | None:

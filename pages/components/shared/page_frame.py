@@ -13,7 +13,7 @@ from fusion_engine.jobs import client
 from . import state
 from .text import plain
 
-__all__ = ["empty", "frame", "heading", "next_steps"]
+__all__ = ["empty", "frame", "heading", "next_steps", "told"]
 
 _STYLE = """
 <style>
@@ -41,10 +41,23 @@ def frame(page: str) -> Iterator[None]:
         client.ensure_running(wait=False)
         yield
     except StoreError as error:
-        st.error(plain(error), icon=":material/error:")
+        _tell(error)
         st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
     except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
+        _tell(error)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show what a user can cause as one line and go on after the block."""
+    try:
+        yield
+    except FusionError as error:
+        _tell(error)
+
+
+def _tell(error: FusionError) -> None:
+    st.error(plain(error), icon=":material/error:")
 
 
 def heading(title: str, lead: str) -> None:

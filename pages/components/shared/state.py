@@ -5,9 +5,12 @@ Moving between pages drops a URL's parameters; the session remembers them and pu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlit as st
 
-__all__ = ["clear", "forget", "get", "number", "put", "restore"]
+__all__ = ["bound", "clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
 _OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
@@ -55,6 +58,15 @@ def put(**values: str | int | None) -> None:
             _memory()[key] = str(value)
             if st.query_params.get(key) != str(value):
                 st.query_params[key] = str(value)
+
+
+def bound(key: str, widget: str, value: Any, write: Callable[[Any], Any] = lambda chosen: chosen) -> dict[str, Any]:
+    """`key` and `on_change` of a widget that shows `value` and writes what is chosen to the URL as `key`.
+
+    The URL decides what is shown: it may have changed by a link since the widget was last drawn.
+    """
+    st.session_state[widget] = value
+    return {"key": widget, "on_change": lambda: put(**{key: write(st.session_state[widget])})}
 
 
 def forget(*keys: str) -> None:

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 __all__ = [
-    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "figure", "scatter", "show",
+    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "figure", "hatched", "scatter",
+    "show",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
@@ -57,6 +58,11 @@ def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figur
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": MUTED},
     }
     return go.Figure().update_layout(base).update_layout(layout)
+
+
+def hatched(shape: str) -> dict[str, Any]:
+    """The pattern of bars that are told apart by more than their colour; '' for none."""
+    return {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 6, "solidity": 0.2}
 
 
 def scatter(points: int) -> type[go.Scatter] | type[go.Scattergl]:
