@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pages.components import router
+from pages.components.shared import router
 
 router.run()

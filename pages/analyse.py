@@ -9,9 +9,11 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import analysis_view, pickers, progress, router, state
-from pages.components.shell import empty, heading, next_steps
-from pages.components.text import plain
+from pages.components.analysis import analysis_view
+from pages.components.inputs import pickers
+from pages.components.run import progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, next_steps, told
 
 SAMPLES = (400, 1000, 4000, None)
 NONE = "none"
@@ -25,13 +27,11 @@ def choose_fusion(parents: str) -> str | None:
     }
     options = [*runs, NONE]
     wanted = [state.get("fusion"), state.get("run"), options[0]]
-    st.session_state["analyse-fusion"] = next(name for name in wanted if name in options)
+    shown = next(name for name in wanted if name in options)
     names = pickers.run_labels(runs.values()) | {NONE: "None: the parents alone"}
-    st.selectbox(
-        "Fused network", options, format_func=names.__getitem__, key="analyse-fusion",
-        on_change=lambda: state.put(fusion=st.session_state["analyse-fusion"]),
+    chosen = st.selectbox(
+        "Fused network", options, format_func=names.__getitem__, **state.bound("fusion", "analyse-fusion", shown)
     )
-    chosen = str(st.session_state["analyse-fusion"])
     return None if chosen == NONE else chosen
 
 
@@ -40,24 +40,20 @@ def choose_align(methods: list[dict[str, Any]]) -> str:
     titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
     usual = "balanced" if "balanced" in titles else next(iter(titles))
     current = state.get("align", usual)
-    st.session_state["analyse-align"] = current if current in titles else usual
-    st.selectbox(
-        "Align by", list(titles), format_func=titles.__getitem__, key="analyse-align",
-        on_change=lambda: state.put(align=st.session_state["analyse-align"]),
+    return st.selectbox(
+        "Align by", list(titles), format_func=titles.__getitem__,
         help="How neurons of two networks are paired before their weights are averaged.",
+        **state.bound("align", "analyse-align", current if current in titles else usual),
     )
-    return str(st.session_state["analyse-align"])
 
 
 def choose_samples() -> int | None:
     """How many samples to measure on."""
     current = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
-    st.session_state["analyse-take"] = current
-    st.selectbox(
-        "Samples", SAMPLES, format_func=lambda n: "All" if n is None else f"{n:,}", key="analyse-take",
-        on_change=lambda: state.put(take=str(st.session_state["analyse-take"] or "all")),
+    return st.selectbox(
+        "Samples", SAMPLES, format_func=lambda n: "All" if n is None else f"{n:,}",
+        **state.bound("take", "analyse-take", current, lambda chosen: str(chosen or "all")),
     )
-    return st.session_state["analyse-take"]
 
 
 def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[str, Any]:
@@ -97,9 +93,7 @@ router.enter()
 heading(
     "Analyse", "Why a fusion works or does not: where accuracy is lost, what each parent knows, how alike they are."
 )
-summary = pickers.selected_parents()
-if summary is None:
-    empty("There are no parents to analyse yet.", "parents", "Choose parents")
+summary = pickers.parents_or_empty("There are no parents to analyse yet.")
 pickers.context(summary)
 if not (state.get("test") or state.get("data") or state.get("on")):
     empty("An analysis measures the parents on data: choose some for them.", "parents", "Choose data")
@@ -119,9 +113,7 @@ with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
     if made is not None and made != arguments:
         st.caption("The settings have changed; what is below was measured with those before.")
 if made is not None:
-    try:
+    with told():
         if progress.follow(run, "Analysing", retry=lambda: start(arguments)):
             analysis_view.draw(store.read_result(run), run)
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
 next_steps(explore="See the neurons", compare="Compare fusions")

@@ -7,13 +7,17 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import charts, pickers, recipes, reports, router, state
-from pages.components.downloads import download_row, run_command
-from pages.components.shell import empty, heading
-from pages.components.text import count, megabytes, percent, plain, seconds
-from pages.components.theme import show
+from pages.components.inputs import pickers
+from pages.components.recipe import recipes
+from pages.components.recipe.command import command
+from pages.components.run import charts, reports
+from pages.components.run.downloads import download_row
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, told
+from pages.components.shared.tables import folded_table, table
+from pages.components.shared.text import count, megabytes, percent, plain, seconds
+from pages.components.shared.theme import show
 
 MOST = 8
 
@@ -24,12 +28,10 @@ def choose(runs: dict[str, dict[str, Any]]) -> list[str]:
     latest = state.get("run")
     if not wanted:
         wanted = [latest] if latest in runs else [next(iter(runs))]
-    st.session_state["compare-runs"] = wanted
     names = pickers.run_labels(runs.values())
     st.multiselect(
-        "Runs", list(runs), format_func=names.__getitem__, key="compare-runs",
-        max_selections=MOST, placeholder="Choose runs",
-        on_change=lambda: state.put(runs=",".join(st.session_state["compare-runs"]) or None),
+        "Runs", list(runs), format_func=names.__getitem__, max_selections=MOST, placeholder="Choose runs",
+        **state.bound("runs", "compare-runs", wanted, lambda chosen: ",".join(chosen) or None),
     )
     return wanted
 
@@ -62,7 +64,7 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     else:
         dots = {names[run]: reports.models(report) for run, report in found.items()}
         show(charts.accuracy_dots(dots), "Dots: accuracy of each run's parents, references and result", "accuracy")
-    st.dataframe(rows, hide_index=True, alt="Accuracy, time and memory of each run")
+    table(rows, alt="Accuracy, time and memory of each run")
 
 
 def analyses(jobs: list[dict[str, Any]], names: dict[str, str]) -> None:
@@ -106,16 +108,14 @@ def widths(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, d
             ),
             "Dots: accuracy of fused networks and their parents against the number of parameters", f"width-{parents}",
         )
-        with st.expander("As a table"):
-            st.dataframe(
-                [{
-                    "Run": names[run], "Width": f"{width['relative']:g} ×", "Parameters": width["parameters"],
-                    "Of a parent's": percent(width["parameters"] / max(1, width["parents_parameters"][0]), 0),
-                    "Accuracy": percent(accuracy[run], 2),
-                } for run, width in sorted(sized.items(), key=lambda item: item[1]["parameters"])],
-                hide_index=True, alt="Width, parameters and accuracy of each run",
-                column_config={"Parameters": st.column_config.NumberColumn(format="localized")},
-            )
+        folded_table(
+            [{
+                "Run": names[run], "Width": f"{width['relative']:g} ×", "Parameters": width["parameters"],
+                "Of a parent's": percent(width["parameters"] / max(1, width["parents_parameters"][0]), 0),
+                "Accuracy": percent(accuracy[run], 2),
+            } for run, width in sorted(sized.items(), key=lambda item: item[1]["parameters"])],
+            alt="Width, parameters and accuracy of each run", numbers=["Parameters"],
+        )
 
 
 def spaces(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
@@ -131,10 +131,10 @@ def spaces(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
         fell = f" **{count(len(other), 'space')} fell back** to another grouping." if other else ""
         st.markdown(f"**{plain(names[run])}**: {count(len(entries), 'space')}, {how}.{fell}")
         if other:
-            st.dataframe(
+            table(
                 [{"Space": s["name"], "Neurons": s["size"], "Grouped by": s["grouping"], "Why": s["fallback"]}
                  for s in other],
-                hide_index=True, alt="Spaces that fell back to another grouping, and why",
+                alt="Spaces that fell back to another grouping, and why",
             )
 
 
@@ -151,11 +151,10 @@ def classes(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
         return
     st.header("Accuracy per class", anchor=False)
     show(charts.class_heatmap(rows), "Heat map: accuracy per class, one row a network", "classes")
-    with st.expander("As a table"):
-        st.dataframe(
-            [{"Network": m.label, **{str(c): percent(v) for c, v in enumerate(m.per_class or [])}} for m in rows],
-            hide_index=True, alt="Accuracy per class of each network",
-        )
+    folded_table(
+        [{"Network": m.label, **{str(c): percent(v) for c, v in enumerate(m.per_class or [])}} for m in rows],
+        alt="Accuracy per class of each network",
+    )
 
 
 def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
@@ -166,9 +165,9 @@ def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> 
         show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by run", "stages")
         with st.expander("As a table"):
             stages = [s for s in reports.STAGES if any(s in one for one in spent.values())]
-            st.dataframe(
+            table(
                 [{"Run": run, **{s: seconds(one.get(s, 0.0)) for s in stages}} for run, one in spent.items()],
-                hide_index=True, alt="Seconds of each stage by run",
+                alt="Seconds of each stage by run",
             )
     with right:
         st.header("Recipe" if len(found) == 1 else "Where the recipes differ", anchor=False)
@@ -179,7 +178,7 @@ def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> 
         else:
             rows = recipes.differences(mappings)
         if rows:
-            st.dataframe(rows, hide_index=True, alt="Settings of the recipes")
+            table(rows, alt="Settings of the recipes")
         else:
             st.caption("They do not: the runs differ in data, seed or parents only.")
 
@@ -200,7 +199,8 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
             )
             if catalogue:
                 with st.expander("The command that does the same", icon=":material/terminal:"):
-                    st.code(run_command(job, found[run]["recipe"], catalogue), language="bash", wrap_lines=True)
+                    line = command(job["arguments"], found[run]["recipe"], catalogue)
+                    st.code(line, language="bash", wrap_lines=True)
 
 
 def remove(run: str) -> None:
@@ -237,10 +237,8 @@ if not runs:
 chosen = choose(runs)
 reports_found: dict[str, dict[str, Any]] = {}
 for run in chosen:
-    try:
+    with told():
         reports_found[run] = store.read_report(run)
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
 if not reports_found:
     st.caption("Choose at least one run.")
     st.stop()

@@ -7,11 +7,17 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import pickers, progress, router, space_view, state
-from pages.components.shell import empty, heading, next_steps
-from pages.components.text import count, distinct, percent, plain
+from pages.components.inputs import pickers
+from pages.components.inputs.facts import facts
+from pages.components.neurons import space_view
+from pages.components.recipe.recipes import able
+from pages.components.run import progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
 
@@ -27,40 +33,29 @@ def fusion_of(parents: str) -> dict[str, Any] | None:
     return job if job and done and job["kind"] == "fuse" and job["arguments"]["parents"] == parents else None
 
 
-def remember(key: str, widget: str) -> Any:
-    """A callback that writes a widget's value to the URL."""
-    return lambda: state.put(**{key: st.session_state[widget]})
-
-
 def choose_source(fusion: dict[str, Any] | None) -> bool:
     """Whether to show the groupings of the fusion in the URL rather than those of chosen methods."""
     if fusion is None:
         return False
-    st.session_state["explore-source"] = "run" if state.get("source", "run") == "run" else "methods"
+    current = "run" if state.get("source", "run") == "run" else "methods"
     name = pickers.run_label(fusion)
-    st.segmented_control(
-        "Groups", ["run", "methods"], key="explore-source", required=True,
+    return st.segmented_control(
+        "Groups", ["run", "methods"], required=True, **state.bound("source", "explore-source", current),
         format_func={"run": f"As fused: {name}", "methods": "By other methods"}.get,
-        on_change=remember("source", "explore-source"),
-    )
-    return st.session_state["explore-source"] == "run"
+    ) == "run"
 
 
-def choose_methods(methods: dict[str, list[dict[str, Any]]], parents: int) -> dict[str, str]:
-    """Importance and grouping to look at, from the catalogue; those that cannot take so many parents left out."""
+def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
+    """Importance and grouping to look at, from the catalogue, those that cannot work here left out."""
     chosen = {}
     for column, kind, default in zip(st.columns(2), ("importance", "grouping"), (IMPORTANCE, GROUPING), strict=True):
-        titles = {
-            m["name"]: m["title"] for m in methods[kind] if parents <= (m["max_parents"] or parents)
-        }
+        titles = {m["name"]: m["title"] for m in able(kind, methods, given)}
         current = state.get(kind, default)
-        st.session_state[f"explore-{kind}"] = current if current in titles else next(iter(titles))
-        with column:
-            st.selectbox(
-                kind.capitalize(), list(titles), format_func=titles.__getitem__, key=f"explore-{kind}",
-                on_change=remember(kind, f"explore-{kind}"),
-            )
-        chosen[kind] = st.session_state[f"explore-{kind}"]
+        current = current if current in titles else next(iter(titles))
+        chosen[kind] = column.selectbox(
+            kind.capitalize(), list(titles), format_func=titles.__getitem__,
+            **state.bound(kind, f"explore-{kind}", current),
+        )
     return chosen
 
 
@@ -107,9 +102,7 @@ def show_run(run: str, space_column: Any) -> None:
 
 router.enter()
 heading("Explore", "Which neurons matter, which do the same work, and how they are grouped, one space at a time.")
-summary = pickers.selected_parents()
-if summary is None:
-    empty("There are no parents to look at yet.", "parents", "Choose parents")
+summary = pickers.parents_or_empty("There are no parents to look at yet.")
 pickers.context(summary)
 if not state.get("data"):
     empty("Neurons are compared on data: choose calibration data for these parents.", "parents", "Choose data")
@@ -123,7 +116,7 @@ if as_fused and fusion is not None:
     show_run(fusion["id"], space_column)
 else:
     with method_column:
-        methods = choose_methods(catalogue["methods"], len(summary["parents"]))
+        methods = choose_methods(catalogue["methods"], facts(summary))
     arguments = {
         "parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods
     }

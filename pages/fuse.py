@@ -8,14 +8,21 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.core.capability import used
 from fusion_engine.jobs import client
-from pages.components import forms, level_progress, level_runs, pickers, progress, recipes, reports, router, state
-from pages.components.base import base_file, base_model, base_select
-from pages.components.downloads import data_argument, download_row
-from pages.components.draft import Draft
-from pages.components.presets import choose_preset, inputs
-from pages.components.shell import empty, heading, next_steps
-from pages.components.text import count, percent, plain, seconds
+from pages.components.inputs import pickers
+from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.facts import facts
+from pages.components.recipe import forms, recipes
+from pages.components.recipe.command import command
+from pages.components.recipe.preset_cards import choose_preset
+from pages.components.recipe.recipe_draft import Draft
+from pages.components.run import level_progress, level_runs, progress, reports
+from pages.components.run.downloads import download_row
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.tables import folded_table
+from pages.components.shared.text import count, percent, plain, seconds
 
 SAMPLES = 400
 
@@ -99,10 +106,9 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
     title = draft.preset["title"] + (", changed" if draft.changed else "")
     with st.container(border=True, key="run-panel"):
         st.markdown(f"**{plain(title)}**")
-        parts = [_title(methods, part, recipe[part]["method"]) for part in recipes.PARTS]
-        parts += [_title(methods, "post", step["method"]) for step in recipe["post"]]
+        parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
-        refused = inputs(summary).refusal(recipe, methods)
+        refused = recipes.refusal(recipe, methods, facts(summary))
         if refused:
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
@@ -116,22 +122,10 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             start(arguments)
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
-    command, file = st.tabs(["Command", "Recipe file"])
-    with command:
-        st.code(
-            recipes.command(
-                recipe, catalogue["presets"], methods, [p["file"] for p in parents],
-                data_argument(state.get("data")), data_argument(state.get("test")),
-                settings["samples"], settings["seed"], base_file(base),
-            ),
-            language="bash", wrap_lines=True,
-        )
+    line, file = st.tabs(["Command", "Recipe file"])
+    with line:
+        st.code(command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
     file.code(recipes.to_yaml(recipe), language="yaml")
-
-
-def _title(methods: dict[str, list[dict[str, Any]]], kind: str, name: str) -> str:
-    known = recipes.method(methods, kind, name)
-    return str(known["title"]) if known else name
 
 
 def start(arguments: dict[str, Any]) -> None:
@@ -187,22 +181,19 @@ def trained(run: str, report: dict[str, Any]) -> None:
     if partition.get("spec"):
         st.caption(f"Levels {plain(partition['spec'])}: {plain(partition.get('why') or 'as chosen')}.")
     level_progress.draw(levels, run)
-    with st.expander("As a table"):
-        st.dataframe(
-            [{
-                "Level": step["level"], "Epochs": step["epochs"], "Rate": step["rate"],
-                "Held out before": step["held_out_before"], "Held out after": step["held_out_after"],
-                "Kept": step["kept"].replace("_", " "), "Why": step["reason"] or "–",
-            } for step in report["decisions"]["gradient"]["steps"]],
-            hide_index=True, alt="Epochs, rate and held-out loss of each level",
-        )
+    folded_table(
+        [{
+            "Level": step["level"], "Epochs": step["epochs"], "Rate": step["rate"],
+            "Held out before": step["held_out_before"], "Held out after": step["held_out_after"],
+            "Kept": step["kept"].replace("_", " "), "Why": step["reason"] or "–",
+        } for step in report["decisions"]["gradient"]["steps"]],
+        alt="Epochs, rate and held-out loss of each level",
+    )
 
 
 router.enter()
 heading("Fuse", "Choose a recipe and merge the parents into one network. Presets first; every part can be changed.")
-summary = pickers.selected_parents()
-if summary is None:
-    empty("There are no parents to fuse yet.", "parents", "Choose parents")
+summary = pickers.parents_or_empty("There are no parents to fuse yet.")
 pickers.context(summary, test=True)
 if not state.get("data"):
     empty("A fusion compares neurons on data: choose calibration data for these parents.", "parents", "Choose data")
@@ -214,7 +205,7 @@ draft = Draft(catalogue["presets"], catalogue["methods"])
 with form:
     st.subheader("Recipe", anchor=False)
     choose_preset(
-        draft, catalogue["presets"], catalogue["methods"], inputs(summary), summary["id"], state.get("test")
+        draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test")
     )
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])

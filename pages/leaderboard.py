@@ -9,16 +9,19 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
-from pages.components import pickers, progress, recipes, router, state
-from pages.components.base import base_model, base_select
-from pages.components.board_chart import board_chart
-from pages.components.board_form import board_form
-from pages.components.board_view import as_csv, details, reasons, table
-from pages.components.draft import Draft
-from pages.components.presets import inputs
-from pages.components.shell import empty, heading
-from pages.components.text import count, plain, seconds, when
-from pages.components.theme import show
+from pages.components.inputs import pickers
+from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.facts import facts
+from pages.components.leaderboard.front_chart import front_chart
+from pages.components.leaderboard.leaderboard_form import leaderboard_form
+from pages.components.leaderboard.leaderboard_table import as_csv, details, reasons, standings_table
+from pages.components.recipe import recipes
+from pages.components.recipe.recipe_draft import Draft
+from pages.components.run import progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import empty, heading, told
+from pages.components.shared.text import count, plain, seconds, when
+from pages.components.shared.theme import show
 
 EVERY = 0.7
 
@@ -26,11 +29,11 @@ EVERY = 0.7
 def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -> None:
     """What to run, and the button that starts it."""
     base, methods = base_model(summary), catalogue["methods"]
-    if any(recipes.needs_base(recipes.normal(p["recipe"], methods), methods) for p in catalogue["presets"]):
+    if any(recipes.needs_base(p["recipe"], methods) for p in catalogue["presets"]):
         with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
             base_select(summary)
     with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
-        chosen = board_form(catalogue, inputs(summary))
+        chosen = leaderboard_form(catalogue, facts(summary))
         common = {"parents": summary["id"], "data": state.get("data"), "test": state.get("test")}
         arguments = {**common, **(chosen or {})} | ({"base": base} if base else {})
         if progress.pressed(
@@ -91,10 +94,10 @@ def board(run: str) -> None:
         return
     key = f"{run}-{found['done']}"
     st.subheader("Accuracy against time", anchor=False)
-    chart = board_chart(found["entries"], found["references"], state.get("entry"))
+    chart = front_chart(found["entries"], found["references"], state.get("entry"))
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     st.subheader("Best first", anchor=False)
-    table(found, f"table-{key}")
+    standings_table(found, f"table-{key}")
     without = {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}
     if without:
         with st.expander(f"Why {count(len(without), 'recipe')} did not run", icon=":material/block:"):
@@ -113,11 +116,7 @@ def board(run: str) -> None:
     with st.container(border=True, key="entry-panel"):
         title, button = st.columns([5, 1.4], vertical_alignment="bottom")
         with title:
-            st.session_state["pick-board-entry"] = entry["label"]
-            st.selectbox(
-                "Look closer at", labels, key="pick-board-entry",
-                on_change=lambda: state.put(entry=st.session_state["pick-board-entry"]),
-            )
+            st.selectbox("Look closer at", labels, **state.bound("entry", "pick-board-entry", entry["label"]))
         if button.button(
             "Open in Fuse", icon=":material/merge:", width="stretch", key=f"open-{run}",
             on_click=take_to_fuse, args=(run, entry),
@@ -155,10 +154,8 @@ def how_far(run: str, status: dict[str, Any], found: dict[str, Any] | None) -> N
 
 def resume(run: str) -> None:
     """Go on where the run stopped."""
-    try:
+    with told():
         client.resume(run)
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
 
 
 def take_to_fuse(run: str, entry: dict[str, Any]) -> None:
@@ -173,9 +170,7 @@ def take_to_fuse(run: str, entry: dict[str, Any]) -> None:
 
 router.enter()
 heading("Leaderboard", "Every recipe on the same parents and data: how accurate, how sure, how fast.")
-summary = pickers.selected_parents()
-if summary is None:
-    empty("There are no parents to compare recipes on yet.", "parents", "Choose parents")
+summary = pickers.parents_or_empty("There are no parents to compare recipes on yet.")
 pickers.context(summary, test=True)
 if not state.get("data") or not state.get("test"):
     empty("A leaderboard fuses with calibration data and measures on test data: choose both.", "parents", "Choose data")

@@ -7,13 +7,15 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
-from pages.components import charts, model_view, progress, router, state
-from pages.components.intake import data_intake, follow_import, parents_intake
-from pages.components.pickers import BUILT_IN, describe_parents, selected_parents
-from pages.components.shell import heading, next_steps
-from pages.components.text import count, distinct, join, plain, size
-from pages.components.theme import show
+from pages.components.inputs.intake import data_intake, follow_import, parents_intake
+from pages.components.inputs.pickers import BUILT_IN, describe_parents, selected_parents
+from pages.components.model import model_view
+from pages.components.run import charts, progress
+from pages.components.shared import router, state
+from pages.components.shared.page_frame import heading, next_steps, told
+from pages.components.shared.tables import folded_table, table
+from pages.components.shared.text import count, distinct, join, plain, size
+from pages.components.shared.theme import show
 
 
 def data_shape() -> list[int] | None:
@@ -92,7 +94,7 @@ def matrix(summary: dict[str, Any], cells: list[list[dict[str, Any]]]) -> None:
     st.subheader("Which fit together", anchor=False)
     rows = [{"": n, **{m: "✓" if c["ok"] else "✗" for m, c in zip(names, row, strict=True)}}
             for n, row in zip(names, cells, strict=True)]
-    st.dataframe(rows, hide_index=True, width="content", alt="Compatibility of each pair of parents")
+    table(rows, width="content", alt="Compatibility of each pair of parents")
 
 
 def overview(summary: dict[str, Any]) -> None:
@@ -100,12 +102,11 @@ def overview(summary: dict[str, Any]) -> None:
     facts, classes = st.columns([1, 1], gap="large")
     with facts:
         st.subheader("Weights", anchor=False)
-        st.dataframe(
+        table(
             [{
                 "Tensor": layer["name"], "Shape": " × ".join(map(str, layer["shape"])), "Numbers": layer["parameters"],
             } for layer in parents[0]["layers"]],
-            hide_index=True, alt="Tensors of each parent with shapes and numbers of weights",
-            column_config={"Numbers": st.column_config.NumberColumn(format="localized")},
+            alt="Tensors of each parent with shapes and numbers of weights", numbers=["Numbers"],
         )
         st.caption(f"Each parent has {size(parents[0]['parameters'])} weights in all.")
     with classes:
@@ -118,12 +119,11 @@ def overview(summary: dict[str, Any]) -> None:
             return
         names, counts = distinct(p["name"] for p in counted), [p["class_counts"] for p in counted]
         show(charts.class_counts(names, counts), "Stacked bars: training samples of each class by parent", "counts")
-        with st.expander("As a table"):
-            st.dataframe(
-                [{"Parent": n, **{str(c): v for c, v in enumerate(row)}, "All": sum(row)}
-                 for n, row in zip(names, counts, strict=True)],
-                hide_index=True, alt="Training samples of each class by parent",
-            )
+        folded_table(
+            [{"Parent": n, **{str(c): v for c, v in enumerate(row)}, "All": sum(row)}
+             for n, row in zip(names, counts, strict=True)],
+            alt="Training samples of each class by parent",
+        )
 
 
 def data_overview() -> None:
@@ -158,9 +158,7 @@ else:
     st.header(plain(describe_parents(chosen)), anchor=False)
     for warning in chosen["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
-    try:
+    with told():
         preflight(chosen)
-    except FusionError as error:
-        st.error(plain(error), icon=":material/error:")
     overview(chosen)
     next_steps(explore="Explore their neurons", analyse="Analyse what they share", fuse="Fuse them")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from fusion_engine import store
-from pages.components import charts, progress, reports, router, state
-from pages.components.downloads import download
-from pages.components.picture import PICTURE_TEXT, fusion_picture
-from pages.components.shell import next_steps
-from pages.components.story import story
-from pages.components.theme import show
+from pages.components.run import charts, progress, reports
+from pages.components.run.downloads import download
+from pages.components.run.story import story
+from pages.components.shared import router, state
+from pages.components.shared.fusion_picture import PICTURE_TEXT, fusion_picture
+from pages.components.shared.page_frame import next_steps
+from pages.components.shared.tables import folded_table
+from pages.components.shared.theme import show
 
 RECIPE = "kf_linear"
 SAMPLES = 400
@@ -71,12 +73,11 @@ def draw_story(run: str) -> None:
         st.markdown("**Accuracy on samples none of them has seen**")
         alt = "; ".join(f"{m.label} {100 * m.accuracy:.1f} %" for m in models if m.accuracy is not None)
         show(charts.accuracy_bars(models), f"Bar chart of accuracies: {alt}", key="story-chart")
-        with st.expander("As a table"):
-            st.dataframe(
-                {"Network": [m.label for m in models],
-                 "Accuracy %": [None if m.accuracy is None else round(100 * m.accuracy, 2) for m in models]},
-                hide_index=True, alt="Accuracy of each network",
-            )
+        folded_table(
+            {"Network": [m.label for m in models],
+             "Accuracy %": [None if m.accuracy is None else round(100 * m.accuracy, 2) for m in models]},
+            alt="Accuracy of each network",
+        )
 
 
 def draw_cards() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import fusion_engine
 from fusion_engine import store
+from fusion_engine.core.capability import steps
 from fusion_engine.core.errors import FusionError
-from fusion_engine.presets import needs, recipes, steps
+from fusion_engine.presets import needs, recipes
 from fusion_engine.store import PastRuns
 
 from .tables import write_tables
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _show(entry: dict[str, Any], past: Sequence[PastRuns]) -> None:
     print(f"{entry['name']}: {entry['title']}")
-    print(f"    {' x '.join(step['method'] for step in steps(entry['recipe']))}")
+    print(f"    {' x '.join(step['method'] for _, step in steps(entry['recipe']))}")
     for label, text in (("", entry["summary"]), ("Needs: ", entry["needs"]), ("Cite: ", entry["citation"])):
         if text:
             print(textwrap.fill(text, 100, initial_indent=f"    {label}", subsequent_indent="    "))

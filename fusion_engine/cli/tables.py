@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fusion_engine.core import registry
+from fusion_engine.core.capability import steps
 from fusion_engine.core.errors import FusionError
-from fusion_engine.presets import needs, recipes, steps
+from fusion_engine.presets import needs, recipes
 from fusion_engine.store.files import publish
 
 __all__ = ["COMMAND", "read_table", "tables", "write_tables"]
@@ -22,7 +23,7 @@ def tables() -> dict[str, dict[str, str]]:
     methods, short, full = registry.catalogue(), [], []
     for preset in recipes().values():
         recipe = preset.recipe.to_mapping()
-        made, needed = ", ".join(step["method"] for step in steps(recipe)), needs(recipe, methods)
+        made, needed = ", ".join(step["method"] for _, step in steps(recipe)), needs(recipe, methods)
         base = "; needs a base model (`--base`)" if "base model" in needed else ""
         authors = ", ".join(source.split(",")[0].strip() for source in preset.citation.split(";"))
         short.append([f"`{preset.name}`", made + base, authors or "this project"])

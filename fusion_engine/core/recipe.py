@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from . import registry
+from .capability import Facts, obstacles, steps
 from .errors import RecipeError
 
 __all__ = ["Recipe", "Step", "parse_settings"]
@@ -148,95 +149,28 @@ class Recipe(BaseModel):
 
     # ---- checking
 
-    def checked(self, parents: int | None = None, available: Iterable[str] = ()) -> Recipe:
+    def checked(
+        self, parents: int | None = None, available: Iterable[str] = (), equal_widths: bool = True
+    ) -> Recipe:
         """A copy with every default filled in, or RecipeError with the reason and the nearest recipe that works.
 
         parents: number of parents, if known. available: what the input offers beyond weights ('labels',
         'class_counts', 'base'), so that a recipe that needs more is refused before anything is computed.
+        equal_widths: whether the parents are equally wide.
         """
-        available = set(available)
-        specs = {part: registry.get(part, getattr(self, part).method) for part in _PARTS}
-        post = [registry.get("post", step.method) for step in self.post]
-        for spec in [*specs.values(), *post]:
-            _check_parents(spec, parents)
-        solver, grouping = specs["solver"], specs["grouping"]
-        if solver.accepts is not None and grouping.name not in solver.accepts:
-            raise RecipeError(
-                f"solver {solver.name!r} does not work with grouping {grouping.name!r}; "
-                f"nearest that works: grouping {sorted(solver.accepts)[0]!r}, or solver 'average'"
-            )
-        if self.width != 1 and grouping.widths != "any":
-            reason = "pairs neurons one to one" if grouping.pairs else "aligns all parents with one"
-            raise RecipeError(
-                f"grouping {grouping.name!r} {reason} and keeps the width; for another width use grouping 'kmeans'"
-            )
-        for spec in post:
-            _check_follows(spec, solver)
-        if parents is not None and "base" not in available:
-            for spec in [*specs.values(), *post]:
-                _check_base(spec)
-        if parents is not None and "labels" not in available:
-            for spec in [specs["importance"], *post]:
-                _check_labels(spec)
-        filled = {
-            part: Step(
-                method=specs[part].name,
-                parameters=registry.check_parameters(part, specs[part].name, getattr(self, part).parameters),
-            )
-            for part in _PARTS
-        }
-        reference = filled["grouping"].parameters.get("reference", 1)
-        if parents is not None and reference > parents:
-            raise RecipeError(f"grouping.reference: there is no parent {reference}; there are {parents}")
-        wants = [step.parameters.get("head_weights") for step in filled.values()]
-        if parents is not None and "class_share" in wants and "class_counts" not in available:
-            raise RecipeError(
-                "head_weights 'class_share' needs the parents' class counts (a parents.json beside the parents); "
-                "use head_weights 'importance'"
-            )
-        steps = tuple(
-            Step(method=s.method, parameters=registry.check_parameters("post", s.method, s.parameters))
-            for s in self.post
-        )
-        return Recipe(name=self.name, post=steps, width=self.width, **filled)
-
-
-def _check_follows(step: registry.MethodSpec, solver: registry.MethodSpec) -> None:
-    if step.accepts is not None and solver.name not in step.accepts:
-        raise RecipeError(
-            f"post {step.name!r} cannot follow solver {solver.name!r}, which fits the layers to the norms as they are; "
-            f"nearest that works: the same without it, or solver {sorted(step.accepts)[0]!r}"
-        )
-
-
-def _check_base(spec: registry.MethodSpec) -> None:
-    if "base" in spec.needs:
-        raise RecipeError(
-            f"{spec.kind} {spec.name!r} needs the base model that the parents were trained from; give it "
-            "(command line: --base FILE, Python: base=..., app: 'Base model'), or use another recipe"
-        )
-
-
-def _check_labels(spec: registry.MethodSpec) -> None:
-    if "labels" in spec.needs:
-        other = {"importance": "activation", "post": "full_distillation"}[spec.kind]
-        raise RecipeError(
-            f"{spec.kind} {spec.name!r} needs labels and the calibration data has none; use {spec.kind} {other!r}"
-        )
-
-
-def _check_parents(spec: registry.MethodSpec, parents: int | None) -> None:
-    if parents is None:
-        return
-    if spec.max_parents is not None and parents > spec.max_parents:
-        raise RecipeError(
-            f"{spec.kind} {spec.name!r} takes at most {spec.max_parents} parents and there are {parents}; "
-            f"use {'grouping kmeans' if spec.kind == 'grouping' else 'another ' + spec.kind}"
-        )
-    if parents < spec.min_parents:
-        raise RecipeError(
-            f"{spec.kind} {spec.name!r} takes at least {spec.min_parents} parents and there are {parents}"
-        )
+        mapping = self.to_mapping()
+        for kind, step in steps(mapping):
+            method = step.pop("method")
+            filled = registry.check_parameters(kind, method, dict(step))
+            step.clear()
+            step.update(method=method, **filled)
+        methods: dict[str, list[dict[str, Any]]] = {}
+        for kind, step in steps(mapping):
+            methods.setdefault(kind, []).append(registry.get(kind, step["method"]).as_json())
+        facts = None if parents is None else Facts(parents, frozenset(available), equal_widths)
+        for obstacle in obstacles(mapping, methods, facts):
+            raise RecipeError(obstacle.message)
+        return Recipe.from_mapping(mapping)
 
 
 def _index(items: list[Any], key: str, path: str) -> int:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..core import registry
-from ..core.errors import RecipeError
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
@@ -117,14 +116,7 @@ def checked_recipe(
     known = all(p.metadata.class_counts is not None for p in parents)
     offered = {"labels": data.y is not None, "class_counts": known, "base": base is not None}
     available = {name for name, there in offered.items() if there}
-    chosen = _recipe(recipe).checked(len(parents), available)
-    spec = registry.get("grouping", chosen.grouping.method)
-    if len(parents) > 1 and not same_widths(parents) and spec.widths == "equal":
-        reason = "pairs neurons one to one" if spec.pairs else "needs equal widths"
-        raise RecipeError(
-            f"the parents have different widths and grouping {chosen.grouping.method!r} {reason}; use grouping 'kmeans'"
-        )
-    return chosen
+    return _recipe(recipe).checked(len(parents), available, same_widths(parents))
 
 
 def score_parents(

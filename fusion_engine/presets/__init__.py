@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .loader import Preset, get_preset, read_presets, recipes
-from .needs import needs, steps
+from .needs import needs
 
-__all__ = ["Preset", "get_preset", "needs", "read_presets", "recipes", "steps"]
+__all__ = ["Preset", "get_preset", "needs", "read_presets", "recipes"]

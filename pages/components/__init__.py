@@ -1,1 +1,1 @@
-"""What the pages share: charts, forms, the state in the URL, progress of jobs."""
+"""What the pages share, a room a subject."""

@@ -28,7 +28,7 @@ def method(kind: str, name: str, parameters: tuple[dict[str, Any], ...] = (), **
     base = {
         "kind": kind, "name": name, "title": f"{name} method", "summary": f"Summary of {name}.", "citation": "",
         "needs": [], "scope": "space", "min_parents": 1, "max_parents": None, "accepts": None, "pairs": False,
-        "parameters": list(parameters),
+        "statistics": False, "widths": "equal" if changes.get("pairs") else "any", "parameters": list(parameters),
     }
     return base | changes
 

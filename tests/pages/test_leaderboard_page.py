@@ -154,7 +154,7 @@ def test_a_recipe_is_taken_to_fuse(open_page, filled) -> None:
 
 
 def test_csv() -> None:
-    from pages.components.board_view import as_csv
+    from pages.components.leaderboard.leaderboard_table import as_csv
 
     lines = as_csv(board()).splitlines()
     assert lines[0].startswith("recipe,importance,state,seeds,accuracy")
@@ -172,7 +172,7 @@ def test_with_one_seed_there_is_no_spread(open_page, filled) -> None:
 
 
 def test_labels_of_points_cover_neither_points_nor_each_other() -> None:
-    from pages.components.chart_labels import HEIGHT, offsets
+    from pages.components.leaderboard.point_labels import HEIGHT, offsets
 
     points = [(100.0, 100.0), (106.0, 101.0), (112.0, 104.0), (840.0, 350.0), (2.0, 2.0)]
     texts = ["7 git_rebasin_activations", "8 ot_fusion", "6", "1 best_zero_shot", "14"]
@@ -188,10 +188,10 @@ def test_labels_of_points_cover_neither_points_nor_each_other() -> None:
 
 
 def test_chart_names_the_front_and_numbers_the_rest() -> None:
-    from pages.components.board_chart import board_chart
+    from pages.components.leaderboard.front_chart import front_chart
 
     found = board()
-    chart = board_chart(found["entries"], found["references"])
+    chart = front_chart(found["entries"], found["references"])
     texts = [a.text for a in chart.layout.annotations]
     assert "<b>1</b> kf_linear" in texts
     assert "2" in texts

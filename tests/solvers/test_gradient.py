@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from fusion_engine.core.errors import Cancelled, RecipeError
+from fusion_engine.core.level_plan import candidate_plans, format_plan
 from fusion_engine.core.progress import Progress, no_progress
 from fusion_engine.fusing import RunLog, align_to_first
 from fusion_engine.graph import Program
-from fusion_engine.solvers.gradient.level_plan import candidate_plans, format_plan
 from tests.fusions import solve
 from tests.solvers.gradient_problem import Problem
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fusion_engine.core.level_plan import candidate_plans, merge_levels, parse_plan
 from fusion_engine.core.types import Grouping
 from fusion_engine.graph import Program, merge_activations
 from fusion_engine.solvers.gradient.level_data import Goal, draw_pool
-from fusion_engine.solvers.gradient.level_plan import candidate_plans, merge_levels, parse_plan
 from fusion_engine.solvers.gradient.level_problem import level_nodes, node_weights
 from tests.fusions import solve
 from tests.solvers.gradient_problem import Problem

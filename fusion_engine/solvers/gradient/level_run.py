@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...core.level_plan import Plan, merge_levels
 from ...core.progress import Progress
 from ...core.seeds import torch_generator
 from ...core.types import Grouping, Level, State
@@ -18,7 +19,6 @@ from ...fusing import Inputs, RunLog
 from ...fusing.training import Outcome, Point, TrainingSettings, train, try_rates
 from ...graph.apply import with_aliases
 from .level_data import Goal, Merged, Pool, Prefix
-from .level_plan import Plan, merge_levels
 from .level_problem import LevelProblem, level_nodes
 
 __all__ = ["LevelRun", "Options", "RunResult", "Trials"]

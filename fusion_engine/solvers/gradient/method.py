@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
+from ...core.level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from ...core.registry import Param, register
 from ...fusing import (
     HeadParameter,
@@ -28,7 +29,6 @@ from ...grouping import Grouped
 from ...importance.attribution import has_classes
 from ..least_squares.method import least_squares, nodes_to_read
 from .level_data import Goal, Merged, draw_pool
-from .level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from .level_problem import level_nodes, node_weights
 from .level_run import LevelRun, Options, Trials
 

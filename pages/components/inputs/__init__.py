@@ -1,0 +1,1 @@
+"""Getting and choosing parents, data, base models and earlier runs."""

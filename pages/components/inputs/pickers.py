@@ -1,0 +1,113 @@
+"""Choosing parents, data and runs from what the store has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+
+from ..shared import state
+from ..shared.page_frame import empty
+from ..shared.text import count, distinct, plain, short, when
+
+__all__ = [
+    "BUILT_IN", "context", "data_select", "describe_parents", "parents_or_empty", "parents_select", "run_label",
+    "run_labels", "select", "selected_parents",
+]
+
+BUILT_IN = {
+    "digits:train": "Digits, training part (scikit-learn)",
+    "digits:test": "Digits, test part (scikit-learn)",
+    "digits": "Digits, all of them (scikit-learn)",
+}
+
+
+def describe_parents(summary: dict[str, Any]) -> str:
+    """'demo · 2 × mlp'; the name alone where it says as much."""
+    if str(summary["architecture"]) in summary["name"]:
+        return str(summary["name"])
+    return f"{summary['name']} · {len(summary['parents'])} × {summary['architecture']}"
+
+
+def selected_parents() -> dict[str, Any] | None:
+    """Summary of the parent set in the URL; None if there is none."""
+    chosen = state.get("parents")
+    return store.read_parents_summary(chosen) if chosen else None
+
+
+def parents_or_empty(message: str) -> dict[str, Any]:
+    """Summary of the parent set in the URL; without one the page says so and ends."""
+    summary = selected_parents()
+    if summary is None:
+        empty(message, "parents", "Choose parents")
+    return summary
+
+
+def parents_select(label: str = "Parents") -> None:
+    """Choose among the parent sets in the store; the choice goes to the URL."""
+    known = {summary["id"]: describe_parents(summary) for summary in store.list_parents()}
+    select("parents", label, known, "Choose a set of parents")
+
+
+def data_select(key: str, label: str, optional: bool = False, hint: str | None = None) -> None:
+    """Choose calibration ('data') or test data ('test'): built in, or imported earlier."""
+    known = {"": "None"} if optional else {}
+    known |= BUILT_IN
+    known |= {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
+    select(key, label, known, "Choose data", hint)
+
+
+def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
+    """Choose among `known`, labels by value; the choice goes to the URL as `key`."""
+    options = list(known)
+    # Streamlit tells options apart by their labels, so those must differ.
+    names = dict(zip(options, distinct(known.values(), 80), strict=True))
+    current = state.get(key)
+    st.selectbox(
+        label, options, format_func=names.__getitem__, placeholder=placeholder, help=hint,
+        **state.bound(key, f"pick-{key}", current if current in known else None, lambda chosen: chosen or None),
+    )
+
+
+def data_name(identifier: str) -> str:
+    """A data set's name for people."""
+    if identifier in BUILT_IN:
+        return BUILT_IN[identifier].removesuffix(" (scikit-learn)")
+    try:
+        return str(store.read_data_summary(identifier)["name"])
+    except FusionError:
+        return "no longer in the store"
+
+
+def context(summary: dict[str, Any], test: bool = False) -> None:
+    """One quiet line: which parents and data this page works on, and a way to change them."""
+    with st.container(horizontal=True, vertical_alignment="center", key="context"):
+        parts = [f":material/account_tree: {plain(describe_parents(summary))}"]
+        if state.get("data"):
+            parts.append(f":material/dataset: {plain(data_name(state.get('data')))}")
+        if test and state.get("test"):
+            parts.append(f":material/fact_check: {plain(data_name(state.get('test')))}")
+        st.markdown("&emsp;".join(parts), width="content")
+        with st.popover("Change", type="tertiary", icon=":material/edit:"):
+            parents_select()
+            data_select("data", "Calibration data")
+            if test:
+                data_select("test", "Test data", optional=True)
+
+
+def run_labels(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Labels of runs, by id; no two are the same."""
+    listed = list(runs)
+    return dict(zip((r["id"] for r in listed), distinct(map(run_label, listed), 80), strict=True))
+
+
+def run_label(run: dict[str, Any]) -> str:
+    """'14:03:22 · kf_linear · seed 0'."""
+    arguments = run["arguments"]
+    recipe = arguments["recipe"]
+    name = recipe if isinstance(recipe, str) else recipe.get("name", "custom")
+    return f"{when(run['created'])} · {short(name, 24)} · seed {arguments.get('seed', 0)}"

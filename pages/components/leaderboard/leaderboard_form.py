@@ -1,0 +1,85 @@
+"""What a leaderboard is to run: recipes, importances, seeds and calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine.core.capability import Facts, Methods
+
+from ..recipe import recipes
+from ..shared import state
+from ..shared.text import count, plain
+from .leaderboard_table import reasons
+
+__all__ = ["leaderboard_form"]
+
+OWN = "own"
+_SAMPLES = 400
+_MOST_SEEDS = 10
+
+
+def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, Any] | None:
+    """Arguments of the job but for parents, data and test; None while nothing is chosen."""
+    methods = catalogue["methods"]
+    verdicts = {
+        preset["name"]: recipes.refusal(preset["recipe"], methods, given)
+        for preset in catalogue["presets"]
+    }
+    able = [name for name, reason in verdicts.items() if not reason]
+    presets = _choose_presets(catalogue["presets"], able)
+    refused = {name: reason for name, reason in verdicts.items() if reason}
+    if refused:
+        with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
+            reasons(refused)
+    importances = _choose_importances(methods, given)
+    left, right, _ = st.columns([1, 1, 2])
+    seeds = left.number_input(
+        "Seeds", min_value=1, max_value=_MOST_SEEDS, value=min(_MOST_SEEDS, max(1, state.number("seeds", 1))), step=1,
+        help="Fusions of every recipe, each with another seed: the spread shows how much is chance.",
+    )
+    samples = right.number_input(
+        "Calibration samples", min_value=10, max_value=1_000_000, step=50,
+        value=max(10, state.number("samples", _SAMPLES) or _SAMPLES),
+        help="Drawn evenly over the classes; all there are if there are fewer.",
+    )
+    state.put(seeds=int(seeds), samples=int(samples))
+    fusions = len(presets) * len(importances) * int(seeds)
+    st.caption(f"{count(fusions, 'fusion')} at most. Importances and moments are computed once and shared.")
+    if not presets or not importances:
+        return None
+    return {
+        "presets": "all" if presets == able else presets,
+        "importances": None if importances == [OWN] else importances,
+        "seeds": list(range(int(seeds))), "samples": int(samples),
+    }
+
+
+def _choose_presets(presets: Sequence[Mapping[str, Any]], able: Sequence[str]) -> list[str]:
+    """Pills of the recipes that can run, all chosen at first."""
+    st.session_state.setdefault("board-presets", list(able))
+    st.session_state["board-presets"] = [name for name in st.session_state["board-presets"] if name in able]
+    summaries = {preset["name"]: preset["title"] for preset in presets}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Recipes**", width="content")
+        st.button("All", type="tertiary", key="board-all", on_click=_set, args=(list(able),))
+        st.button("None", type="tertiary", key="board-none", on_click=_set, args=([],))
+    chosen = st.pills(
+        "Recipes", list(able), selection_mode="multi", key="board-presets", label_visibility="collapsed",
+        format_func=lambda name: plain(summaries[name]),
+    )
+    return [name for name in able if name in chosen]
+
+
+def _set(names: list[str]) -> None:
+    st.session_state["board-presets"] = names
+
+
+def _choose_importances(methods: Methods, given: Facts) -> list[str]:
+    titles = {OWN: "The recipe's own"} | {m["name"]: m["title"] for m in recipes.able("importance", methods, given)}
+    return list(st.pills(
+        "Importance of neurons", list(titles), selection_mode="multi", default=[OWN], key="board-importances",
+        format_func=lambda name: plain(titles[name]), help="Each one chosen is tried with every recipe.",
+    ))

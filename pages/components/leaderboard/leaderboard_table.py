@@ -1,0 +1,132 @@
+"""A leaderboard as a table with bars, one recipe of it in detail, and the whole as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ..run import charts
+from ..run.reports import stage_seconds
+from ..shared import state
+from ..shared.tables import table
+from ..shared.text import megabytes, percent, plain, seconds
+from ..shared.theme import show
+from .front_chart import REFERENCES
+
+__all__ = ["as_csv", "details", "reasons", "standings_table"]
+
+_STATES = {"waiting": "waiting", "failed": "failed", "unavailable": "cannot run"}
+
+
+def standings_table(board: Mapping[str, Any], key: str) -> None:
+    """Best first, the references among them; a click on a row chooses it."""
+    rows = _rows(board)
+    once = {"entry", "Spread", "Seeds"} if all(entry["planned"] == 1 for entry in board["entries"]) else {"entry"}
+    table(
+        [{name: value for name, value in row.items() if name not in once} for row in rows],
+        height=min(38 + 35 * len(rows), 1088), key=key, selection_mode="single-row",
+        on_select=lambda: _choose(key, rows), alt="Recipes and references by accuracy, with spread, time and memory",
+        column_config={
+            "#": st.column_config.TextColumn(width=40),
+            "Recipe": st.column_config.TextColumn(width=200),
+            "Accuracy": st.column_config.ProgressColumn(
+                min_value=0.0, max_value=100.0, format="%.2f %%", width=180,
+                help="Mean over the seeds, on the test data.",
+            ),
+            "Spread": st.column_config.TextColumn(width=70, help="Standard deviation over the seeds, in points."),
+            "Time": st.column_config.TextColumn(
+                width=70, help="Median of what one fusion takes by itself, shared parts included."
+            ),
+            "Memory": st.column_config.TextColumn(width=75, help="Peak of the process."),
+            "Seeds": st.column_config.TextColumn(width=60, help="Done of planned."),
+            "Note": st.column_config.TextColumn(width=430),
+        },
+    )
+
+
+def reasons(refused: Mapping[str, str]) -> None:
+    """Why recipes cannot run, in full, by name."""
+    st.markdown("\n".join(f"- **{plain(name)}**: {plain(reason)}" for name, reason in refused.items()))
+
+
+def _rows(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lines: list[tuple[float, dict[str, Any]]] = []
+    for number, entry in enumerate(board["entries"], 1):
+        accuracy = entry["accuracy"]
+        note = "on the front" if entry["pareto"] else ""
+        if entry["reason"]:
+            note = f"{_STATES[entry['state']]}: {entry['reason']}" if entry["state"] in _STATES else entry["reason"]
+        elif not accuracy:
+            note = _STATES[entry["state"]]
+        lines.append((accuracy["mean"] if accuracy else -1.0, {
+            "#": str(number), "Recipe": entry["label"], "Accuracy": 100 * accuracy["mean"] if accuracy else None,
+            "Spread": f"± {100 * accuracy['std']:.2f}" if accuracy and len(entry["seeds"]) > 1 else "",
+            "Time": seconds(entry["seconds"]) if accuracy else "",
+            "Memory": megabytes(entry["peak_memory_mb"]) if accuracy else "",
+            "Seeds": f"{len(entry['seeds'])} / {entry['planned']}" if entry["state"] != "unavailable" else "",
+            "Note": note, "entry": entry["label"],
+        }))
+    empty = dict.fromkeys(("Spread", "Time", "Memory", "Seeds"), "")
+    for reference in board["references"]:
+        label = REFERENCES.get(reference["name"], (reference["name"],))[0]
+        cells = {"#": "", "Recipe": f"({label})", "Accuracy": 100 * reference["accuracy"], **empty}
+        lines.append((reference["accuracy"], {**cells, "Note": "reference", "entry": ""}))
+    return [row for _, row in sorted(lines, key=lambda line: -line[0])]
+
+
+def _choose(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    chosen = st.session_state[key]["selection"]["rows"]
+    if chosen and chosen[0] < len(rows) and rows[chosen[0]]["entry"]:
+        state.put(entry=rows[chosen[0]]["entry"])
+
+
+def details(board: Mapping[str, Any], entry: Mapping[str, Any], key: str) -> None:
+    """One recipe: its figures, where its time went, and what the fusions had to say."""
+    accuracy = entry["accuracy"]
+    if accuracy is None:
+        st.info(plain(entry["reason"] or "Not done yet."), icon=":material/info:")
+        return
+    columns = st.columns(4)
+    columns[0].metric("Accuracy", percent(accuracy["mean"], 2), help="Mean over the seeds.")
+    columns[1].metric("From – to", f"{100 * accuracy['min']:.2f} – {100 * accuracy['max']:.2f}")
+    columns[2].metric("Takes", seconds(entry["seconds"]), help="A fusion by itself.")
+    columns[3].metric("Took here", seconds(entry["spent"]), help="Without what other fusions had computed already.")
+    rows = [row for row in board["rows"] if row["key"] in entry["keys"]]
+    spent = {f"seed {row['seed']}": stage_seconds(row) for row in rows}
+    show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by seed", f"stages-{key}")
+    table(
+        [{
+            "Seed": row["seed"], "Accuracy": percent(row["accuracy"], 2), "Loss": f"{row['loss']:.4f}",
+            "Time": seconds(row["cost"]), "Took": seconds(row["seconds"]["total"]),
+            "Shared": ", ".join(dict.fromkeys(part["stage"] for part in row["shared"])) or "–",
+        } for row in rows],
+        alt="Accuracy, loss and time of each seed",
+    )
+    for line in dict.fromkeys(line for row in rows for line in row["warnings"]):
+        st.caption(f":material/info: {plain(line)}")
+
+
+def as_csv(board: Mapping[str, Any]) -> str:
+    """The table, one line a recipe and reference; accuracies in [0, 1], seconds, MB."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow([
+        "recipe", "importance", "state", "seeds", "accuracy", "std", "min", "max", "loss", "seconds", "seconds_spent",
+        "peak_memory_mb", "pareto", "reason",
+    ])
+    for entry in board["entries"]:
+        accuracy, loss = entry["accuracy"] or {}, entry["loss"] or {}
+        writer.writerow([
+            entry["preset"], entry["importance"], entry["state"], " ".join(map(str, entry["seeds"])),
+            *(accuracy.get(name, "") for name in ("mean", "std", "min", "max")), loss.get("mean", ""),
+            *("" if entry[name] is None else entry[name] for name in ("seconds", "spent", "peak_memory_mb")),
+            entry["pareto"], entry["reason"],
+        ])
+    for reference in board["references"]:
+        cells = [reference["name"], "", "reference", "", reference["accuracy"], "", "", "", reference["loss"]]
+        writer.writerow([*cells, "", "", "", "", ""])
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""The traced model: levels, spaces, and merging levels by hand."""

@@ -1,0 +1,282 @@
+"""The picture of a traced model: levels as boxes from input to output, spaces as bars beside the levels they span."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ..shared.text import count, escaped, short
+from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, figure
+from .level_rows import Row
+from .space_bars import FREEDOM, SpaceBar, levels_of, space_bars
+
+__all__ = ["model_picture", "parameters", "row_title", "shape_text"]
+
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
+# Across, the picture is 1,000 units wide, a little more than a pixel each; down, a unit is a pixel.
+_BOX, _FIRST_LANE, _WIDTH = 400, 432, 1000
+_ROW, _GAP, _TOP = 46, 8, 34
+_BAR, _HEADS = 9, 18
+_LETTER = 6.6
+
+
+# ---- texts
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """One sample's shape: '16 × 32 × 32'."""
+    return " × ".join(map(str, shape[1:])) if shape and len(shape) > 1 else "–"
+
+
+def row_title(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
+    """'layers.0', or 'layers.0 … layers.3' for several."""
+    first, last = levels[row.levels[0]]["name"], levels[row.levels[-1]]["name"]
+    return first if len(row.levels) == 1 else f"{first} … {last}"
+
+
+def _subtitle(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
+    if row.repeats:
+        each = len(row.levels) // row.repeats
+        times = f"{row.repeats} × {each} levels" if each > 1 else f"{row.repeats} levels"
+        return f"<b>{times}</b> · click to unfold"
+    if row.merged:
+        return f"<b>{len(row.levels)} levels merged</b>"
+    level = levels[row.levels[0]]
+    start = level["name"] + "."
+    names = [name.removeprefix(start) for name in level["layers"]]
+    return escaped(short(", ".join(names), 40)) if names != [level["name"]] else ""
+
+
+def _number(row: Row) -> str:
+    return str(row.levels[0]) if len(row.levels) == 1 else f"{row.levels[0]}–{row.levels[-1]}"
+
+
+def parameters(levels: Sequence[Mapping[str, Any]], row: Row) -> int:
+    """Parameters of all levels of a row."""
+    return sum(levels[i].get("parameters", 0) for i in row.levels)
+
+
+# ---- the picture
+
+
+def model_picture(
+    result: Mapping[str, Any], shown: Sequence[Row], chosen: Collection[int] = (), input_shape: Sequence[int] = ()
+) -> go.Figure:
+    """The rows `shown` as boxes, the spaces beside them; `chosen` are the rows that stand out.
+
+    The boxes' customdata carries the number of the row, for clicks.
+    """
+    bars = space_bars(result, shown)
+    bottom = _TOP + len(shown) * (_ROW + _GAP) - _GAP + _TOP
+    chart = figure(bottom, legend=False, margin={"l": 0, "r": 0, "t": 0, "b": 0}, barmode="overlay", dragmode=False)
+    chart.update_xaxes(range=[-6, _WIDTH], visible=False, fixedrange=True)
+    chart.update_yaxes(range=[bottom, 0], visible=False, fixedrange=True)
+    _add_flow(chart, len(shown), input_shape, bottom)
+    _add_wires(chart, bars)
+    _add_boxes(chart, result["levels"], shown, chosen)
+    _add_spaces(chart, result, shown, bars)
+    return chart.update_layout(hoverlabel={"align": "left"}, clickmode="event+select", hovermode="closest")
+
+
+def _top(row: int) -> float:
+    return _TOP + row * (_ROW + _GAP)
+
+
+def _wire(row: int) -> float:
+    return _top(row) + 0.76 * _ROW
+
+
+def _lane(lane: int, lanes: int) -> float:
+    return _FIRST_LANE + lane * _pitch(lanes)
+
+
+def _pitch(lanes: int) -> float:
+    return min(200.0, (_WIDTH - _FIRST_LANE) / lanes)
+
+
+def _lanes(bars: Sequence[SpaceBar]) -> int:
+    return 1 + max((bar.lane for bar in bars if bar.lane is not None), default=0)
+
+
+def _add_flow(chart: go.Figure, number: int, input_shape: Sequence[int], bottom: float) -> None:
+    """A line through all boxes, the input above it and the output below."""
+    edges = [_TOP - 10, *(y for n in range(number) for y in (_top(n), _top(n) + _ROW)), bottom - _TOP + 11]
+    chart.add_scatter(
+        x=[26, 26, None] * (number + 1), hoverinfo="skip",
+        y=[y for i in range(0, len(edges), 2) for y in (edges[i], edges[i + 1], None)], mode="lines",
+        line={"color": FAINT, "width": 2},
+    )
+    given = " × ".join(map(str, input_shape))
+    chart.add_scatter(
+        x=[40, 40], y=[_TOP - 14, bottom - _TOP + 15], mode="text", hoverinfo="skip", textposition="middle right",
+        text=[f"input {given}", "output"], textfont={"size": 13, "color": MUTED},
+    )
+    chart.add_scatter(
+        x=[26, 26], y=[_TOP - 14, bottom - _TOP + 15], mode="markers", hoverinfo="skip",
+        marker={"symbol": ["circle-open", "triangle-down"], "size": 9, "color": MUTED, "line": {"width": 2}},
+    )
+
+
+def _add_boxes(
+    chart: go.Figure, levels: Sequence[Mapping[str, Any]], shown: Sequence[Row], chosen: Collection[int]
+) -> None:
+    middle = [_top(n) + _ROW / 2 for n in range(len(shown))]
+    stacked = [n for n, row in enumerate(shown) if row.repeats]
+    if stacked:  # a second card behind each folded box
+        chart.add_bar(
+            orientation="h", y=[middle[n] + 4 for n in stacked], x=[_BOX - 8] * len(stacked),
+            base=[12] * len(stacked), width=_ROW, hoverinfo="skip",
+            marker={"color": "#EEF2F6", "line": {"color": FAINT, "width": 1}, "cornerradius": 6},
+        )
+    still = {"marker": {"opacity": 1}}
+    chart.add_bar(
+        orientation="h", y=middle, x=[_BOX] * len(shown), base=0, width=_ROW,
+        marker={
+            "color": ["#DCEBF6" if n in chosen else "#EDF5FA" if row.merged else "#F8FAFB"
+                      for n, row in enumerate(shown)],
+            "line": {"color": [BLUE if n in chosen or row.merged else FAINT for n, row in enumerate(shown)],
+                     "width": [2.2 if n in chosen else 1.2 for n in range(len(shown))]},
+            "cornerradius": 6, "opacity": 1,
+        },
+        customdata=[[n, _box_hover(levels, row)] for n, row in enumerate(shown)],
+        hovertemplate="%{customdata[1]}<extra></extra>", selected=still, unselected=still,
+    )
+    subtitles = [_subtitle(levels, row) for row in shown]
+    high = [_top(n) + (_ROW * 0.32 if subtitles[n] else _ROW * 0.5) for n in range(len(shown))]
+    low = [_top(n) + _ROW * 0.71 for n in range(len(shown))]
+    _add_text(chart, 26, middle, [_number(row) for row in shown], MUTED, 12, "middle center")
+    _add_text(
+        chart, 52, high, [f"<b>{escaped(short(row_title(levels, row), 34))}</b>" for row in shown], INK, 14,
+        "middle right",
+    )
+    _add_text(chart, 52, low, subtitles, MUTED, 12, "middle right")
+    right = [_top(n) + _ROW * 0.32 for n in range(len(shown))]
+    outputs = [shape_text(levels[row.levels[-1]]["output_shape"]) for row in shown]
+    _add_text(chart, _BOX - 6, right, outputs, INK, 13, "middle left")
+    numbers = [count(parameters(levels, row), "parameter") for row in shown]
+    _add_text(chart, _BOX - 6, low, numbers, MUTED, 12, "middle left")
+
+
+def _add_text(
+    chart: go.Figure, x: float, y: Sequence[float], texts: Sequence[str], colour: str, points: int, position: str
+) -> None:
+    chart.add_scatter(
+        x=[x] * len(texts), y=list(y), text=list(texts), mode="text", textposition=position, hoverinfo="skip",
+        textfont={"size": points, "color": colour}, cliponaxis=False,
+    )
+
+
+def _box_hover(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
+    layers = [name for i in row.levels for name in levels[i]["layers"]]
+    listed = [escaped(short(name, 60)) for name in layers[:8]] + (["…"] if len(layers) > 8 else [])
+    tensors = len({name for i in row.levels for name in levels[i]["tensors"]})
+    return "<br>".join([
+        f"<b>{escaped(short(row_title(levels, row), 60))}</b>",
+        f"output {shape_text(levels[row.levels[-1]]['output_shape'])}",
+        f"{count(parameters(levels, row), 'parameter')} in {count(tensors, 'tensor')}",
+        *listed,
+    ])
+
+
+def _add_wires(chart: go.Figure, bars: Sequence[SpaceBar]) -> None:
+    """From each box to the spaces it uses."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for bar in bars:
+        for row in bar.rows if bar.lane is not None else ():
+            x += [_BOX, _lane(bar.lane or 0, _lanes(bars)), None]
+            y += [_wire(row), _wire(row), None]
+    chart.add_scatter(x=x, y=y, mode="lines", line={"color": "#DDE3EA", "width": 1.3}, hoverinfo="skip")
+
+
+def _add_spaces(
+    chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], bars: Sequence[SpaceBar]
+) -> None:
+    drawn = [bar for bar in bars if bar.lane is not None]
+    lanes = _lanes(bars)
+    room = int((_pitch(lanes) * 1.1 - 26) / _LETTER)
+    colours = [_COLOURS[n % len(_COLOURS)] if bar.several == 1 else MUTED for n, bar in enumerate(drawn)]
+    x = [_lane(bar.lane or 0, lanes) for bar in drawn]
+    start = [_top(bar.rows[0]) + 4 for bar in drawn]
+    tall = [_top(bar.rows[-1]) + _ROW - 4 - low for bar, low in zip(drawn, start, strict=True)]
+    wide = [_HEADS if bar.inside else _BAR for bar in drawn]
+    still = {"marker": {"opacity": 1}}
+    chart.add_bar(
+        x=x, y=tall, base=start, width=wide, customdata=[[None, _space_hover(result, bar)] for bar in drawn],
+        marker={
+            "color": ["#FFFFFF" if bar.inside else colour for bar, colour in zip(drawn, colours, strict=True)],
+            "line": {"color": colours, "width": [2 if bar.inside else 0 for bar in drawn]}, "cornerradius": 4,
+            "opacity": 1,
+        },
+        hovertemplate="%{customdata[1]}<extra></extra>", selected=still, unselected=still,
+    )
+    _add_inside(chart, [n for n, bar in enumerate(drawn) if bar.inside], x, start, tall)
+    _add_dots(chart, result, shown, drawn, x, colours)
+    labels = [_label(bar, result["levels"], shown, room) for bar in drawn]
+    chart.add_scatter(
+        x=[at + across / 2 + 3 for at, across in zip(x, wide, strict=True)],
+        y=[_top(bar.rows[0]) + 0.3 * _ROW for bar in drawn], text=labels, mode="text", hoverinfo="skip",
+        textposition="middle right", textfont={"size": 12, "color": INK}, cliponaxis=False,
+    )
+
+
+def _add_inside(
+    chart: go.Figure, heads: Sequence[int], x: Sequence[float], start: Sequence[float], tall: Sequence[float]
+) -> None:
+    """Two thin bars in each wide one: the spaces inside heads."""
+    chart.add_bar(
+        x=[x[n] + side * _HEADS / 5 for n in heads for side in (-1, 1)], y=[tall[n] - 10 for n in heads for _ in "ab"],
+        base=[start[n] + 5 for n in heads for _ in "ab"], width=[3] * 2 * len(heads), hoverinfo="skip",
+        marker={"color": [_COLOURS[(n + i) % len(_COLOURS)] for n in heads for i in (1, 2)], "cornerradius": 2},
+    )
+
+
+def _add_dots(
+    chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], drawn: Sequence[SpaceBar], x: Sequence[float],
+    colours: Sequence[str],
+) -> None:
+    """Where a level uses a space: a full dot if one of its layers makes it, a ring if it only reads it."""
+    makers = {(layer["space"], layer["level"]) for layer in result["layers"]}
+    dots = [
+        (at, _wire(row), colour, any((bar.name, i) in makers for i in shown[row].levels))
+        for bar, at, colour in zip(drawn, x, colours, strict=True) if not bar.inside and bar.several == 1
+        for row in bar.rows
+    ]
+    chart.add_scatter(
+        x=[dot[0] for dot in dots], y=[dot[1] for dot in dots], mode="markers", hoverinfo="skip",
+        marker={
+            "size": [14 if made else 10 for *_, made in dots], "opacity": 1,
+            "color": [colour if made else "#FFFFFF" for _, _, colour, made in dots],
+            "line": {"color": ["#FFFFFF" if made else colour for _, _, colour, made in dots], "width": 2},
+        },
+    )
+
+
+def _label(bar: SpaceBar, levels: Sequence[Mapping[str, Any]], shown: Sequence[Row], room: int) -> str:
+    if bar.several > 1:
+        return count(bar.several, "space")
+    amount = f" · {bar.space['size']}" + (f" {bar.unit}s" if bar.inside else "")
+    level = levels[shown[bar.rows[0]].levels[0]]["name"]
+    name = bar.name.removeprefix(level + ".") if len(bar.rows) == 1 else bar.name
+    if name.isdecimal() and name != bar.name:
+        name = f"{level.split('.')[-1]}.{name}"
+    return f"{escaped(short(name, max(5, room - len(amount))))}<span style='color:{MUTED}'>{amount}</span>"
+
+
+def _space_hover(result: Mapping[str, Any], bar: SpaceBar) -> str:
+    if bar.several > 1:
+        return f"{bar.several} spaces within these levels<br>unfold them to see each"
+    space, levels = bar.space, result["levels"]
+    used = [levels[i]["name"] for i in levels_of(space)]
+    tensors = list(dict.fromkeys(m["tensor"] for m in space["members"]))
+    where = used[0] if len(used) == 1 else f"{used[0]} to {used[-1]}, {len(used)} levels"
+    return "<br>".join([
+        f"<b>{escaped(short(bar.name, 60))}</b>",
+        count(space["size"], bar.unit) + f", free up to {FREEDOM[space['freedom']]}",
+        *([f"{count(bar.inside, 'space')} inside the {bar.unit}s"] if bar.inside else []),
+        f"in {escaped(short(where, 70))}",
+        *(escaped(short(name, 60)) for name in tensors[:10]),
+        *(["…"] if len(tensors) > 10 else []),
+    ])

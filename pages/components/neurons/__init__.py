@@ -1,0 +1,1 @@
+"""One space neuron by neuron."""

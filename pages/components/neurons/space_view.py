@@ -1,0 +1,237 @@
+"""The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.jobs import client
+
+from ..run import progress
+from ..shared import state
+from ..shared.tables import table
+from ..shared.text import count, percent, plain
+from ..shared.theme import show
+from . import neuron_charts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["SpaceView", "draw", "load"]
+
+
+@dataclass(frozen=True)
+class SpaceView:
+    """One space of an explore or fuse run. arrays: its part of explore.npz. names: the parents'."""
+
+    run: str
+    space: Mapping[str, Any]
+    names: Sequence[str]
+    arrays: Mapping[str, np.ndarray]
+
+    def label(self, neuron: int) -> str:
+        """'parent_0 · neuron 17' of an index into the arrays."""
+        return f"{self.names[self.arrays['parent'][neuron]]} · neuron {self.arrays['neuron'][neuron]}"
+
+    @property
+    def total(self) -> int:
+        """Number of neurons of all parents together."""
+        return len(self.arrays["parent"])
+
+
+@st.cache_data(max_entries=40, show_spinner=False)
+def load(run: str, index: int) -> dict[str, Any]:
+    """The arrays of space number `index` of a run. Results never change, so they may be kept."""
+    return dict(store.read_arrays(run, "explore.npz", f"{index}/"))
+
+
+@st.fragment
+def draw(view: SpaceView) -> None:
+    """Everything about a space. A fragment: a click on a neuron redraws no more than this."""
+    neuron = state.number("neuron", -1)
+    neuron = neuron if 0 <= neuron < view.total else -1
+    group = state.number("group", -1)
+    group = group if 0 <= group < len(view.arrays["group_importance"]) else -1
+    plane, passport = st.columns([5, 3], gap="large")
+    with plane:
+        _plane(view, neuron, group)
+    with passport:
+        _passport(view, neuron)
+    importance, groups = st.columns(2, gap="large")
+    with importance:
+        _importance(view, neuron)
+    with groups:
+        _groups(view)
+
+
+# ---- the plane
+
+
+def _plane(view: SpaceView, neuron: int, group: int) -> None:
+    head, choice = st.columns([3, 2], vertical_alignment="center")
+    head.subheader("Neurons in the plane", anchor=False)
+    if state.get("view") not in ("umap", "pca"):
+        state.put(view="umap")
+    with choice.container(horizontal=True, horizontal_alignment="right"):
+        st.segmented_control(
+            "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get,
+            required=True, label_visibility="collapsed", **state.bound("view", "plane-view", state.get("view")),
+            help="UMAP keeps neighbours together; PCA keeps the large distances.",
+        )
+    points, index, axes, note = _coordinates(view)
+    chart = neuron_charts.neuron_plane(
+        points, index, view.arrays, view.names, axes, None if neuron < 0 else neuron, None if group < 0 else group
+    )
+    key = f"plane-{view.run}-{view.space['index']}-{axes[0]}"
+    show(
+        chart, f"{len(index)} neurons of space {view.space['name']}: colour tells the group, symbol the parent", key,
+        on_select=lambda: _clicked(key), selection_mode="points",
+    )
+    st.caption(
+        f"{note}Colour: the most important groups. Symbol: the parent. Size: importance. Thin lines join the members "
+        "of a group. Click a neuron for its passport."
+    )
+
+
+def _coordinates(view: SpaceView) -> tuple[np.ndarray, np.ndarray, tuple[str, str], str]:
+    """Points, their neurons, the axes' names and a note: PCA at once, UMAP as soon as its job is done."""
+    import numpy as np
+
+    shares = [*view.space["variance"], 0.0, 0.0]
+    pca = (
+        view.arrays["pca"][:, :2], np.arange(view.total),
+        (f"PC 1 ({percent(shares[0], 0)} of the variance)", f"PC 2 ({percent(shares[1], 0)})"),
+    )
+    if state.get("view") == "pca":
+        return *pca, ""
+    run = progress.remembered("embed", {"run": view.run, "space": view.space["name"]})
+    status = client.status(run)["state"] if run else "failed"
+    if status == "done" and run:
+        result, found = store.read_result(run), store.read_arrays(run, "embed.npz")
+        note = f"{plain(result['note'])} " if result["note"] else ""
+        axes = ("UMAP 1", "UMAP 2") if result["method"] == "umap" else pca[2]
+        return found["coordinates"], found["index"], axes, note
+    if status not in client.FINISHED and run:
+        _await(run)
+        return *pca, "Showing PCA until UMAP is ready. "
+    return *pca, "UMAP did not succeed; this is PCA. "
+
+
+@st.fragment(run_every=0.5)
+def _await(run: str) -> None:
+    if client.status(run)["state"] in client.FINISHED:
+        st.rerun()
+
+
+def _clicked(key: str) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    chosen = [point["customdata"][0] for point in points if point.get("customdata")]
+    if chosen:
+        state.put(neuron=int(chosen[0]))
+
+
+# ---- one neuron
+
+
+def _passport(view: SpaceView, neuron: int) -> None:
+    st.subheader("Passport", anchor=False)
+    st.selectbox(
+        "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
+        label_visibility="collapsed", **state.bound("neuron", "neuron-choice", neuron if neuron >= 0 else None),
+    )
+    if neuron < 0:
+        st.caption("A neuron's importance, its group and the neurons most like it.")
+        return
+    arrays = view.arrays
+    parent, importance = int(arrays["parent"][neuron]), arrays["importance"]
+    mine = importance[arrays["parent"] == parent]
+    rank = int((mine > importance[neuron]).sum()) + 1
+    group = int(arrays["group"][neuron])
+    facts = {
+        "Importance": f"{importance[neuron]:.3g}, rank {rank} of {len(mine)} in its parent",
+        "Pre-activation": f"mean {arrays['mean'][neuron]:.2f}, standard deviation {arrays['std'][neuron]:.2f}",
+    }
+    if group >= 0:
+        others = int(arrays["group_members"][group].sum()) - 1
+        facts["Group"] = f"{group}, alone" if not others else (
+            f"{group}, with {count(others, 'other')}; merging loses {percent(float(arrays['group_error'][group]))} "
+            "of the group's variance"
+        )
+    else:
+        facts["Group"] = "none: this neuron is not used"
+    st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
+    if group >= 0:
+        on = state.number("group", -1) == group
+        st.button(
+            "Show all groups" if on else "Show only its group", key="only-group", icon=":material/filter_center_focus:",
+            on_click=lambda: state.put(group=None if on else group),
+        )
+    st.markdown("**Most similar neurons**")
+    near = [int(i) for i in arrays["neighbours"][neuron] if i >= 0]
+    table(
+        {"Neuron": [view.label(i) for i in near], "Correlation": arrays["correlation"][neuron][: len(near)].round(3),
+         "Group": arrays["group"][near]},
+        alt="The five most correlated neurons",
+    )
+
+
+# ---- importance and groups
+
+
+def _importance(view: SpaceView, neuron: int) -> None:
+    st.subheader("Importance by parent", anchor=False)
+    curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
+    key = f"{view.run}-{view.space['index']}"
+    with curves:
+        chart = neuron_charts.importance_curves(view.arrays, view.names, None if neuron < 0 else neuron)
+        show(chart, "Importance of each parent's neurons in falling order", f"curves-{key}")
+    with bars:
+        chart = neuron_charts.importance_bars(view.arrays, view.names)
+        show(chart, "The most important neurons of all parents", f"bars-{key}")
+    with listed:
+        arrays = view.arrays
+        table(
+            {"Parent": [view.names[p] for p in arrays["parent"]], "Neuron": arrays["neuron"],
+             "Importance": arrays["importance"], "Group": arrays["group"], "Mean": arrays["mean"],
+             "Std": arrays["std"]},
+            height=300, alt="All neurons with importance, group and statistics",
+        )
+
+
+def _groups(view: SpaceView) -> None:
+    import numpy as np
+
+    st.subheader("Groups", anchor=False)
+    arrays = view.arrays
+    order = np.argsort(-arrays["group_importance"], kind="stable")
+    members = arrays["group_members"][order]
+    rows = {
+        "Group": order, **{name: members[:, p] for p, name in enumerate(view.names)},
+        "Importance": arrays["group_importance"][order], "Lost": 100 * arrays["group_error"][order],
+    }
+    largest = float(arrays["group_importance"].max(initial=0.0)) or 1.0
+    event = table(
+        rows, height=352, on_select="rerun", selection_mode="single-row",
+        key=f"groups-{view.run}-{view.space['index']}", alt="Groups with members of each parent, importance and loss",
+        column_config={
+            "Importance": st.column_config.ProgressColumn(
+                help="Sum over its members", min_value=0.0, max_value=largest, format="%.3g"
+            ),
+            "Lost": st.column_config.NumberColumn(
+                "Variance lost", format="%.1f %%",
+                help="How much of its members' variance merging them loses: the spread of the group",
+            ),
+        },
+    )
+    chosen = [int(order[row]) for row in event["selection"]["rows"]]
+    remembered = st.session_state.get("group-row")
+    if chosen != remembered:
+        st.session_state["group-row"] = chosen
+        if remembered is not None or chosen:
+            state.put(group=chosen[0] if chosen else None)
+            st.rerun(scope="fragment")
+    st.caption("Columns with a parent's name count its members. Choose a row to see the group alone in the plane.")

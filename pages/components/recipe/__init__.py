@@ -1,0 +1,1 @@
+"""Choosing a recipe, changing it, and writing it as a command."""

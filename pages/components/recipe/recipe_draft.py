@@ -1,0 +1,110 @@
+"""The recipe being put together on the Fuse page: starts as a preset, can be changed, undone and reset.
+
+Levels merged on the Parents page are in the address; they are laid over the recipe where its solver can use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from fusion_engine.core.capability import Methods
+from fusion_engine.core.recipe import Recipe
+
+from ..shared import state
+from . import recipes
+
+__all__ = ["Draft"]
+
+_KEEP = 50
+
+
+class Draft:
+    """Lives in the session. Widgets' keys carry `version`: a new version draws them afresh from the recipe."""
+
+    def __init__(self, presets: Sequence[Mapping[str, Any]], methods: Methods) -> None:
+        self._methods = methods
+        self._presets = {p["name"]: p for p in presets}
+        self._data = st.session_state.setdefault("draft", {"recipe": None, "history": [], "version": 0, "preset": ""})
+        wanted = state.get("recipe")
+        wanted = wanted if wanted in self._presets else next(iter(self._presets))
+        if self._data["preset"] != wanted:
+            self._load(wanted)
+
+    @property
+    def preset(self) -> Mapping[str, Any]:
+        """The preset the draft started from."""
+        return self._presets[self._data["preset"]]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as it stands, with the levels that were merged by hand."""
+        return recipes.with_levels(self._data["recipe"], self._methods, self.levels)
+
+    @property
+    def levels(self) -> str:
+        """Levels merged by hand, such as '0-2,3'; '' where none are."""
+        return state.get("levels")
+
+    @property
+    def version(self) -> int:
+        """Changes whenever the widgets must be drawn afresh."""
+        return int(self._data["version"])
+
+    @property
+    def changed(self) -> bool:
+        """Whether the recipe differs from its preset."""
+        return not self._same(self.recipe, self._original(self._data["preset"]))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier recipe to go back to."""
+        return bool(self._data["history"])
+
+    def update(self, recipe: dict[str, Any]) -> None:
+        """Take over what the forms say; the recipe before goes to the history."""
+        if not self._same(recipes.with_levels(recipe, self._methods, self.levels), self.recipe):
+            self._remember()
+            self._data["recipe"] = recipe
+
+    def choose(self, preset: str) -> None:
+        """Start over from a preset."""
+        self._remember()
+        state.put(recipe=preset)
+        self._load(preset)
+
+    def take(self, preset: str, recipe: Mapping[str, Any]) -> None:
+        """Start over from a recipe made of a preset."""
+        self.choose(preset)
+        self._data["recipe"] = Recipe.from_mapping({**recipe, "name": preset}).to_mapping()
+
+    def reset(self) -> None:
+        """Back to the preset as it is written, its levels included."""
+        self.choose(self._data["preset"])
+        state.forget("levels")
+
+    def clear_levels(self) -> None:
+        """Let the solver choose the levels again."""
+        self._remember()
+        state.forget("levels")
+
+    def undo(self) -> None:
+        """Back to the recipe before the last change."""
+        preset, recipe, levels = self._data["history"].pop()
+        state.put(recipe=preset, levels=levels or None)
+        self._data.update(preset=preset, recipe=recipe, version=self.version + 1)
+
+    def _same(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        return recipes.normal(one, self._methods) == recipes.normal(other, self._methods)
+
+    def _remember(self) -> None:
+        kept = (self._data["preset"], self._data["recipe"], self.levels)
+        self._data["history"] = [*self._data["history"], kept][-_KEEP:]
+
+    def _load(self, preset: str) -> None:
+        self._data.update(preset=preset, recipe=self._original(preset), version=self.version + 1)
+
+    def _original(self, preset: str) -> dict[str, Any]:
+        return Recipe.from_mapping({**self._presets[preset]["recipe"], "name": preset}).to_mapping()

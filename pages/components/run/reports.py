@@ -1,0 +1,73 @@
+"""Reading a fuse run's report: its models in the order in which the app shows them, its stages, its summary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from ..shared.text import distinct
+
+__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "parent_names", "stage_seconds"]
+
+STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
+_REFERENCES = (
+    ("average", "Plain average", "average"),
+    ("ensemble", "Ensemble, logits", "ensemble"),
+    ("softmax_ensemble", "Ensemble, softmax", "ensemble"),
+    ("head_weighted_ensemble", "Ensemble, by head", "ensemble"),
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a report. role: 'parent', 'average', 'ensemble' or 'fused'; accuracies in [0, 1]."""
+
+    label: str
+    role: str
+    accuracy: float | None
+    loss: float | None
+    per_class: list[float | None] | None
+
+
+def parent_names(report: dict[str, Any]) -> list[str]:
+    """The parents' names, cut to a length that charts can carry; none without test data."""
+    return distinct(PurePath(parent["file"]).stem for parent in report.get("parents", []))
+
+
+def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
+    """Parents, plain average, ensembles, then the fused model under the name `fused`; none without test data."""
+    if "fused" not in report:
+        return []
+    found = [
+        _model(name, "parent", entry) for name, entry in zip(parent_names(report), report["parents"], strict=True)
+    ]
+    found += [_model(label, role, report[key]) for key, label, role in _REFERENCES if report.get(key)]
+    return [*found, _model(fused, "fused", report["fused"])]
+
+
+def _model(label: str, role: str, entry: dict[str, Any]) -> Model:
+    return Model(label, role, entry.get("accuracy"), entry.get("loss"), entry.get("per_class"))
+
+
+def best_parent(report: dict[str, Any]) -> float | None:
+    """Accuracy of the best parent; None without test labels."""
+    return max(_accuracies(report), default=None)
+
+
+def mean_parent(report: dict[str, Any]) -> float | None:
+    """Mean accuracy of the parents; None without test labels."""
+    found = _accuracies(report)
+    return sum(found) / len(found) if found else None
+
+
+def _accuracies(report: dict[str, Any]) -> list[float]:
+    return [p["accuracy"] for p in report.get("parents", []) if p.get("accuracy") is not None]
+
+
+def stage_seconds(report: dict[str, Any]) -> dict[str, float]:
+    """What each stage takes by itself (`store.own_seconds`), in the order of the work; only those that take any."""
+    taken = {stage: report.get("seconds", {}).get(stage, 0.0) for stage in STAGES}
+    for part in report.get("shared", []):
+        taken[part["stage"]] += part["seconds"]
+    return {stage: seconds for stage, seconds in taken.items() if seconds}

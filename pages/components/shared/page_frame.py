@@ -1,0 +1,81 @@
+"""What every page has around it: the style sheet, the job service, the URL's state, one line for an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from fusion_engine.core.errors import FusionError, StoreError
+from fusion_engine.jobs import client
+
+from . import state
+from .text import plain
+
+__all__ = ["empty", "frame", "heading", "next_steps", "told"]
+
+_STYLE = """
+<style>
+.stMainBlockContainer { max-width: 1560px; margin: 0 auto; padding-top: 4.6rem; padding-bottom: 4rem; }
+.stMainBlockContainer h1 { font-size: 2rem; font-weight: 650; letter-spacing: -0.015em; padding: 0 0 .2rem; }
+.stMainBlockContainer h2 { font-size: 1.3rem; font-weight: 620; padding: .9rem 0 .2rem; }
+.stMainBlockContainer h3 { font-size: 1.08rem; font-weight: 620; padding: .3rem 0 .1rem; }
+.lead { font-size: 1.1rem; line-height: 1.55; color: #4A5563; max-width: 46rem; margin: 0; }
+.step { display: flex; gap: .85rem; margin: 0 0 .95rem; line-height: 1.5; font-size: 1.02rem; }
+.step .n { flex: none; width: 1.75rem; height: 1.75rem; border-radius: 50%; background: #E3EFF7; color: #005A8C;
+  font-weight: 650; display: flex; align-items: center; justify-content: center; font-size: .92rem; }
+.step b { font-variant-numeric: tabular-nums; }
+.facts { display: grid; grid-template-columns: auto 1fr; gap: .3rem 1.1rem; font-size: .95rem; }
+.facts span { color: #5B6775; } .facts div { font-variant-numeric: tabular-nums; }
+</style>
+"""
+
+
+@contextmanager
+def frame(page: str) -> Iterator[None]:
+    """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
+    st.html(_STYLE)
+    state.restore(page)
+    try:
+        client.ensure_running(wait=False)
+        yield
+    except StoreError as error:
+        _tell(error)
+        st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
+    except FusionError as error:
+        _tell(error)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show what a user can cause as one line and go on after the block."""
+    try:
+        yield
+    except FusionError as error:
+        _tell(error)
+
+
+def _tell(error: FusionError) -> None:
+    st.error(plain(error), icon=":material/error:")
+
+
+def heading(title: str, lead: str) -> None:
+    """A page's title and the sentence that says what it is for."""
+    st.title(title, anchor=False)
+    st.html(f'<p class="lead">{lead}</p>')
+
+
+def empty(message: str, page: str, label: str) -> None:
+    """An empty state: what is missing and the link to where it is made. Ends the page."""
+    with st.container(border=True, key="empty"):
+        st.markdown(message)
+        st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:")
+    st.stop()
+
+
+def next_steps(**links: str) -> None:
+    """Links to other pages in a row: next_steps(explore="See the neurons")."""
+    with st.container(horizontal=True, gap="medium"):
+        for page, label in links.items():
+            st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:")

@@ -1,0 +1,57 @@
+"""The app's pages, and how app.py chooses one and runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from .page_frame import frame
+
+__all__ = ["enter", "navigate", "run"]
+
+_LOOKS = Path(__file__).parent
+_PAGES = {
+    "start": ("Start", ":material/home:"),
+    "parents": ("Parents", ":material/account_tree:"),
+    "explore": ("Explore", ":material/scatter_plot:"),
+    "fuse": ("Fuse", ":material/merge:"),
+    "leaderboard": ("Leaderboard", ":material/leaderboard:"),
+    "compare": ("Compare", ":material/bar_chart:"),
+    "analyse": ("Analyse", ":material/troubleshoot:"),
+}
+
+
+def navigate() -> tuple[str, Any]:
+    """Configure the app and set up its navigation; the name of the page that the URL asks for, and the page.
+
+    The icon is a file: Streamlit would fetch an icon given by name from a server elsewhere.
+    """
+    st.set_page_config(page_title="Neuron Fusion Lab", page_icon=_LOOKS / "icon.png", layout="wide")
+    st.logo(_LOOKS / "logo.svg", size="large")
+    pages = {
+        name: st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "start")
+        for name, (title, icon) in _PAGES.items()
+    }
+    page = st.navigation(list(pages.values()), position="top")
+    return next(name for name, candidate in pages.items() if candidate == page), page
+
+
+def run() -> None:
+    """Run the chosen page inside the app's frame."""
+    name, page = navigate()
+    st.session_state["routed"] = True
+    with frame(name):
+        page.run()
+
+
+def enter() -> None:
+    """First line of every page.
+
+    Until `st.navigation` has been called once, Streamlit takes the folder `pages` for an app of the old kind and
+    runs a bookmarked page by itself, without app.py. Calling it here ends that; then app.py runs.
+    """
+    if not st.session_state.pop("routed", False):
+        navigate()
+        st.rerun()

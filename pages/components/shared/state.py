@@ -1,0 +1,88 @@
+"""What is being looked at lives in the URL, so that a reload, a bookmark or a second browser shows the same.
+
+Moving between pages drops a URL's parameters; the session remembers them and puts them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+__all__ = ["bound", "clear", "forget", "get", "number", "put", "restore"]
+
+EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
+_OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
+BY_PAGE = {
+    "start": ("demo",),
+    "parents": ("import", "load"),
+    "explore": ("source", "importance", "grouping", "explore", "space", "neuron", "group", "view"),
+    "fuse": ("recipe", "samples", "job", "base", "loading"),
+    "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
+    "compare": ("runs",),
+    "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
+}
+
+
+def restore(page: str) -> None:
+    """Make URL and session agree on the parameters of `page`; the URL wins."""
+    known = EVERYWHERE + BY_PAGE.get(page, ())
+    memory = _memory()
+    for key in known:
+        if key in st.query_params:
+            memory[key] = st.query_params[key]
+        elif key in memory:
+            st.query_params[key] = memory[key]
+
+
+def get(key: str, default: str = "") -> str:
+    """A parameter's value."""
+    return str(st.query_params.get(key, default))
+
+
+def number(key: str, default: int) -> int:
+    """A parameter that is a natural number; `default` where it is missing or something else."""
+    value = get(key)
+    return int(value) if value.isdecimal() and len(value) < 10 else default
+
+
+def put(**values: str | int | None) -> None:
+    """Set parameters; None removes one."""
+    for key, value in values.items():
+        if value is None:
+            forget(key)
+        else:
+            if key == "parents" and get(key) != str(value):
+                forget(*_OF_PARENTS)
+            _memory()[key] = str(value)
+            if st.query_params.get(key) != str(value):
+                st.query_params[key] = str(value)
+
+
+def bound(key: str, widget: str, value: Any, write: Callable[[Any], Any] = lambda chosen: chosen) -> dict[str, Any]:
+    """`key` and `on_change` of a widget that shows `value` and writes what is chosen to the URL as `key`.
+
+    The URL decides what is shown: it may have changed by a link since the widget was last drawn.
+    """
+    st.session_state[widget] = value
+    return {"key": widget, "on_change": lambda: put(**{key: write(st.session_state[widget])})}
+
+
+def forget(*keys: str) -> None:
+    """Remove parameters from the URL and from the session's memory."""
+    for key in keys:
+        _memory().pop(key, None)
+        if key in st.query_params:
+            del st.query_params[key]
+
+
+def clear() -> None:
+    """Forget everything: the way out of an address that refers to what is no longer there."""
+    _memory().clear()
+    st.query_params.clear()
+
+
+def _memory() -> dict[str, str]:
+    memory: dict[str, str] = st.session_state.setdefault("url", {})
+    return memory

@@ -1,0 +1,80 @@
+"""How charts look: Okabe-Ito colours, a symbol for every parent, one layout, one configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas  # noqa: F401 - Plotly looks for it half-way through an import in another session's thread, and fails
+import plotly.graph_objects as go
+import streamlit as st
+
+__all__ = [
+    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "figure", "hatched", "scatter",
+    "show",
+]
+
+# Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
+INK, MUTED, FAINT, GRID = "#1F2A37", "#6B7785", "#C9D1DA", "#E8ECF1"
+
+PARENTS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, "#000000")
+GROUPS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
+ROLES = {"parent": SKY, "average": MUTED, "fused": BLUE, "ensemble": GREEN}
+
+SVG_LIMIT = 2000
+FONT = '"Source Sans", "Source Sans Pro", sans-serif'
+_CONFIG = {
+    "displaylogo": False,
+    "displayModeBar": "hover",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    "responsive": True,
+    "plotlyServerURL": "",
+}
+
+
+def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figure:
+    """An empty figure in the app's style; `layout` overrides parts of it."""
+    # Plotly hides labels that reach over the edge while it is resized, and puts a title beside no label at infinity.
+    axis = {
+        "gridcolor": GRID, "zerolinecolor": GRID, "linecolor": FAINT, "automargin": True, "ticklabelstandoff": 4,
+        "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10}, "ticklabeloverflow": "allow",
+    }
+    base: dict[str, Any] = {
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 28 if legend else 8, "b": 8},
+        "font": {"family": FONT, "size": 14, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": legend,
+        "legend": {
+            "orientation": "h", "traceorder": "normal", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13},
+        },
+        "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK}},
+        "xaxis": axis,
+        "yaxis": axis,
+        "bargap": 0.35,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": MUTED},
+    }
+    return go.Figure().update_layout(base).update_layout(layout)
+
+
+def hatched(shape: str) -> dict[str, Any]:
+    """The pattern of bars that are told apart by more than their colour; '' for none."""
+    return {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 6, "solidity": 0.2}
+
+
+def scatter(points: int) -> type[go.Scatter] | type[go.Scattergl]:
+    """SVG for up to 2,000 points, which prints and zooms well; WebGL beyond."""
+    return go.Scatter if points <= SVG_LIMIT else go.Scattergl
+
+
+def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: Any) -> Any:
+    """Draw a chart with its alternative text. Pages put a table or a selector with the same content beside it.
+
+    live: it is drawn again and again. Streamlit replaces such a chart as a whole: a zoom would be lost, and a drag
+    that outlives its chart is an error, so it does not react.
+    """
+    config = _CONFIG | {"staticPlot": live}
+    return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
