@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.types import Grouping, Member, State
-from ..graph import Trace, merge_states
-from ..graph.apply import lookup
+from ..graph import Trace, lookup, merge_states
 from ..stats.space_stats import SpaceStats
 
 __all__ = ["AlignedStates", "Network", "rows_of"]

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from ..core.errors import DataError, UnsupportedModelError
 from ..core.types import Progress, ProgressCallback, Site, State
-from ..graph import Program, Trace
-from ..graph.nodes import is_symbolic, shape
+from ..graph import Program, Trace, is_symbolic, shape
 from ..stats import feature_sites, fitting_batch
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from torch import Tensor
 from ..core.registry import register
 from ..core.types import ProgressCallback, Site, State, no_progress
 from ..data import Dataset
-from ..graph import Program, Trace
-from ..graph.nodes import is_symbolic
+from ..graph import Program, Trace, is_symbolic
 from ..stats import fitting_batch
 from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
 

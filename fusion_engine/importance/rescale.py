@@ -15,9 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ..core.errors import UnsupportedModelError
-from ..graph import Trace
-from ..graph.layers import BATCH_NORMS
-from ..graph.nodes import arguments, is_symbolic, module_path, operator
+from ..graph import BATCH_NORMS, Trace, arguments, is_symbolic, module_path, operator
 from .attribution import dependents
 
 __all__ = ["with_rescale_rule"]

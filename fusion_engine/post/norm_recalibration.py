@@ -8,7 +8,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.registry import register
 from ..core.types import State
-from ..graph.apply import lookup
+from ..graph import lookup
 from .channels import channels_in_turn
 from .norms import BatchNorm, live_norms, with_statistics
 

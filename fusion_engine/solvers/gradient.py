@@ -13,8 +13,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.registry import Param, register
 from ..core.types import Grouping
-from ..graph import merge_states
-from ..graph.nodes import shape
+from ..graph import merge_states, shape
 from ..importance.attribution import has_classes
 from .activations import batch_size
 from .first_parent import align_to_first, keeps_first_width

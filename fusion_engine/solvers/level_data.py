@@ -12,8 +12,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
-from ..graph import Program, Trace, merge_activations
-from ..graph.nodes import shape
+from ..graph import Program, Trace, merge_activations, shape
 from ..post.sampling import shifted
 from .head import Head
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..context import FusionContext
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, Level, State
-from ..graph.apply import with_aliases
+from ..graph import with_aliases
 from .level_data import Goal, Merged, Pool, Prefix
 from .level_plan import Plan, merge_levels
 from .level_problem import LevelProblem, level_nodes

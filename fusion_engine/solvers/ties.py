@@ -14,8 +14,7 @@ from ..core.errors import RecipeError
 from ..core.registry import Param, register
 from ..core.seeds import torch_generator
 from ..core.types import Grouping
-from ..graph import merge_states
-from ..graph.apply import lookup, with_aliases
+from ..graph import lookup, merge_states, with_aliases
 from .spaces import group_spaces
 
 __all__ = ["ties"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from ..context import FusionContext
-from ..graph.nodes import shape
+from ..graph import shape
 from ..stats import sample_bytes
 
 __all__ = ["forward_work"]

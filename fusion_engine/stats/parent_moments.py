@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.types import Progress, ProgressCallback, Site, State, no_progress
-from ..graph import Program, Trace, read_site
-from ..graph.nodes import shape
+from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
 

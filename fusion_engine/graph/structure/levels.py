@@ -10,9 +10,9 @@ from torch import fx
 
 from fusion_engine.core.types import Layer, Level
 
-from .capture import Capture
+from ..captured.capture import Capture
+from ..captured.nodes import is_symbolic, module_path, operator, shape
 from .layers import CONVOLUTIONS
-from .nodes import is_symbolic, module_path, operator, shape
 
 __all__ = ["find_levels"]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
 
-from fusion_engine.core.errors import ParentError, UnsupportedModelError
+from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.core.types import State
 
-from .capture import Capture
-from .nodes import arguments, is_symbolic, operator
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, is_symbolic, operator
+from ..structure.trace import Trace, tensor_of
 
 __all__ = ["Program"]
 
@@ -63,7 +61,7 @@ class Program:
             raise UnsupportedModelError(
                 f"the model takes {len(self._fed)} inputs ({', '.join(self._fed)}) and {len(tensors)} were given"
             )
-        weights = self._weights(state)
+        weights = [tensor_of(state, name, self._trace) for name in self.tensors]
         if not self._capture.dynamic:
             self._check_batch(tensors)
         lead = tensors[0] if tensors else weights[0]
@@ -80,18 +78,6 @@ class Program:
             inputs, outputs, train = self._request
             self._others[id(trace)] = Program(trace, inputs, outputs, train=train)
         return self._others[id(trace)]
-
-    def _weights(self, state: State) -> list[torch.Tensor]:
-        try:
-            return [state[name] for name in self.tensors]
-        except KeyError:
-            return [self._aliased(state, name) for name in self.tensors]
-
-    def _aliased(self, state: State, name: str) -> torch.Tensor:
-        for alias in self._capture.aliases.get(name, (name,)):
-            if alias in state:
-                return state[alias]
-        raise ParentError(f"the weights have no tensor {name!r}: they do not belong to the traced model")
 
     def _check_batch(self, tensors: Sequence[torch.Tensor]) -> None:
         for name, tensor in zip(self._fed, tensors, strict=True):
@@ -135,7 +121,6 @@ class _Builder:
 
     def __init__(self, capture: Capture, fed: tuple[str, ...], train: bool) -> None:
         self.capture, self.train = capture, train
-        self.nodes = {node.name: node for node in capture.graph.nodes}
         self.fed = [capture.node(name) for name in fed]
         self.counters: list[str] = []
 

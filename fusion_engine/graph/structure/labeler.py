@@ -10,13 +10,13 @@ from torch import fx
 
 from fusion_engine.core.errors import UnsupportedModelError
 
-from .atoms import Array
-from .capture import Capture
-from .labels import Algebra, Labels
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, dimension, is_symbolic, module_path, operator, shape, shapes
+from ..labels.algebra import Algebra, Labels
+from ..labels.atoms import Array
+from ..rules import NoRuleError, find_rule
+from ..rules.registry import call_of
 from .layers import CONVOLUTIONS
-from .nodes import arguments, dimension, is_symbolic, module_path, operator, shape, shapes
-from .rules import NoRuleError, find_rule
-from .rules.registry import call_of
 
 __all__ = ["Labeler"]
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusion_engine.core.errors import ParentError
 from fusion_engine.core.types import Member, Space, State
 
-if TYPE_CHECKING:
-    from .trace import Trace
+from ..structure.trace import Trace, lookup, with_aliases
 
-__all__ = ["lookup", "permute_state", "transform_state", "with_aliases"]
+__all__ = ["permute_state", "transform_state"]
 
 
 def permute_state(
@@ -57,24 +54,6 @@ def _transformed(tensor: Tensor, member: Member, matrix: Tensor) -> Tensor:
     rows = flat[index.reshape(-1)].reshape(len(index), -1)
     flat[index.reshape(-1)] = (matrix.to(rows) @ rows).reshape(index.numel(), -1)
     return _unflat(flat, tensor, member.dims)
-
-
-def lookup(state: State, name: str, trace: Trace) -> Tensor:
-    """The tensor `name` of a state under any of its names; ParentError if it is missing."""
-    for alias in (name, *trace.aliases.get(name, ())):
-        if alias in state:
-            return state[alias].detach()
-    raise ParentError(f"the weights have no tensor {name!r}: they do not belong to the traced model")
-
-
-def with_aliases(changed: dict[str, Tensor], state: State, trace: Trace) -> dict[str, Tensor]:
-    """The changed tensors under every name the state has for them."""
-    return {
-        alias: tensor
-        for name, tensor in changed.items()
-        for alias in trace.aliases.get(name, (name,))
-        if alias in state
-    }
 
 
 def _flat(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:

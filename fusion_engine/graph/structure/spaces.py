@@ -10,11 +10,11 @@ import numpy as np
 
 from fusion_engine.core.types import Freedom, Layer, Member, Role, Site, Space
 
-from .atoms import live_dims
+from ..captured.nodes import module_path, operator
+from ..labels.algebra import Labels
+from ..labels.atoms import live_dims
 from .classes import Families, Slot, find_families
 from .labeler import Labeler
-from .labels import Labels
-from .nodes import module_path, operator
 
 __all__ = ["find_spaces"]
 
