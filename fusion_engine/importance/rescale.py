@@ -60,7 +60,7 @@ def with_rescale_rule(trace: Trace) -> Trace:
         if rule is not None:
             copy.args = (node.target, *copy.args)
             copy.target = rule
-    return replace(trace, capture=replace(trace.capture, graph=graph))
+    return replace(trace, capture=replace(trace.capture, graph=graph, strands=2))
 
 
 def _rule(node: fx.Node, variable: set[str]) -> Callable[..., Tensor] | None:

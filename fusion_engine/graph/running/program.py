@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from fusion_engine.core.types import State
 from ..captured.capture import Capture
 from ..captured.nodes import arguments, is_symbolic, operator
 from ..structure.trace import Trace, tensor_of
+from .batches import InBatches, fits_traced_batch
 
 __all__ = ["Program"]
 
@@ -38,7 +39,8 @@ class Program:
         self._capture: Capture = trace.capture
         self._fed = self._capture.inputs if inputs is None else tuple(inputs)
         self._builder = _Builder(self._capture, self._fed, train)
-        self._graph, placeholders = self._builder.build(tuple(outputs))
+        self._outputs = tuple(o for name in outputs for o in (self._capture.outputs if name == "output" else (name,)))
+        self._graph, placeholders = self._builder.build(self._outputs)
         self.tensors: tuple[str, ...] = tuple(
             self._capture.tensors[p] for p in placeholders if p in self._capture.tensors
         )
@@ -46,12 +48,13 @@ class Program:
         self._counters = self._builder.counters
         self._trace, self._request = trace, (inputs, outputs, train)
         self._others: dict[int, Program] = {}  # for states of other widths
-        self._compiled: dict[tuple[torch.device, bool], tuple[Callable[..., Any], list[torch.Tensor]]] = {}
+        self._compiled: dict[tuple[torch.device, bool], tuple[fx.GraphModule, list[torch.Tensor]]] = {}
 
     def __call__(self, state: State, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Tensors at the output nodes, differentiable in `state` and `tensors`.
 
-        Any batch size works if the model allows it. Raises ParentError if `state` lacks a tensor.
+        Any batch size works; a model that fixes it is run in batches of that size. Raises ParentError if `state` lacks
+        a tensor, UnsupportedModelError if samples do not stay apart in such a model.
         """
         if self._trace.variants and state:
             trace = self._trace.fitting(state)
@@ -62,12 +65,19 @@ class Program:
                 f"the model takes {len(self._fed)} inputs ({', '.join(self._fed)}) and {len(tensors)} were given"
             )
         weights = [tensor_of(state, name, self._trace) for name in self.tensors]
-        if not self._capture.dynamic:
-            self._check_batch(tensors)
         lead = tensors[0] if tensors else weights[0]
         floats = [t for t in (*tensors, *weights) if t.is_floating_point()]
-        run, constants = self._compile(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
-        result: tuple[torch.Tensor, ...] = run(*tensors, *weights, *constants)
+        module, constants = self._compile(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
+        if fits_traced_batch(self._capture, self._fed, tensors):
+            result: tuple[torch.Tensor, ...] = module.forward(*tensors, *weights, *constants)
+        elif self._counters:
+            raise UnsupportedModelError(
+                f"the model's forward fixes the batch size to {self._capture.batch} samples, so that its batch norm "
+                "cannot be trained on others; use x.shape[0] instead of a number in its views"
+            )
+        else:
+            run = InBatches(self._capture, module, self._fed, self._outputs, tensors)
+            result = run.results(*weights, *constants)
         for name in self._counters:
             if name in state:
                 state[name].add_(1)
@@ -79,22 +89,14 @@ class Program:
             self._others[id(trace)] = Program(trace, inputs, outputs, train=train)
         return self._others[id(trace)]
 
-    def _check_batch(self, tensors: Sequence[torch.Tensor]) -> None:
-        for name, tensor in zip(self._fed, tensors, strict=True):
-            if name in self._capture.inputs and tensor.dim() and tensor.shape[0] != self._capture.batch:
-                raise UnsupportedModelError(
-                    f"the model's forward fixes the batch size: it was traced with {self._capture.batch} samples and "
-                    f"got {tensor.shape[0]}; use x.shape[0] instead of a number in its views"
-                )
-
-    def _compile(self, device: torch.device, double: bool) -> tuple[Callable[..., Any], list[torch.Tensor]]:
+    def _compile(self, device: torch.device, double: bool) -> tuple[fx.GraphModule, list[torch.Tensor]]:
         key = (device, double)
         if key not in self._compiled:
             graph = _retarget(self._graph, device, double)
             constants = [c.to(device) for c in self._constants]
             if double:
                 constants = [c.double() if c.dtype == torch.float32 else c for c in constants]
-            self._compiled[key] = (fx.GraphModule(torch.nn.Module(), graph).forward, constants)
+            self._compiled[key] = (fx.GraphModule(torch.nn.Module(), graph), constants)
         return self._compiled[key]
 
 
@@ -125,8 +127,7 @@ class _Builder:
         self.counters: list[str] = []
 
     def build(self, outputs: tuple[str, ...]) -> tuple[fx.Graph, list[str]]:
-        names = [o for name in outputs for o in (self.capture.outputs if name == "output" else (name,))]
-        results = [self.capture.node(name) for name in names]
+        results = [self.capture.node(name) for name in outputs]
         needed = self._needed(results)
         placeholders = [n for n in needed if n.name in self.capture.tensors]
         placeholders += [n for n in needed if n.name in self.capture.constants]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-import torch
 from torch import fx
 
 from fusion_engine.core.types import Layer, Level
 
 from ..captured.capture import Capture
 from ..captured.nodes import is_symbolic, module_path, operator, shape
+from ..captured.samples import Samples
 from .layers import CONVOLUTIONS
 
 __all__ = ["find_levels"]
@@ -38,7 +38,7 @@ def find_levels(capture: Capture, layers: Mapping[str, Layer]) -> tuple[list[Lev
         last = number == len(bounds) - 1
         output = "output" if last and len(capture.outputs) > 1 else capture.outputs[0] if last else end.name
         size = shape(capture.node(output)) if output != "output" else None
-        if size and capture.dynamic:
+        if size:
             size = (-1, *size[1:])
         levels.append(
             Level(
@@ -123,20 +123,12 @@ class _Flow:
             last = max(after, default=i)
             if node in outputs:
                 last = len(self.sequence)
-            if reach <= i and node.name not in inputs and node not in outputs and self._can_start(node):
+            # A program can start where samples follow each other along the first dimension.
+            starts = self.capture.place(node.name) == Samples(0)
+            if reach <= i and node.name not in inputs and node not in outputs and starts:
                 cuts.append(node)
             reach = max(reach, last)
         return cuts
-
-    def _can_start(self, node: fx.Node) -> bool:
-        """Whether a program can start here: one tensor from whose shape the batch size can be read."""
-        value = node.meta.get("val")
-        if not isinstance(value, torch.Tensor) or not value.dim():
-            return False
-        if not self.capture.dynamic:
-            return True
-        batch = self.capture.node(self.capture.inputs[0]).meta["val"].shape[0]
-        return str(value.shape[0]) == str(batch)
 
     def _has_weights(self, nodes: list[fx.Node]) -> bool:
         return any(operator(n) in _WEIGHTED and self.tensors([n]) for n in nodes)
