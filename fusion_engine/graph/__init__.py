@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .captured.nodes import arguments, is_symbolic, module_path, operator, shape
+from .captured.nodes import arguments, dependents, is_symbolic, module_path, operator, shape
 from .rules import label_rule
 from .running.program import Program
 from .running.sites import read_site
@@ -14,8 +14,8 @@ from .structure.nesting import Nest
 from .structure.trace import Trace, lookup, trace, with_aliases
 
 __all__ = [
-    "BATCH_NORMS", "Nest", "Program", "Trace", "VerifyReport", "arguments", "is_symbolic", "label_rule", "lookup",
-    "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
+    "BATCH_NORMS", "Nest", "Program", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
+    "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
     "random_permutation", "read_site", "shape", "trace", "transform_state", "unmerge_activations", "verify",
     "verify_all", "with_aliases",
 ]  # fmt: skip

@@ -10,9 +10,9 @@ from torch import Tensor
 from ..core.registry import register
 from ..core.types import ProgressCallback, Site, State, no_progress
 from ..data import Dataset
-from ..graph import Program, Trace, is_symbolic
+from ..graph import Program, Trace, dependents, is_symbolic
 from ..stats import fitting_batch
-from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
+from .attribution import OUTPUT, attribute, of_target, site_nodes, target_logits
 
 __all__ = ["feature_ablation"]
 

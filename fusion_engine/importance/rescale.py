@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ..core.errors import UnsupportedModelError
-from ..graph import BATCH_NORMS, Trace, arguments, is_symbolic, module_path, operator
-from .attribution import dependents
+from ..graph import BATCH_NORMS, Trace, arguments, dependents, is_symbolic, module_path, operator
 
 __all__ = ["with_rescale_rule"]
 

@@ -18,7 +18,7 @@ from fusion_engine.graph import Program, Trace, trace
 from fusion_engine.importance import score
 from fusion_engine.solvers import solve
 from tests.zoo import build
-from tests.zoo_models.transformers import ViT
+from tests.zoo_models.transformers import LengthViT, ViT
 
 from .traced_zoo import difference
 
@@ -27,14 +27,14 @@ SAMPLES = 21
 
 @cache
 def parents() -> list[dict[str, Tensor]]:
-    return [{k: v.detach() for k, v in build("vit_length", seed)[0].state_dict().items()} for seed in (0, 1)]
+    return [{k: v.detach() for k, v in build("vit_unrolled", seed)[0].state_dict().items()} for seed in (0, 1)]
 
 
 @cache
 def written(name: str) -> Trace:
-    """The zoo's model `name`; 'plain' is the same network without len(x)."""
-    model, inputs = build("vit_length" if name == "plain" else name)
-    return trace(ViT() if name == "plain" else model, inputs)
+    """The network written with len(x), in two ways, or without it."""
+    models = {"plain": ViT, "vit_length": LengthViT, "vit_unrolled": lambda: LengthViT(unrolled=True)}
+    return trace(models[name]().eval(), (torch.randn(4, 3, 16, 16),))
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-from .nodes import shape
+from .nodes import dependents, shape
 
 __all__ = ["Samples", "find_samples"]
 
@@ -32,14 +32,15 @@ def find_samples(
     None where samples do not stay apart, in order: mixed with each other, or with positions.
     """
     feed = _Feed(graph, constants, inputs, batch)
+    names = dependents(graph, feed.batched)
     try:
         before, first, last = (_values(graph, tensors) for tensors in (feed.base, feed.changed(0), feed.changed(-1)))
     except (RuntimeError, ValueError, IndexError):  # random weights or inputs that this model cannot take
-        return dict.fromkeys(feed.dependent)
+        return dict.fromkeys(names)
     return {
         name: _place(_differs(before[name], first[name]), _differs(before[name], last[name]), batch)
         for name in before
-        if name in feed.dependent
+        if name in names
     }
 
 
@@ -51,25 +52,20 @@ class _Feed:
     ) -> None:
         self._random = torch.Generator().manual_seed(0)
         self.base: dict[str, Any] = {}
-        self.dependent: set[str] = set()
-        self._batched: list[str] = []
-        for node in graph.nodes:
+        self.batched: list[str] = []
+        for node in (n for n in graph.nodes if n.op == "placeholder"):
             value, size = node.meta.get("val"), shape(node)
-            if node.op == "placeholder":
-                drawn = size is not None and node.name not in constants
-                self.base[node.name] = (
-                    self._draw(size, value.dtype, node.name in inputs) if drawn else constants.get(node.name, value)
-                )
-                if node.name in inputs and size and size[0] == batch:
-                    self._batched.append(node.name)
-                    self.dependent.add(node.name)
-            elif any(n.name in self.dependent for n in node.all_input_nodes):
-                self.dependent.add(node.name)
+            if node.name in constants or size is None:
+                self.base[node.name] = constants.get(node.name, value)
+                continue
+            self.base[node.name] = self._draw(size, value.dtype, node.name in inputs)
+            if node.name in inputs and size and size[0] == batch:
+                self.batched.append(node.name)
 
     def changed(self, sample: int) -> dict[str, Any]:
         """The tensors with another value of one sample."""
         tensors = dict(self.base)
-        for name in self._batched:
+        for name in self.batched:
             tensors[name] = tensors[name].clone()
             row = tensors[name][sample]
             row.copy_(self._draw(row.shape, row.dtype, True) if row.is_floating_point() else torch.tensor(1))

@@ -13,7 +13,7 @@ from fusion_engine.core.types import Member, Space, State
 
 from ..structure.trace import Trace, lookup, with_aliases
 
-__all__ = ["permute_state", "transform_state"]
+__all__ = ["entries_first", "permute_state", "transform_state"]
 
 
 def permute_state(
@@ -27,7 +27,7 @@ def permute_state(
     changed: dict[str, Tensor] = {}
     for member in space.members:
         tensor = changed.get(member.tensor, lookup(state, member.tensor, trace))
-        flat = _flat(tensor, member.dims).clone()
+        flat = entries_first(tensor, member.dims).clone()
         target = torch.as_tensor(member.index.reshape(-1), device=tensor.device)
         source = torch.as_tensor(member.index[order].reshape(-1), device=tensor.device)
         flat[target] = flat[source]
@@ -49,14 +49,14 @@ def transform_state(state: State, space: Space, matrix: Tensor, trace: Trace) ->
 
 
 def _transformed(tensor: Tensor, member: Member, matrix: Tensor) -> Tensor:
-    flat = _flat(tensor, member.dims).clone()
+    flat = entries_first(tensor, member.dims).clone()
     index = torch.as_tensor(member.index, device=tensor.device)
     rows = flat[index.reshape(-1)].reshape(len(index), -1)
     flat[index.reshape(-1)] = (matrix.to(rows) @ rows).reshape(index.numel(), -1)
     return _unflat(flat, tensor, member.dims)
 
 
-def _flat(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+def entries_first(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     """(entries along dims, rest)."""
     front = tensor.movedim(dims, tuple(range(len(dims))))
     return front.reshape(math.prod(front.shape[: len(dims)]), -1)

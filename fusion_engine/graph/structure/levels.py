@@ -10,7 +10,7 @@ from torch import fx
 from fusion_engine.core.types import Layer, Level
 
 from ..captured.capture import Capture
-from ..captured.nodes import is_symbolic, module_path, operator, shape
+from ..captured.nodes import dependents, module_path, operator, shape
 from ..captured.samples import Samples
 from .layers import CONVOLUTIONS
 
@@ -86,12 +86,8 @@ class _Flow:
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
-        carried: set[fx.Node] = set()
-        for node in capture.graph.nodes:
-            fed = node.name in capture.inputs or any(n in carried for n in node.all_input_nodes)
-            if fed and not is_symbolic(node) and node.op != "output":
-                carried.add(node)
-        self.sequence = [n for n in capture.graph.nodes if n in carried]
+        carried = dependents(capture.graph, capture.inputs)
+        self.sequence = [n for n in capture.graph.nodes if n.name in carried and n.op != "output"]
         self.position = {node: i for i, node in enumerate(self.sequence)}
 
     def between(self, start: fx.Node | None, end: fx.Node) -> list[fx.Node]:
