@@ -28,7 +28,7 @@ from ..fusing import Inputs, RunLog
 from ..graph import Program, Trace
 from ..post.norm_recalibration import norm_recalibration
 from ..post.norms import find_batch_norms
-from ..stats.batches import fitting_batch
+from ..stats import fitting_batch
 from .alignment import align
 
 __all__ = ["Averaged", "Connectivity", "LevelBarriers", "Path", "Paths", "connectivity", "interpolate"]

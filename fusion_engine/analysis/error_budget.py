@@ -33,7 +33,7 @@ from ..data import Dataset
 from ..evaluation import Evaluation, measure
 from ..fusing import OutputWeights
 from ..graph import Program, Trace, merge_activations, unmerge_activations
-from ..stats.batches import fitting_batch
+from ..stats import fitting_batch
 
 __all__ = ["ErrorBudget", "LevelBudget", "error_budget"]
 

@@ -16,8 +16,7 @@ from ..core.seeds import numpy_generator
 from ..core.types import Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
-from ..stats import Moments, grouping_sites, parent_moments
-from ..stats.batches import fitting_batch
+from ..stats import Moments, fitting_batch, grouping_sites, parent_moments
 from .canonical import canonical_correlations, linear_cka, svcca
 from .distance_correlation import correlation, partial_correlation, u_centred
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ..graph import Trace
-from ..graph.nodes import shape
+from ..graph import Trace, shape
 from ..stats import sample_bytes
 
 __all__ = ["forward_work"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from .apply import permute_state, transform_state
-from .merge import merge_activations, merge_outputs, merge_states, unmerge_activations
-from .nesting import Nest
-from .program import Program
+from .captured.nodes import arguments, dependents, is_symbolic, module_path, operator, shape
 from .rules import label_rule
-from .sites import read_site
-from .trace import Trace, trace
-from .verify import VerifyReport, verify, verify_all
+from .running.program import Program
+from .running.sites import read_site
+from .running.verify import VerifyReport, random_permutation, verify, verify_all
+from .states.merge import merge_activations, merge_outputs, merge_states, unmerge_activations
+from .states.transforms import permute_state, transform_state
+from .structure.layers import BATCH_NORMS
+from .structure.nesting import Nest
+from .structure.trace import Trace, lookup, trace, with_aliases
 
 __all__ = [
-    "Nest", "Program", "Trace", "VerifyReport", "label_rule", "merge_activations", "merge_outputs",
-    "merge_states", "permute_state", "read_site", "trace", "transform_state", "unmerge_activations",
-    "verify", "verify_all",
+    "BATCH_NORMS", "Nest", "Program", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
+    "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
+    "random_permutation", "read_site", "shape", "trace", "transform_state", "unmerge_activations", "verify",
+    "verify_all", "with_aliases",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from ..core import registry
 from ..core.errors import FusionError, RecipeError
 from ..core.registry import Param, register
 from ..core.types import Grouping
-from ..stats.space_stats import SpaceStats
+from ..stats import SpaceStats
 from .parameters import FeaturesParameter
 
 __all__ = ["auto", "lost"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import FusionError
 from ..core.types import Grouping
-from ..stats.space_stats import SpaceStats
+from ..stats import SpaceStats
 
 __all__ = [
     "hard_grouping",

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..core.types import Grouping, Member, State
 from ..fusing import parent_part
-from ..graph import Trace, merge_states
-from ..graph.apply import lookup
-from ..stats.space_stats import SpaceStats
+from ..graph import Trace, lookup, merge_states
+from ..stats import SpaceStats
 
 __all__ = ["AlignedStates", "Network", "rows_of"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..stats.space_stats import SpaceStats
+from ..stats import SpaceStats
 
 __all__ = ["correlations", "normalised"]
 

@@ -15,20 +15,16 @@ from torch import Tensor
 from ..core.errors import DataError, UnsupportedModelError
 from ..core.progress import Progress
 from ..core.types import Site, State
-from ..graph import Program, Trace
-from ..graph.nodes import is_symbolic, shape
+from ..graph import Program, Trace, shape
 from ..stats import feature_sites, fitting_batch
 
 if TYPE_CHECKING:
-    from torch import fx
-
     from ..data import Dataset
 
 __all__ = [
     "OUTPUT",
     "attribute",
     "classes",
-    "dependents",
     "gradients",
     "has_classes",
     "mean_scores",
@@ -157,12 +153,3 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
 def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
     """Derivatives of `total` by each feature tensor; there may be none."""
     return torch.autograd.grad(total, features, materialize_grads=True) if features else ()
-
-
-def dependents(graph: fx.Graph, sources: set[str]) -> set[str]:
-    """Names of the nodes whose tensors depend on the `sources` (they themselves included; sizes do not count)."""
-    found = set(sources)
-    for node in graph.nodes:
-        if not is_symbolic(node) and any(i.name in found for i in node.all_input_nodes):
-            found.add(node.name)
-    return found

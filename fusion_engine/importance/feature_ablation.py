@@ -11,10 +11,9 @@ from ..core.progress import Progress
 from ..core.registry import register
 from ..core.types import Site, State
 from ..data import Dataset
-from ..graph import Program, Trace
-from ..graph.nodes import is_symbolic
+from ..graph import Program, Trace, dependents, is_symbolic
 from ..stats import fitting_batch
-from .attribution import OUTPUT, attribute, dependents, of_target, site_nodes, target_logits
+from .attribution import OUTPUT, attribute, of_target, site_nodes, target_logits
 
 __all__ = ["feature_ablation"]
 

@@ -15,10 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from ..core.errors import UnsupportedModelError
-from ..graph import Trace
-from ..graph.layers import BATCH_NORMS
-from ..graph.nodes import arguments, is_symbolic, module_path, operator
-from .attribution import dependents
+from ..graph import BATCH_NORMS, Trace, arguments, dependents, is_symbolic, module_path, operator
 
 __all__ = ["with_rescale_rule"]
 
@@ -62,7 +59,7 @@ def with_rescale_rule(trace: Trace) -> Trace:
         if rule is not None:
             copy.args = (node.target, *copy.args)
             copy.target = rule
-    return replace(trace, capture=replace(trace.capture, graph=graph))
+    return replace(trace, capture=replace(trace.capture, graph=graph, strands=2))
 
 
 def _rule(node: fx.Node, variable: set[str]) -> Callable[..., Tensor] | None:

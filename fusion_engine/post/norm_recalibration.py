@@ -10,7 +10,7 @@ from torch import Tensor
 from ..core.registry import register
 from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog
-from ..graph.apply import lookup
+from ..graph import lookup
 from .channels import channels_in_turn
 from .norms import BatchNorm, live_norms, with_statistics
 

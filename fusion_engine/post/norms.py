@@ -9,10 +9,7 @@ from torch import Tensor, fx
 
 from ..core.types import State
 from ..fusing import Inputs, RunLog
-from ..graph import Trace
-from ..graph.apply import lookup, with_aliases
-from ..graph.layers import BATCH_NORMS
-from ..graph.nodes import arguments, operator
+from ..graph import BATCH_NORMS, Trace, arguments, lookup, operator, with_aliases
 
 __all__ = ["BatchNorm", "find_batch_norms", "live_norms", "with_statistics"]
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from ..core.registry import register
 from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog
-from ..graph import merge_states
-from ..graph.apply import lookup
+from ..graph import lookup, merge_states
 from .norms import BatchNorm, live_norms, with_statistics
 
 __all__ = ["pooled_buffers"]

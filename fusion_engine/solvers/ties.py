@@ -13,8 +13,7 @@ from ..core.errors import RecipeError
 from ..core.registry import Param, register
 from ..core.seeds import torch_generator
 from ..fusing import Inputs, RunLog
-from ..graph import merge_states
-from ..graph.apply import lookup, with_aliases
+from ..graph import lookup, merge_states, with_aliases
 from ..grouping import Grouped
 
 __all__ = ["ties"]

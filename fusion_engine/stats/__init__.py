@@ -2,7 +2,7 @@
 
 from .batches import fitting_batch, sample_bytes
 from .cache import StatisticsCache
-from .capture import Captured, capture
+from .conv_moments import ConvMoments
 from .device import checked_device
 from .moments import CrossAccumulator, GramAccumulator, Precision
 from .parent_moments import (
@@ -20,26 +20,8 @@ from .shared import SharedStatistics, Wanted
 from .space_stats import SpaceStats
 
 __all__ = [
-    "Captured",
-    "CrossAccumulator",
-    "FeatureMoments",
-    "GramAccumulator",
-    "Moments",
-    "Precision",
-    "SharedStatistics",
-    "SpaceStats",
-    "StatisticsCache",
-    "Wanted",
-    "capture",
-    "checked_device",
-    "entry_key",
-    "feature_rows",
-    "feature_sites",
-    "fitting_batch",
-    "grouping_sites",
-    "layer_rows",
-    "parent_moments",
-    "post_activation_sites",
-    "read_moments",
+    "ConvMoments", "CrossAccumulator", "FeatureMoments", "GramAccumulator", "Moments", "Precision", "SharedStatistics",
+    "SpaceStats", "StatisticsCache", "Wanted", "checked_device", "entry_key", "feature_rows", "feature_sites",
+    "fitting_batch", "grouping_sites", "layer_rows", "parent_moments", "post_activation_sites", "read_moments",
     "sample_bytes",
-]
+]  # fmt: skip

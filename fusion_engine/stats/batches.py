@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from ..graph import Trace
-from ..graph.nodes import shape
+from ..graph import Trace, shape
 
 __all__ = ["fitting_batch", "sample_bytes"]
 

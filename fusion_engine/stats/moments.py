@@ -73,26 +73,6 @@ class GramAccumulator:
             self._sum += part.sum((0, 2)).double()
         self.count += samples * positions
 
-    def merge(self, other: GramAccumulator) -> None:
-        """Add everything `other` has seen (on another batch, device or machine)."""
-        if other.width != self.width:
-            raise ValueError(f"cannot merge moments of width {other.width} into width {self.width}")
-        if other._shift is None:
-            return
-        if self._shift is None:
-            self._shift, self._sum = other._shift.clone(), other._sum.clone()
-            self._products = _Products(self.width)
-            self._products.to(self._sum.device)
-            self._products.add_full(other._products.full())
-        else:
-            # Rows about our shift = rows about theirs + delta.
-            delta = other._shift.to(self._shift) - self._shift
-            theirs, products = other._sum.to(self._sum), other._products.full().to(self._sum)
-            cross = torch.outer(theirs, delta)
-            self._products.add_full(products + cross + cross.T + other.count * torch.outer(delta, delta))
-            self._sum += theirs + other.count * delta
-        self.count += other.count
-
     @property
     def sum(self) -> Tensor:
         """Sum of the rows, (width,) float64."""
@@ -111,16 +91,6 @@ class GramAccumulator:
             return full
         cross = torch.outer(self._sum, self._shift)
         return full + (cross + cross.T) + self.count * torch.outer(self._shift, self._shift)
-
-    @property
-    def scatter(self) -> Tensor:
-        """Centred second moment sum_r (f_r - mean)(f_r - mean)^T, (width, width) float64."""
-        return self._products.full() - torch.outer(self._sum, self._sum) / max(self.count, 1)
-
-    @property
-    def covariance(self) -> Tensor:
-        """Covariance with divisor count (not count - 1), (width, width) float64."""
-        return self.scatter / max(self.count, 1)
 
 
 class CrossAccumulator:
@@ -163,23 +133,6 @@ class CrossAccumulator:
             else:
                 self._cross.addmm_(x_shifted.T, f_shifted)
 
-    def merge(self, other: CrossAccumulator) -> None:
-        """Add everything `other` has seen."""
-        if (other.d, other.m) != (self.d, self.m):
-            raise ValueError("cannot merge moments of different widths")
-        if other._f_shift is None or other._x._shift is None:
-            return
-        if self._f_shift is None or self._x._shift is None:
-            self._f_shift, self._f_sum = other._f_shift.clone(), other._f_sum.clone()
-            self._cross = other._cross.clone()
-        else:
-            dx = other._x._shift.to(self._x._shift) - self._x._shift
-            df = other._f_shift.to(self._f_shift) - self._f_shift
-            sx, sf = other._x._sum.to(dx), other._f_sum.to(df)
-            self._cross += other._cross.to(dx) + torch.outer(dx, sf) + torch.outer(sx + other.count * dx, df)
-            self._f_sum += sf + other.count * df
-        self._x.merge(other._x)
-
     @property
     def xx(self) -> Tensor:
         """X^T X, (d, d)."""
@@ -202,16 +155,6 @@ class CrossAccumulator:
     def f_sum(self) -> Tensor:
         """Column sums of F, (m,)."""
         return self._f_sum if self._f_shift is None else self._f_sum + self.count * self._f_shift
-
-    @property
-    def centred_xx(self) -> Tensor:
-        """(X - mean)^T (X - mean), (d, d)."""
-        return self._x.scatter
-
-    @property
-    def centred_xf(self) -> Tensor:
-        """(X - mean)^T (F - mean), (d, m)."""
-        return self._cross - torch.outer(self._x._sum, self._f_sum) / max(self.count, 1)
 
     def with_bias(self) -> tuple[Tensor, Tensor]:
         """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""

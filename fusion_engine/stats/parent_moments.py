@@ -14,8 +14,7 @@ from torch import Tensor
 
 from ..core.progress import Progress
 from ..core.types import Site, State
-from ..graph import Program, Trace, read_site
-from ..graph.nodes import shape
+from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
 

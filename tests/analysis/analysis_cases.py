@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from fusion_engine.core.types import Grouping
 from fusion_engine.data import Dataset
-from fusion_engine.graph import Program, Trace, permute_state, trace
-from fusion_engine.graph.verify import random_permutation
+from fusion_engine.graph import Program, Trace, permute_state, random_permutation, trace
 from tests.zoo import build
 
 State = dict[str, Tensor]

@@ -39,7 +39,7 @@ def test_a_layer_is_its_weight_applied_to_its_input(zoo: Traced) -> None:
                     eps=norm.eps,
                 )
         torch.testing.assert_close(y, expected)
-        assert y.shape[zoo.trace.channel_dim(layer.output)] == weight.shape[1 if layer.options.get("transposed") else 0]
+        assert y.shape[-1 if layer.kind == "linear" else 1] == weight.shape[1 if layer.options.get("transposed") else 0]
 
 
 def test_names_are_module_paths(zoo: Traced) -> None:

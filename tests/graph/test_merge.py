@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fusion_engine.core.errors import ParentError, UnsupportedModelError
 from fusion_engine.core.types import Grouping, Space
-from fusion_engine.graph import merge_states, permute_state, trace
-from fusion_engine.graph.verify import random_permutation
+from fusion_engine.graph import merge_states, permute_state, random_permutation, trace
 from tests.zoo import build
 from tests.zoo_models.chains import VGG
 

@@ -107,13 +107,13 @@ class FixedBatch(nn.Module):
         return self.b(self.a(x).relu().view(4, 8))
 
 
-def test_a_fixed_batch_size_is_named() -> None:
-    model, x = FixedBatch().eval(), torch.randn(4, 6)
-    found = trace(model, (x,))
+def test_a_fixed_batch_size_is_filled_up() -> None:
+    model, x = FixedBatch().eval(), torch.randn(8, 6)
+    found = trace(model, (x[:4],))
     program = Program(found, None, [found.output])
-    assert difference(outputs(model, (x,)), program(model.state_dict(), x)) < 1e-6
-    with pytest.raises(UnsupportedModelError, match="traced with 4 samples and got 5"):
-        program(model.state_dict(), torch.randn(5, 6))
+    expected = torch.cat([*outputs(model, (x[:4],)), *outputs(model, (x[4:],))])
+    for count in (1, 4, 5, 8):
+        assert difference((expected[:count],), program(model.state_dict(), x[:count])) < 1e-6
 
 
 def test_batch_norm_in_training_mode_is_the_module_s() -> None:

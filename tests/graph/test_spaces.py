@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusion_engine.graph import Program, permute_state, read_site, trace, transform_state
-from fusion_engine.graph.verify import random_permutation
+from fusion_engine.graph import Program, permute_state, random_permutation, read_site, trace, transform_state
 from tests.zoo import build
 
 from .traced_zoo import Traced, difference, double, traced

@@ -8,7 +8,7 @@ from importance_cases import Case
 from torch import Tensor, nn
 
 from fusion_engine.importance import score
-from fusion_engine.stats import capture
+from tests.module_hooks import capture
 
 
 def assert_scores(case: Case, method: str, expected: dict[str, Tensor], **parameters: int) -> None:

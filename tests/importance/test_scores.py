@@ -17,7 +17,7 @@ from fusion_engine.core.registry import get, names
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Program, trace
 from fusion_engine.importance import attribution, feature_ablation, score
-from fusion_engine.stats import capture
+from tests.module_hooks import capture
 
 METHODS = names("importance")
 WITH_TARGETS = [name for name in METHODS if "labels" in get("importance", name).uses]

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from fusion_engine.core.types import Layer
-from fusion_engine.stats.conv_moments import ConvMoments
-from fusion_engine.stats.rows import layer_rows
+from fusion_engine.stats import ConvMoments, layer_rows
 
 
 def layer(kernel: int, **options) -> Layer:

@@ -39,13 +39,6 @@ def test_batch_size_and_order_do_not_matter(cuts: list[int], seed: int, offset: 
     assert moments.count == len(x)
     assert relative(moments.gram, x.T @ x) < 1e-12
     assert relative(moments.mean, x.mean(0)) < 1e-12
-    assert relative(moments.covariance, torch.cov(x.T, correction=0)) < 1e-10 or len(x) == 1
-
-
-def test_covariance_survives_a_large_offset() -> None:
-    x = data(500, 5, 1e6)
-    exact = torch.cov((x - 1e6).T, correction=0)
-    assert relative(accumulated(list(x.split(64))).covariance, exact) < 1e-8
 
 
 def test_float32_rows_in_both_layouts_give_the_same_moments() -> None:
@@ -65,20 +58,6 @@ def test_mixed_precision_only_changes_large_products() -> None:
     assert relative(mixed, large.T @ large) < 1e-6
 
 
-def test_merge_equals_one_pass_and_leaves_the_other_alone() -> None:
-    x = data(90, 6, 3.0)
-    a, b, empty = accumulated([x[:50]]), accumulated([x[50:] + 0.0]), GramAccumulator(6)
-    before = b.gram.clone()
-    a.merge(b)
-    a.merge(empty)
-    empty.merge(a)
-    empty.update(x[:1])
-    assert torch.equal(b.gram, before)
-    assert relative(a.gram, x.T @ x) < 1e-12
-    assert a.count == 90
-    assert empty.count == 91
-
-
 def test_nothing_seen_and_wrong_widths() -> None:
     moments = GramAccumulator(3)
     moments.update(torch.zeros(0, 3))
@@ -86,8 +65,6 @@ def test_nothing_seen_and_wrong_widths() -> None:
     assert torch.equal(moments.gram, torch.zeros(3, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match="width 3"):
         moments.update(torch.zeros(2, 4))
-    with pytest.raises(ValueError, match="width"):
-        moments.merge(GramAccumulator(4))
 
 
 @pytest.mark.parametrize("precision", ["double", "mixed"])
@@ -101,24 +78,6 @@ def test_cross_moments_equal_the_formula(precision: str) -> None:
     xx, xf = moments.with_bias()
     assert relative(xx, ones.T @ ones) < tolerance
     assert relative(xf, ones.T @ f) < tolerance
-    xc, fc = x - x.mean(0), f - f.mean(0)
-    assert relative(moments.centred_xx, xc.T @ xc) < tolerance
-    assert relative(moments.centred_xf, xc.T @ fc) < tolerance * 10
-
-
-def test_cross_moments_merge() -> None:
-    x, f = data(80, 5, 2.0), data(80, 3, 1.0, 1)
-    a, b = CrossAccumulator(5, 3), CrossAccumulator(5, 3)
-    a.update(x[:30], f[:30])
-    b.update(x[30:], f[30:])
-    fresh = CrossAccumulator(5, 3)
-    for part in (a, b):
-        fresh.merge(part)
-    a.merge(b)
-    for moments in (a, fresh):
-        assert relative(moments.xf, x.T @ f) < 1e-12
-        assert relative(moments.xx, x.T @ x) < 1e-12
-        assert relative(moments.f_sum, f.sum(0)) < 1e-12
 
 
 def test_cross_rows_must_belong_together() -> None:
@@ -135,9 +94,6 @@ def test_moments_on_a_cuda_device_equal_the_cpu_s() -> None:
         moments.update(batch)
     assert moments.gram.is_cuda
     assert relative(moments.gram.cpu(), accumulated([x]).gram) < 1e-12
-    merged = accumulated([x])
-    merged.merge(moments)
-    assert relative(merged.gram, 2 * x.T @ x) < 1e-12
 
 
 @pytest.mark.parametrize("positions", [3, 100])

@@ -13,7 +13,8 @@ from fusion_engine.core.errors import Cancelled
 from fusion_engine.core.progress import Progress, ProgressEvent
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace, trace
-from fusion_engine.stats import capture, parent_moments, post_activation_sites
+from fusion_engine.stats import parent_moments, post_activation_sites
+from tests.module_hooks import capture
 from tests.zoo import build
 
 

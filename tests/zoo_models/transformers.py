@@ -100,6 +100,30 @@ class ViT(nn.Module):
         return self.head(x.mean(1) if self.mean_pool else x[:, 0])
 
 
+class LengthAttention(FusedAttention):
+    """The number of samples as a Python number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = len(x), x.shape[1], x.shape[2]
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(y.transpose(1, 2).reshape(int(x.shape[0]), tokens, -1))
+
+
+class LengthViT(ViT):
+    """As ViT, with len(x) where x.shape[0] is meant. unrolled: a token is made for every sample in turn."""
+
+    def __init__(self, unrolled: bool = False) -> None:
+        super().__init__(LengthAttention)
+        self.unrolled = unrolled
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.stack([self.token[0] for _ in x]) if self.unrolled else self.token.expand(len(x), -1, -1)
+        x = torch.cat([tokens, self.patch(x).flatten(2).transpose(1, 2)], 1) + self.position
+        return self.head(self.norm(self.blocks(x))[:, 0].reshape(len(x), -1))
+
+
 class EncoderViT(nn.Module):
     """Patches cut by views, torch's own encoder layers."""
 

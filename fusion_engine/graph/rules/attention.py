@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..labels import Labels
+from ..labels.algebra import Labels
 from .registry import Call, label_rule
 
 __all__: list[str] = []

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..atoms import live_dims
-from ..labels import Labels
+from ..labels.algebra import Labels
+from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
 __all__: list[str] = []

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..atoms import live_dims
-from ..labels import Labels
+from ..labels.algebra import Labels
+from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
 __all__: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..labels import Labels, Mode
+from ..labels.algebra import Labels, Mode
 from .registry import Call, label_rule
 
 __all__: list[str] = []

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..labels import Algebra, Labels
-from ..nodes import arguments, operator, shape, shapes
+from ..captured.nodes import arguments, operator, shape, shapes
+from ..labels.algebra import Algebra, Labels
 
 __all__ = ["Call", "NoRuleError", "Rule", "find_rule", "label_rule"]
 

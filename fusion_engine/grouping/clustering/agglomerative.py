@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ...core.registry import register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .greedy import merge_greedily

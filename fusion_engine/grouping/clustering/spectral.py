@@ -11,7 +11,7 @@ from scipy.linalg import eigh
 from ...core.registry import Param, register
 from ...core.seeds import numpy_generator
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .kmeans import best_of_starts

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...core.registry import Param, register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import hard_grouping, require_enough_neurons
 from ..parameters import FeaturesParameter, WeightsParameter
 from ..planning import WidthPlan

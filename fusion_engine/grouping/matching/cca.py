@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import require_equal_widths
 from ..parameters import FeaturesParameter
 from ..similarity import correlations

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
 __all__ = ["hungarian", "pair_costs"]

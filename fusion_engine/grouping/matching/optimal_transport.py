@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.registry import register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..parameters import FeaturesParameter
 from .alignment import AgainstParameter, ReferenceParameter
 from .transport import Marginals, Normalise, Regularisation, Transport, transport

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from ...core.errors import FusionError, RecipeError
 from ...core.registry import OTHERS, Param, nearest, register
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..from_labels import hard_grouping
 from ..parameters import FeaturesParameter, WeightsParameter
 from ..planning import WidthPlan

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from ...core.errors import FusionError
 from ...core.registry import Param
 from ...core.types import Grouping
-from ...stats.space_stats import SpaceStats
+from ...stats import SpaceStats
 from ..parameters import Weights
 from ..similarity import normalised
 from .alignment import Against, align_maps, averaged, products

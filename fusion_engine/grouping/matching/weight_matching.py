@@ -13,8 +13,7 @@ from torch import Tensor
 from ...core.registry import register
 from ...core.seeds import numpy_generator
 from ...core.types import Grouping, State
-from ...graph import permute_state
-from ...graph.apply import lookup
+from ...graph import lookup, permute_state
 from ..from_labels import require_equal_widths
 from ..network import AlignedStates, Network, rows_of
 from ..parameters import WeightsParameter

@@ -14,8 +14,7 @@ from ...core.seeds import torch_generator
 from ...core.types import Grouping, Level, State
 from ...fusing import Inputs, OutputWeights
 from ...fusing.sampling import shifted
-from ...graph import Program, Trace, merge_activations
-from ...graph.nodes import shape
+from ...graph import Program, Trace, merge_activations, shape
 
 __all__ = ["Goal", "Merged", "Pool", "Prefix", "draw_pool"]
 

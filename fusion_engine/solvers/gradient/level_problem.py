@@ -10,8 +10,7 @@ from torch import Tensor, fx
 
 from ...core.types import Grouping, Level, State
 from ...fusing import Inputs
-from ...graph import Program, Trace, merge_activations
-from ...graph.nodes import operator, shape
+from ...graph import Program, Trace, merge_activations, operator, shape
 from .level_data import Goal, Merged, Pool, Prefix
 
 __all__ = ["LevelProblem", "level_nodes", "node_weights"]

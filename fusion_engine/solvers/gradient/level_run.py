@@ -17,7 +17,7 @@ from ...core.seeds import torch_generator
 from ...core.types import Grouping, Level, State
 from ...fusing import Inputs, RunLog
 from ...fusing.training import Outcome, Point, TrainingSettings, train, try_rates
-from ...graph.apply import with_aliases
+from ...graph import with_aliases
 from .level_data import Goal, Merged, Pool, Prefix
 from .level_problem import LevelProblem, level_nodes
 

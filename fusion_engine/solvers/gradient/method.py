@@ -23,8 +23,7 @@ from ...fusing import (
     output_weights,
 )
 from ...fusing.training import Optimiser, Scheduler, TrainingSettings
-from ...graph import merge_states
-from ...graph.nodes import shape
+from ...graph import merge_states, shape
 from ...grouping import Grouped
 from ...importance.attribution import has_classes
 from ..least_squares.method import least_squares, nodes_to_read

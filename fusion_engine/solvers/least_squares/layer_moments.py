@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from ...core.types import Layer
-from ...stats import layer_rows
-from ...stats.conv_moments import ConvMoments
-from ...stats.moments import CrossAccumulator
+from ...stats import ConvMoments, CrossAccumulator, layer_rows
 
 __all__ = ["LayerMoments"]
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from ...core.types import Layer
-from ...graph import Program, Trace
-from ...graph.nodes import arguments, is_symbolic, operator, shape
+from ...graph import Program, Trace, arguments, is_symbolic, operator, shape
 
 __all__ = ["RowOrder", "Target", "find_target"]
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.types import Layer
-from ...stats import CrossAccumulator, layer_rows
-from ...stats.conv_moments import ConvMoments
+from ...stats import ConvMoments, CrossAccumulator, layer_rows
 
 __all__ = ["InputGram"]
 

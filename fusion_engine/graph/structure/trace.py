@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fusion_engine.core.errors import ParentError
 from fusion_engine.core.types import Layer, Level, Space, State
 
-from .apply import lookup
-from .capture import Capture, capture
+from ..captured.capture import Capture, capture
+from ..captured.nodes import shape
 from .labeler import Labeler
-from .layers import channel_offset, find_layers
+from .layers import find_layers
 from .levels import find_levels
 from .nesting import Nest, find_nests
-from .nodes import arguments, shape
 from .spaces import find_spaces
 
-__all__ = ["Trace", "trace"]
+__all__ = ["Trace", "lookup", "tensor_of", "trace", "with_aliases"]
 
 
 @dataclass(frozen=True)
@@ -76,16 +75,28 @@ class Trace:
         made = {member.tensor for member in space.members if member.role == "out"}
         return next((level.index for level in self.levels if not made.isdisjoint(level.tensors)), None)
 
-    def channel_dim(self, node: str) -> int:
-        """Dimension (negative index) along which the channels of a layer's output node lie."""
-        graph_node = self.capture.node(node)
-        for layer in self.layers.values():
-            if layer.output == node:
-                weighted = graph_node
-                if layer.norm is not None:
-                    weighted = arguments(self.capture.node(layer.norm.node))["input"]
-                return channel_offset(weighted)
-        raise KeyError(f"{node!r} is not the output of a layer")
+
+def tensor_of(state: State, name: str, trace: Trace) -> Tensor:
+    """The tensor `name` of a state under any of its names; ParentError if it is missing."""
+    for alias in (name, *trace.aliases.get(name, ())):
+        if alias in state:
+            return state[alias]
+    raise ParentError(f"the weights have no tensor {name!r}: they do not belong to the traced model")
+
+
+def lookup(state: State, name: str, trace: Trace) -> Tensor:
+    """`tensor_of`, without its gradients."""
+    return tensor_of(state, name, trace).detach()
+
+
+def with_aliases(changed: Mapping[str, Tensor], state: State, trace: Trace) -> dict[str, Tensor]:
+    """The changed tensors under every name the state has for them."""
+    return {
+        alias: tensor
+        for name, tensor in changed.items()
+        for alias in trace.aliases.get(name, (name,))
+        if alias in state
+    }
 
 
 def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:

@@ -10,13 +10,13 @@ from torch import fx
 
 from fusion_engine.core.errors import UnsupportedModelError
 
-from .atoms import Array
-from .capture import Capture
-from .labels import Algebra, Labels
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, dependents, dimension, is_symbolic, module_path, operator, shape, shapes
+from ..labels.algebra import Algebra, Labels
+from ..labels.atoms import Array
+from ..rules import NoRuleError, find_rule
+from ..rules.registry import call_of
 from .layers import CONVOLUTIONS
-from .nodes import arguments, dimension, is_symbolic, module_path, operator, shape, shapes
-from .rules import NoRuleError, find_rule
-from .rules.registry import call_of
 
 __all__ = ["Labeler"]
 
@@ -32,7 +32,7 @@ class Labeler:
     """Labels of a graph.
 
     slots: state name -> one layer of atoms for every labelled dimension of the tensor. labels: node -> Labels.
-    activations: nodes that depend on the inputs. Raises UnsupportedModelError for an operator without rule.
+    activations: names of nodes that depend on the inputs. Raises UnsupportedModelError for an operator without rule.
     """
 
     def __init__(self, capture: Capture) -> None:
@@ -41,13 +41,10 @@ class Labeler:
         self.slots: dict[str, list[Array]] = {}
         self.labels: dict[fx.Node, Any] = {}
         self.warnings: list[str] = []
-        self.activations: set[fx.Node] = set()
+        self.activations = dependents(capture.graph, capture.inputs)
         self._leaves: dict[str, Labels] = {}
         self._constants: dict[fx.Node, Any] = {}
         for node in capture.graph.nodes:
-            fed = node.name in capture.inputs or any(n in self.activations for n in node.all_input_nodes)
-            if fed and not is_symbolic(node):
-                self.activations.add(node)
             if node.op == "call_function":
                 self.labels[node] = self._label(node)
         for name in capture.outputs:
@@ -163,7 +160,7 @@ class Labeler:
         if is_symbolic(node):
             found = node.meta["val"]
             return dimension(found) if isinstance(found, torch.SymInt | int) else found
-        if node in self.activations or node.name in self.capture.tensors:
+        if node.name in self.activations or node.name in self.capture.tensors:
             raise NoRuleError("an index or a size depends on the data")
         if node not in self._constants:
             if node.op == "placeholder":

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import fx
 
-from .capture import Capture
-from .nodes import arguments, operator
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, operator
+from ..structure.layers import BATCH_NORMS
 
 __all__ = ["scale_tensors"]
 
-_NORMS = frozenset([
-    "batch_norm", "_native_batch_norm_legit_no_training", "instance_norm", "layer_norm", "native_layer_norm",
-    "group_norm", "native_group_norm", "rms_norm",
-])  # fmt: skip
+_NORMS = BATCH_NORMS | {
+    "instance_norm", "layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm",
+}  # fmt: skip
 
 
 def scale_tensors(capture: Capture) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from fusion_engine.core.errors import UnsupportedModelError, VerificationError
 from fusion_engine.core.seeds import numpy_generator, torch_generator
 from fusion_engine.core.types import Space, State
 
-from .apply import permute_state
+from ..states.transforms import permute_state
+from ..structure.trace import Trace
 from .program import Program
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 __all__ = ["VerifyReport", "random_permutation", "verify", "verify_all"]
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Captured", "capture"]
-
 
 @dataclass(frozen=True)
 class Captured:

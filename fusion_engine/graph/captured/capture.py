@@ -10,9 +10,10 @@ import io
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.utils import _pytree as pytree
 from fusion_engine.core.errors import UnsupportedModelError
 
 from .nodes import dimension, module_path, operator
+from .samples import Samples, find_samples
 
 __all__ = ["Capture", "capture"]
 
@@ -36,8 +38,9 @@ class Capture:
     tensors: placeholder name -> state-dict name (of tied tensors the first). constants: placeholder name -> tensor
     that is not in the state dict. inputs, outputs: names of the nodes of the model's own inputs and outputs.
     aliases: state name -> all names of the same tensor. dynamic: whether the batch size is free; otherwise it is
-    `batch`. decomposed: the graph had to be made functional by decomposition and has no training mode.
-    attention_dropout: fused attention node -> its dropout probability in training.
+    `batch`, and `samples` says where the samples are (see `find_samples`). decomposed: the graph had to be made
+    functional by decomposition and has no training mode. attention_dropout: fused attention node -> its dropout
+    probability in training. strands: equal stretches of the batch whose samples belong together one by one.
     """
 
     graph: fx.Graph
@@ -50,20 +53,32 @@ class Capture:
     batch: int
     decomposed: bool
     attention_dropout: dict[str, float]
+    samples: Mapping[str, Samples | None]
+    strands: int = 1
+
+    @cached_property
+    def _nodes(self) -> dict[str, fx.Node]:
+        return {node.name: node for node in self.graph.nodes}
 
     def node(self, name: str) -> fx.Node:
         """The node called `name`; UnsupportedModelError if there is none."""
-        found: fx.Node | None = next((n for n in self.graph.nodes if n.name == name), None)
-        if found is not None:
-            return found
+        if name in self._nodes:
+            return self._nodes[name]
         raise UnsupportedModelError(f"the traced graph has no node {name!r}")
 
-    def batch_dim(self, name: str) -> int:
-        """The dimension of a node's tensor that runs over samples: 0, but where attention puts tokens first."""
+    def place(self, name: str) -> Samples | None:
+        """Where the samples lie in a node's tensor; None if in no dimension of their own."""
+        if not self.dynamic:
+            return self.samples.get(name)
         value = self.node(name).meta.get("val")
         batch = str(self.node(self.inputs[0]).meta["val"].shape[0])
         sizes = [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else []
-        return sizes.index(batch) if self.dynamic and batch in sizes else 0
+        return Samples(sizes.index(batch)) if batch in sizes else None
+
+    def batch_dim(self, name: str) -> int:
+        """The dimension of a node's tensor that runs over samples: 0, but where attention puts tokens first."""
+        place = self.place(name)
+        return place.dim if place else 0
 
 
 def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
@@ -102,22 +117,33 @@ def _exportable(model: nn.Module) -> Iterator[None]:
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
+    """With a free batch size if torch can: where running Python with symbols fixes it (len(x), int(x.shape[0])),
+    reading its bytecode (strict) often does not."""
     error: Exception | None = None
+    fixed: dict[bool, torch.export.ExportedProgram] = {}  # by whether they are for `inputs` as given
+    batches = list(_batches(inputs))
     with _exportable(model):
-        for batch in _batches(inputs):
-            for dynamic in (True, False) if batch is inputs else (True,):
-                shapes = pytree.tree_map(
-                    lambda t: {0: torch.export.Dim.AUTO} if isinstance(t, torch.Tensor) and t.dim() else None, batch
-                )
-                try:
-                    exported = torch.export.export(
-                        model, batch, dynamic_shapes=shapes if dynamic else None, strict=False
-                    )
-                except Exception as caught:  # export raises many unrelated classes
-                    error = caught
-                    continue
-                if batch is inputs or _is_dynamic(exported):
-                    return exported
+        for batch, dynamic, strict in [
+            *((batch, True, False) for batch in batches),
+            *((batch, True, True) for batch in batches),
+            (inputs, False, False),
+        ]:
+            if (strict and not fixed) or (not dynamic and True in fixed):
+                continue
+            shapes = pytree.tree_map(
+                lambda t: {0: torch.export.Dim.AUTO} if isinstance(t, torch.Tensor) and t.dim() else None, batch
+            )
+            try:
+                exported = torch.export.export(model, batch, dynamic_shapes=shapes if dynamic else None, strict=strict)
+            except Exception as caught:  # export raises many unrelated classes
+                error = error if strict else caught
+                continue
+            if _is_dynamic(exported):
+                return exported
+            if not strict:
+                fixed[batch is inputs] = exported
+        if True in fixed:
+            return fixed[True]
     reason = str(error).strip().splitlines()[0][:120] if error and str(error).strip() else "no reason given"
     raise UnsupportedModelError(
         f"{type(model).__name__} cannot be captured as one static graph ({type(error).__name__}: {reason}); replace "
@@ -215,18 +241,22 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
             value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
             constants[node.name] = value.detach()
     inputs = [copies[n] for n in _input_nodes(exported)]
+    dynamic = _is_dynamic(exported)
     values = [n.meta["val"] for n in inputs if isinstance(n.meta.get("val"), torch.Tensor)]
+    batch = next((dimension(v.shape[0]) for v in values if v.dim() and not _is_free(v.shape[0])), 0)
+    names = tuple(n.name for n in inputs)
     return Capture(
         graph=graph,
         tensors=tensors,
         constants=constants,
-        inputs=tuple(n.name for n in inputs),
+        inputs=names,
         outputs=tuple(copies[r].name for r in results),
         aliases=aliases,
-        dynamic=_is_dynamic(exported),
-        batch=next((dimension(v.shape[0]) for v in values if v.dim() and not _is_free(v.shape[0])), 0),
+        dynamic=dynamic,
+        batch=batch,
         decomposed=decomposed,
         attention_dropout=_attention_dropout(graph, model),
+        samples={} if dynamic or not batch else find_samples(graph, constants, names, batch),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .atoms import Array, Atoms, Colour
+from ..labels.atoms import Array, Atoms, Colour
 
 __all__ = ["Families", "Slot", "find_families"]
 

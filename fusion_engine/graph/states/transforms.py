@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusion_engine.core.errors import ParentError
 from fusion_engine.core.types import Member, Space, State
 
-if TYPE_CHECKING:
-    from .trace import Trace
+from ..structure.trace import Trace, lookup, with_aliases
 
-__all__ = ["lookup", "permute_state", "transform_state", "with_aliases"]
+__all__ = ["entries_first", "permute_state", "transform_state"]
 
 
 def permute_state(
@@ -30,7 +27,7 @@ def permute_state(
     changed: dict[str, Tensor] = {}
     for member in space.members:
         tensor = changed.get(member.tensor, lookup(state, member.tensor, trace))
-        flat = _flat(tensor, member.dims).clone()
+        flat = entries_first(tensor, member.dims).clone()
         target = torch.as_tensor(member.index.reshape(-1), device=tensor.device)
         source = torch.as_tensor(member.index[order].reshape(-1), device=tensor.device)
         flat[target] = flat[source]
@@ -52,32 +49,14 @@ def transform_state(state: State, space: Space, matrix: Tensor, trace: Trace) ->
 
 
 def _transformed(tensor: Tensor, member: Member, matrix: Tensor) -> Tensor:
-    flat = _flat(tensor, member.dims).clone()
+    flat = entries_first(tensor, member.dims).clone()
     index = torch.as_tensor(member.index, device=tensor.device)
     rows = flat[index.reshape(-1)].reshape(len(index), -1)
     flat[index.reshape(-1)] = (matrix.to(rows) @ rows).reshape(index.numel(), -1)
     return _unflat(flat, tensor, member.dims)
 
 
-def lookup(state: State, name: str, trace: Trace) -> Tensor:
-    """The tensor `name` of a state under any of its names; ParentError if it is missing."""
-    for alias in (name, *trace.aliases.get(name, ())):
-        if alias in state:
-            return state[alias].detach()
-    raise ParentError(f"the weights have no tensor {name!r}: they do not belong to the traced model")
-
-
-def with_aliases(changed: dict[str, Tensor], state: State, trace: Trace) -> dict[str, Tensor]:
-    """The changed tensors under every name the state has for them."""
-    return {
-        alias: tensor
-        for name, tensor in changed.items()
-        for alias in trace.aliases.get(name, (name,))
-        if alias in state
-    }
-
-
-def _flat(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
+def entries_first(tensor: Tensor, dims: tuple[int, ...]) -> Tensor:
     """(entries along dims, rest)."""
     front = tensor.movedim(dims, tuple(range(len(dims))))
     return front.reshape(math.prod(front.shape[: len(dims)]), -1)

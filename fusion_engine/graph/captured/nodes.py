@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import fx
 
-__all__ = ["arguments", "dimension", "is_symbolic", "module_path", "operator", "shape", "shapes"]
+__all__ = ["arguments", "dependents", "dimension", "is_symbolic", "module_path", "operator", "shape", "shapes"]
 
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)
 
@@ -44,6 +45,15 @@ def module_path(node: fx.Node) -> str:
 def is_symbolic(node: fx.Node) -> bool:
     """Whether the node yields a number (a size) rather than a tensor."""
     return isinstance(node.meta.get("val"), _SYMBOLIC)
+
+
+def dependents(graph: fx.Graph, sources: Collection[str]) -> set[str]:
+    """Names of the nodes whose tensors depend on the `sources` (they themselves included; sizes do not count)."""
+    names: set[str] = set()
+    for node in graph.nodes:
+        if not is_symbolic(node) and (node.name in sources or any(i.name in names for i in node.all_input_nodes)):
+            names.add(node.name)
+    return names
 
 
 def dimension(size: Any) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from fusion_engine.core.types import Site
+
+from ..states.transforms import entries_first
 
 __all__ = ["read_site"]
 
@@ -17,7 +17,6 @@ def read_site(tensor: torch.Tensor, site: Site) -> torch.Tensor:
     Returns (n, k * rows): one row a neuron; its k entries follow each other, each with all samples and positions
     (sample-major) of the remaining dimensions.
     """
-    front = tensor.movedim(site.dims, tuple(range(len(site.dims))))
-    flat = front.reshape(math.prod(front.shape[: len(site.dims)]), -1)
+    flat = entries_first(tensor, site.dims)
     index = torch.as_tensor(site.index, device=tensor.device)
     return flat[index.reshape(-1)].reshape(index.shape[0], -1)

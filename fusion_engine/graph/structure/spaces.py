@@ -10,11 +10,11 @@ import numpy as np
 
 from fusion_engine.core.types import Freedom, Layer, Member, Role, Site, Space
 
-from .atoms import live_dims
+from ..captured.nodes import module_path, operator
+from ..labels.algebra import Labels
+from ..labels.atoms import live_dims
 from .classes import Families, Slot, find_families
 from .labeler import Labeler
-from .labels import Labels
-from .nodes import module_path, operator
 
 __all__ = ["find_spaces"]
 
@@ -104,7 +104,7 @@ class _Builder:
         self.read_at: list[tuple[Site, dict[int, list[int]]]] = []
         self.sites_of: dict[int, set[int]] = defaultdict(set)
         for node in labeler.capture.graph.nodes:  # in graph order, which sites keep
-            found = labeler.labels.get(node) if node in labeler.activations else None
+            found = labeler.labels.get(node) if node.name in labeler.activations else None
             for layer in found.layers if isinstance(found, Labels) and node.op == "call_function" else []:
                 at: dict[int, list[int]] = defaultdict(list)
                 for position, root in enumerate(self.atoms.roots(layer).ravel().tolist()):

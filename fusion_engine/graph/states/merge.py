@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,13 +19,10 @@ from torch import Tensor
 from fusion_engine.core.errors import ParentError, UnsupportedModelError
 from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
-from .apply import lookup
+from ..captured.nodes import shape as node_shape
+from ..structure.trace import Trace, lookup
 from .layout import read_layout
-from .nodes import shape as node_shape
 from .scales import scale_tensors
-
-if TYPE_CHECKING:
-    from .trace import Trace
 
 __all__ = ["merge_activations", "merge_outputs", "merge_states", "unmerge_activations"]
 

@@ -9,10 +9,10 @@ from torch import fx
 
 from fusion_engine.core.types import Layer, NormNames
 
-from .capture import Capture
-from .nodes import arguments, module_path, operator, shape
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, module_path, operator, shape
 
-__all__ = ["BATCH_NORMS", "CONVOLUTIONS", "channel_offset", "find_layers"]
+__all__ = ["BATCH_NORMS", "CONVOLUTIONS", "find_layers"]
 
 CONVOLUTIONS = frozenset(
     ["conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
@@ -53,15 +53,6 @@ def find_layers(capture: Capture) -> dict[str, Layer]:
     return found
 
 
-def channel_offset(node: fx.Node) -> int:
-    """Negative index of the channel dimension of the output of a linear or convolution node."""
-    name = operator(node)
-    if name == "linear":
-        return -1
-    rank = len(shape(node) or ())
-    return 1 - rank
-
-
 def _tensor(capture: Capture, node: Any) -> str | None:
     return capture.tensors.get(node.name) if isinstance(node, fx.Node) else None
 
@@ -91,8 +82,8 @@ def _folded_norm(capture: Capture, node: fx.Node) -> tuple[NormNames | None, fx.
     after = users[0]
     call = arguments(after)
     mean, var = _tensor(capture, call["running_mean"]), _tensor(capture, call["running_var"])
-    rank = len(shape(node) or ())
-    if call["input"] is not node or mean is None or var is None or channel_offset(node) != 1 - rank:
+    elsewhere = operator(node) == "linear" and len(shape(node) or ()) != 2  # the norm's channels are not the layer's
+    if call["input"] is not node or mean is None or var is None or elsewhere:
         return None, node
     own = [arguments(node)["weight"], *(call[k] for k in ("weight", "bias", "running_mean", "running_var"))]
     if any(isinstance(tensor, fx.Node) and len(tensor.users) > 1 for tensor in own):

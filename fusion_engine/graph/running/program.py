@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import fx
 
-from fusion_engine.core.errors import ParentError, UnsupportedModelError
+from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.core.types import State
 
-from .capture import Capture
-from .nodes import arguments, is_symbolic, operator
-
-if TYPE_CHECKING:
-    from .trace import Trace
+from ..captured.capture import Capture
+from ..captured.nodes import arguments, is_symbolic, operator
+from ..structure.trace import Trace, tensor_of
+from .batches import InBatches, fits_traced_batch
 
 __all__ = ["Program"]
 
@@ -40,7 +39,8 @@ class Program:
         self._capture: Capture = trace.capture
         self._fed = self._capture.inputs if inputs is None else tuple(inputs)
         self._builder = _Builder(self._capture, self._fed, train)
-        self._graph, placeholders = self._builder.build(tuple(outputs))
+        self._outputs = tuple(o for name in outputs for o in (self._capture.outputs if name == "output" else (name,)))
+        self._graph, placeholders = self._builder.build(self._outputs)
         self.tensors: tuple[str, ...] = tuple(
             self._capture.tensors[p] for p in placeholders if p in self._capture.tensors
         )
@@ -48,12 +48,13 @@ class Program:
         self._counters = self._builder.counters
         self._trace, self._request = trace, (inputs, outputs, train)
         self._others: dict[int, Program] = {}  # for states of other widths
-        self._compiled: dict[tuple[torch.device, bool], tuple[Callable[..., Any], list[torch.Tensor]]] = {}
+        self._compiled: dict[tuple[torch.device, bool], tuple[fx.GraphModule, list[torch.Tensor]]] = {}
 
     def __call__(self, state: State, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Tensors at the output nodes, differentiable in `state` and `tensors`.
 
-        Any batch size works if the model allows it. Raises ParentError if `state` lacks a tensor.
+        Any batch size works; a model that fixes it is run in batches of that size. Raises ParentError if `state` lacks
+        a tensor, UnsupportedModelError if samples do not stay apart in such a model.
         """
         if self._trace.variants and state:
             trace = self._trace.fitting(state)
@@ -63,13 +64,20 @@ class Program:
             raise UnsupportedModelError(
                 f"the model takes {len(self._fed)} inputs ({', '.join(self._fed)}) and {len(tensors)} were given"
             )
-        weights = self._weights(state)
-        if not self._capture.dynamic:
-            self._check_batch(tensors)
+        weights = [tensor_of(state, name, self._trace) for name in self.tensors]
         lead = tensors[0] if tensors else weights[0]
         floats = [t for t in (*tensors, *weights) if t.is_floating_point()]
-        run, constants = self._compile(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
-        result: tuple[torch.Tensor, ...] = run(*tensors, *weights, *constants)
+        module, constants = self._compile(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
+        if fits_traced_batch(self._capture, self._fed, tensors):
+            result: tuple[torch.Tensor, ...] = module.forward(*tensors, *weights, *constants)
+        elif self._counters:
+            raise UnsupportedModelError(
+                f"the model's forward fixes the batch size to {self._capture.batch} samples, so that its batch norm "
+                "cannot be trained on others; use x.shape[0] instead of a number in its views"
+            )
+        else:
+            run = InBatches(self._capture, module, self._fed, self._outputs, tensors)
+            result = run.results(*weights, *constants)
         for name in self._counters:
             if name in state:
                 state[name].add_(1)
@@ -81,34 +89,14 @@ class Program:
             self._others[id(trace)] = Program(trace, inputs, outputs, train=train)
         return self._others[id(trace)]
 
-    def _weights(self, state: State) -> list[torch.Tensor]:
-        try:
-            return [state[name] for name in self.tensors]
-        except KeyError:
-            return [self._aliased(state, name) for name in self.tensors]
-
-    def _aliased(self, state: State, name: str) -> torch.Tensor:
-        for alias in self._capture.aliases.get(name, (name,)):
-            if alias in state:
-                return state[alias]
-        raise ParentError(f"the weights have no tensor {name!r}: they do not belong to the traced model")
-
-    def _check_batch(self, tensors: Sequence[torch.Tensor]) -> None:
-        for name, tensor in zip(self._fed, tensors, strict=True):
-            if name in self._capture.inputs and tensor.dim() and tensor.shape[0] != self._capture.batch:
-                raise UnsupportedModelError(
-                    f"the model's forward fixes the batch size: it was traced with {self._capture.batch} samples and "
-                    f"got {tensor.shape[0]}; use x.shape[0] instead of a number in its views"
-                )
-
-    def _compile(self, device: torch.device, double: bool) -> tuple[Callable[..., Any], list[torch.Tensor]]:
+    def _compile(self, device: torch.device, double: bool) -> tuple[fx.GraphModule, list[torch.Tensor]]:
         key = (device, double)
         if key not in self._compiled:
             graph = _retarget(self._graph, device, double)
             constants = [c.to(device) for c in self._constants]
             if double:
                 constants = [c.double() if c.dtype == torch.float32 else c for c in constants]
-            self._compiled[key] = (fx.GraphModule(torch.nn.Module(), graph).forward, constants)
+            self._compiled[key] = (fx.GraphModule(torch.nn.Module(), graph), constants)
         return self._compiled[key]
 
 
@@ -135,13 +123,11 @@ class _Builder:
 
     def __init__(self, capture: Capture, fed: tuple[str, ...], train: bool) -> None:
         self.capture, self.train = capture, train
-        self.nodes = {node.name: node for node in capture.graph.nodes}
         self.fed = [capture.node(name) for name in fed]
         self.counters: list[str] = []
 
     def build(self, outputs: tuple[str, ...]) -> tuple[fx.Graph, list[str]]:
-        names = [o for name in outputs for o in (self.capture.outputs if name == "output" else (name,))]
-        results = [self.capture.node(name) for name in names]
+        results = [self.capture.node(name) for name in outputs]
         needed = self._needed(results)
         placeholders = [n for n in needed if n.name in self.capture.tensors]
         placeholders += [n for n in needed if n.name in self.capture.constants]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-import torch
 from torch import fx
 
 from fusion_engine.core.types import Layer, Level
 
-from .capture import Capture
+from ..captured.capture import Capture
+from ..captured.nodes import dependents, module_path, operator, shape
+from ..captured.samples import Samples
 from .layers import CONVOLUTIONS
-from .nodes import is_symbolic, module_path, operator, shape
 
 __all__ = ["find_levels"]
 
@@ -38,7 +38,7 @@ def find_levels(capture: Capture, layers: Mapping[str, Layer]) -> tuple[list[Lev
         last = number == len(bounds) - 1
         output = "output" if last and len(capture.outputs) > 1 else capture.outputs[0] if last else end.name
         size = shape(capture.node(output)) if output != "output" else None
-        if size and capture.dynamic:
+        if size:
             size = (-1, *size[1:])
         levels.append(
             Level(
@@ -86,12 +86,8 @@ class _Flow:
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
-        carried: set[fx.Node] = set()
-        for node in capture.graph.nodes:
-            fed = node.name in capture.inputs or any(n in carried for n in node.all_input_nodes)
-            if fed and not is_symbolic(node) and node.op != "output":
-                carried.add(node)
-        self.sequence = [n for n in capture.graph.nodes if n in carried]
+        carried = dependents(capture.graph, capture.inputs)
+        self.sequence = [n for n in capture.graph.nodes if n.name in carried and n.op != "output"]
         self.position = {node: i for i, node in enumerate(self.sequence)}
 
     def between(self, start: fx.Node | None, end: fx.Node) -> list[fx.Node]:
@@ -123,20 +119,12 @@ class _Flow:
             last = max(after, default=i)
             if node in outputs:
                 last = len(self.sequence)
-            if reach <= i and node.name not in inputs and node not in outputs and self._can_start(node):
+            # A program can start where samples follow each other along the first dimension.
+            starts = self.capture.place(node.name) == Samples(0)
+            if reach <= i and node.name not in inputs and node not in outputs and starts:
                 cuts.append(node)
             reach = max(reach, last)
         return cuts
-
-    def _can_start(self, node: fx.Node) -> bool:
-        """Whether a program can start here: one tensor from whose shape the batch size can be read."""
-        value = node.meta.get("val")
-        if not isinstance(value, torch.Tensor) or not value.dim():
-            return False
-        if not self.capture.dynamic:
-            return True
-        batch = self.capture.node(self.capture.inputs[0]).meta["val"].shape[0]
-        return str(value.shape[0]) == str(batch)
 
     def _has_weights(self, nodes: list[fx.Node]) -> bool:
         return any(operator(n) in _WEIGHTED and self.tensors([n]) for n in nodes)

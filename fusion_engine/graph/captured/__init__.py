@@ -1,0 +1,1 @@
+"""A model captured as one static graph of operators, and questions about its nodes."""

@@ -1,0 +1,1 @@
+"""Labels of tensor entries, and how they go through operators."""

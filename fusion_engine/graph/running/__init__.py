@@ -1,0 +1,1 @@
+"""Parts of a captured graph run with any weights."""

@@ -1,0 +1,1 @@
+"""Weights changed by what is known about their spaces: permuted, transformed, merged."""

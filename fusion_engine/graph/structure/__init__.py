@@ -1,0 +1,1 @@
+"""What a captured graph is made of: layers, levels, and spaces of coupled neurons."""
