@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from ..core.types import Layer
+from .moments import bordered
+from .rows import each_dimension
 
 __all__ = ["ConvMoments"]
 
@@ -34,11 +36,11 @@ class ConvMoments:
         """Whether `layer` is an ungrouped 2-d convolution of stride and dilation 1 that keeps the map's size."""
         if layer.kind != "conv" or len(weight_shape) != 4 or layer.options.get("transposed"):
             return False
-        plain = all(_pair(layer.options.get(key, 1)) == (1, 1) for key in ("stride", "dilation"))
+        plain = all(each_dimension(layer, key, 2, 1) == (1, 1) for key in ("stride", "dilation"))
         half = tuple((k - 1) // 2 for k in weight_shape[2:])
         odd = all(k % 2 for k in weight_shape[2:])
         padding = layer.options.get("padding", 0)
-        keeps = padding == "same" or (not isinstance(padding, str) and _pair(padding) == half)
+        keeps = padding == "same" or (not isinstance(padding, str) and each_dimension(layer, "padding", 2, 0) == half)
         return plain and odd and keeps and layer.options.get("groups", 1) == 1
 
     def __init__(self, channels: int, kernel: tuple[int, int], m: int) -> None:
@@ -127,9 +129,7 @@ class ConvMoments:
 
     def with_bias(self) -> tuple[Tensor, Tensor]:
         """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""
-        s = self.x_sum
-        xx = torch.empty(self.d + 1, self.d + 1, dtype=torch.float64, device=s.device)
-        xx[:-1, :-1], xx[:-1, -1], xx[-1, :-1], xx[-1, -1] = self.xx, s, s, float(self.count)
+        xx = bordered(self.xx, self.x_sum, self.count)
         return xx, torch.cat([self.xf, torch.as_tensor(self._f_sum)[None]])
 
 
@@ -157,10 +157,3 @@ def _beyond(offset: int, size: int) -> Span | None:
     if offset > 0:
         return 0, min(offset, size)
     return (max(size + offset, 0), size) if offset < 0 else None
-
-
-def _pair(value: object) -> tuple[int, ...]:
-    if isinstance(value, int):
-        return value, value
-    numbers = tuple(int(v) for v in value)  # type: ignore[attr-defined]
-    return numbers * 2 if len(numbers) == 1 else numbers

@@ -14,7 +14,7 @@ import torch
 from scipy.linalg import blas
 from torch import Tensor
 
-__all__ = ["CrossAccumulator", "GramAccumulator", "Precision"]
+__all__ = ["CrossAccumulator", "GramAccumulator", "Precision", "bordered"]
 
 Precision = Literal["double", "mixed"]
 """'double': all products in float64. 'mixed': large products in float32, summed in float64 (about 1e-6)."""
@@ -158,10 +158,14 @@ class CrossAccumulator:
 
     def with_bias(self) -> tuple[Tensor, Tensor]:
         """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""
-        s = self.x_sum
-        xx = torch.empty(self.d + 1, self.d + 1, dtype=torch.float64, device=s.device)
-        xx[:-1, :-1], xx[:-1, -1], xx[-1, :-1], xx[-1, -1] = self.xx, s, s, float(self.count)
-        return xx, torch.cat([self.xf, self.f_sum[None]])
+        return bordered(self.xx, self.x_sum, self.count), torch.cat([self.xf, self.f_sum[None]])
+
+
+def bordered(xx: Tensor, x_sum: Tensor, count: int) -> Tensor:
+    """[X 1]^T [X 1] from X^T X, the column sums and the number of rows."""
+    full = torch.empty(len(xx) + 1, len(xx) + 1, dtype=torch.float64, device=xx.device)
+    full[:-1, :-1], full[:-1, -1], full[-1, :-1], full[-1, -1] = xx, x_sum, x_sum, float(count)
+    return full
 
 
 class _Products:
@@ -191,11 +195,8 @@ class _Products:
             self._upper = blas.dsyrk(1.0, a, beta=1.0, c=self._upper, trans=trans, overwrite_c=1)
 
     def add_full(self, product: Tensor) -> None:
-        """Add a symmetric matrix."""
-        if self._tensor is not None:
-            self._tensor += product
-        else:
-            self._upper += product.cpu().numpy()
+        """Add a symmetric matrix (on the CPU)."""
+        self._upper += product.numpy()
 
     def full(self) -> Tensor:
         """The symmetric sum, a new tensor."""

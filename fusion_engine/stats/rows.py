@@ -11,7 +11,7 @@ from torch import Tensor
 from ..core.errors import UnsupportedModelError
 from ..core.types import Layer
 
-__all__ = ["feature_rows", "layer_rows"]
+__all__ = ["each_dimension", "feature_rows", "layer_rows"]
 
 _LIMIT_BYTES = 64 * 2**20
 
@@ -38,7 +38,7 @@ def layer_rows(
     if weight_shape is None:
         raise ValueError(f"the weight shape of convolution {layer.name} is needed to unfold its input")
     kernel = tuple(weight_shape[2:])
-    stride, dilation = (_each(layer, key, len(kernel), 1) for key in ("stride", "dilation"))
+    stride, dilation = (each_dimension(layer, key, len(kernel), 1) for key in ("stride", "dilation"))
     padding = _padding(layer, kernel, dilation)
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     sizes = zip(x.shape[2:], spans, stride, padding, strict=True)
@@ -73,7 +73,7 @@ def _patches(
     return x.reshape(math.prod(x.shape[: 1 + n]), -1)
 
 
-def _each(layer: Layer, key: str, n: int, default: int) -> tuple[int, ...]:
+def each_dimension(layer: Layer, key: str, n: int, default: int) -> tuple[int, ...]:
     """An option as one number a spatial dimension."""
     value = layer.options.get(key, default)
     numbers = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
@@ -84,10 +84,8 @@ def _padding(layer: Layer, kernel: Sequence[int], dilation: Sequence[int]) -> li
     """Zeros before and after, by spatial dimension; 'same' puts the odd one after, as torch does."""
     padding = layer.options.get("padding", 0)
     if padding == "valid":
-        padding = 0
+        return [(0, 0)] * len(kernel)
     if padding == "same":
         totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
-    if isinstance(padding, int):
-        return [(padding, padding)] * len(kernel)
-    return [(p, p) for p in _each(layer, "padding", len(kernel), 0)]
+    return [(p, p) for p in each_dimension(layer, "padding", len(kernel), 0)]

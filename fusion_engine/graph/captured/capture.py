@@ -218,7 +218,6 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         if node not in live:
             live.add(node)
             stack.extend(node.all_input_nodes)
-    live.update(results)
 
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -240,11 +239,10 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         else:
             value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
             constants[node.name] = value.detach()
-    inputs = [copies[n] for n in _input_nodes(exported)]
-    dynamic = _is_dynamic(exported)
+    dynamic, inputs = _is_dynamic(exported), _input_nodes(exported)
     values = [n.meta["val"] for n in inputs if isinstance(n.meta.get("val"), torch.Tensor)]
     batch = next((dimension(v.shape[0]) for v in values if v.dim() and not _is_free(v.shape[0])), 0)
-    names = tuple(n.name for n in inputs)
+    names = tuple(copies[n].name for n in inputs)
     return Capture(
         graph=graph,
         tensors=tensors,

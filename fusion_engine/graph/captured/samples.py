@@ -31,56 +31,55 @@ def find_samples(
 
     None where samples do not stay apart, in order: mixed with each other, or with positions.
     """
-    feed = _Feed(graph, constants, inputs, batch)
-    names = dependents(graph, feed.batched)
+    random = torch.Generator().manual_seed(0)
+
+    def draw(size: Sequence[int], dtype: torch.dtype, is_input: bool) -> Tensor:
+        """Inputs, or weights of a usual size, so that signals neither die nor grow."""
+        if not dtype.is_floating_point:
+            return torch.zeros(size, dtype=dtype)
+        if not is_input and len(size) < 2:  # biases, norm weights and variances
+            return torch.rand(size, generator=random, dtype=dtype) + 0.5
+        scale = 1.0 if is_input else (2 / max(math.prod(size[1:]), 1)) ** 0.5
+        return scale * torch.randn(size, generator=random, dtype=dtype)
+
+    feed: dict[str, Any] = {}
+    batched = []
+    for node in (n for n in graph.nodes if n.op == "placeholder"):
+        value, size = node.meta.get("val"), shape(node)
+        if node.name in constants or size is None:
+            feed[node.name] = constants.get(node.name, value)
+            continue
+        feed[node.name] = draw(size, value.dtype, node.name in inputs)
+        if node.name in inputs and size and size[0] == batch:
+            batched.append(node.name)
+
+    def values(sample: int | None = None) -> dict[str, Tensor]:
+        """Of all nodes; with another value of one sample."""
+        changed = dict(feed)
+        for name in batched if sample is not None else ():
+            changed[name] = changed[name].clone()
+            row = changed[name][sample]
+            row.copy_(draw(row.shape, row.dtype, True) if row.is_floating_point() else torch.tensor(1))
+        recorder = _Recorder(graph)
+        recorder.run(*changed.values())
+        return recorder.values
+
+    names = dependents(graph, batched)
     try:
-        before, first, last = (_values(graph, tensors) for tensors in (feed.base, feed.changed(0), feed.changed(-1)))
+        with torch.no_grad():
+            before, first, last = values(), values(0), values(-1)
     except (RuntimeError, ValueError, IndexError):  # random weights or inputs that this model cannot take
         return dict.fromkeys(names)
     return {
-        name: _place(_differs(before[name], first[name]), _differs(before[name], last[name]), batch)
-        for name in before
+        name: _place(_differs(value, first[name]), _differs(value, last[name]), batch)
+        for name, value in before.items()
         if name in names
     }
 
 
-class _Feed:
-    """Random tensors for the placeholders of a graph: weights of a usual size, so that signals neither die nor grow."""
-
-    def __init__(
-        self, graph: fx.Graph, constants: Mapping[str, Tensor], inputs: Collection[str], batch: int
-    ) -> None:
-        self._random = torch.Generator().manual_seed(0)
-        self.base: dict[str, Any] = {}
-        self.batched: list[str] = []
-        for node in (n for n in graph.nodes if n.op == "placeholder"):
-            value, size = node.meta.get("val"), shape(node)
-            if node.name in constants or size is None:
-                self.base[node.name] = constants.get(node.name, value)
-                continue
-            self.base[node.name] = self._draw(size, value.dtype, node.name in inputs)
-            if node.name in inputs and size and size[0] == batch:
-                self.batched.append(node.name)
-
-    def changed(self, sample: int) -> dict[str, Any]:
-        """The tensors with another value of one sample."""
-        tensors = dict(self.base)
-        for name in self.batched:
-            tensors[name] = tensors[name].clone()
-            row = tensors[name][sample]
-            row.copy_(self._draw(row.shape, row.dtype, True) if row.is_floating_point() else torch.tensor(1))
-        return tensors
-
-    def _draw(self, size: Sequence[int], dtype: torch.dtype, is_input: bool) -> Tensor:
-        if not dtype.is_floating_point:
-            return torch.zeros(size, dtype=dtype)
-        if not is_input and len(size) < 2:  # biases, norm weights and variances
-            return torch.rand(size, generator=self._random, dtype=dtype) + 0.5
-        scale = 1.0 if is_input else (2 / max(math.prod(size[1:]), 1)) ** 0.5
-        return scale * torch.randn(size, generator=self._random, dtype=dtype)
-
-
 class _Recorder(fx.Interpreter):
+    """Keeps the tensors at all nodes."""
+
     def __init__(self, graph: fx.Graph) -> None:
         super().__init__(nn.Module(), graph=graph)
         self.values: dict[str, Tensor] = {}
@@ -90,13 +89,6 @@ class _Recorder(fx.Interpreter):
         if isinstance(value, Tensor):
             self.values[n.name] = value
         return value
-
-
-def _values(graph: fx.Graph, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    recorder = _Recorder(graph)
-    with torch.no_grad():
-        recorder.run(*tensors.values())
-    return recorder.values
 
 
 def _differs(before: Tensor, after: Tensor) -> Tensor:

@@ -6,17 +6,6 @@ from . import attention, contraction, convolution, movement, normalisation, poin
 from .registry import Call, NoRuleError, Rule, find_rule, label_rule
 
 __all__ = [
-    "Call",
-    "NoRuleError",
-    "Rule",
-    "attention",
-    "contraction",
-    "convolution",
-    "find_rule",
-    "label_rule",
-    "movement",
-    "normalisation",
-    "pointwise",
-    "recurrent",
-    "reduction",
-]
+    "Call", "NoRuleError", "Rule", "attention", "contraction", "convolution", "find_rule", "label_rule", "movement",
+    "normalisation", "pointwise", "recurrent", "reduction",
+]  # fmt: skip

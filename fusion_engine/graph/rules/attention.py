@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule("scaled_dot_product_attention")
 def attention(call: Call) -> Labels:

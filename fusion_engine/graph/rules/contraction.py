@@ -6,8 +6,6 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule("linear")
 def linear(call: Call) -> Labels:

@@ -6,8 +6,6 @@ from ..labels.algebra import Labels
 from ..labels.atoms import Array, live_dims
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def convolution(call: Call) -> Labels:

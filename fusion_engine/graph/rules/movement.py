@@ -11,8 +11,6 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule(
     "contiguous", "clone", "detach", "alias", "to", "_to_copy", "type_as", "positive", "lift_fresh_copy",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule("batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
 def batch_norm(call: Call) -> Labels | list[Labels | None]:

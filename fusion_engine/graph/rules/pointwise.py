@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..labels.algebra import Labels, Mode
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule(
     "pointwise", "hardswish", "log_sigmoid", "rrelu", "threshold", "celu", "where", "masked_fill", "lerp",

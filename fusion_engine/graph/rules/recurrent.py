@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule("lstm", "gru", "rnn_tanh", "rnn_relu")
 def recurrent(call: Call) -> Labels | list[Labels | None]:

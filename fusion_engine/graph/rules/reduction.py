@@ -6,8 +6,6 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, label_rule
 
-__all__: list[str] = []
-
 
 @label_rule(
     "mean", "sum", "amax", "amin", "var", "std", "norm", "linalg_vector_norm", "logsumexp", "max", "min", "any", "all",
