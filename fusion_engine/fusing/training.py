@@ -16,7 +16,7 @@ from ..core.types import State
 __all__ = ["Optimiser", "Outcome", "Point", "Scheduler", "TrainingSettings", "train", "try_rates"]
 
 Optimiser = Literal["adam", "sgd"]
-Scheduler = Literal["one_cycle", "cosine", "constant", "super_convergence"]
+Scheduler = Literal["one_cycle", "cosine", "constant"]
 
 _SUPER_WARM_UP = 0.101  # torch's schedule divides by zero where a tenth of the steps is exactly one
 
@@ -36,7 +36,7 @@ class TrainingSettings:
     rate: float
     optimiser: Optimiser = "adam"
     weight_decay: float = 0.0
-    scheduler: Scheduler = "one_cycle"
+    scheduler: Scheduler | Literal["super_convergence"] = "one_cycle"
 
 
 @dataclass(frozen=True)

@@ -8,28 +8,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .rows import REFERENCES, label
+from .shapes import Entry, Spread, Table
 
 __all__ = ["pareto", "standings"]
 
 
-def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Table:
     """The table of `rows` (any part of the plan's, in any order).
 
-    'entries': one a preset and importance, the most accurate first, then those under way, then those that failed or
-    cannot run: {"preset", "title", "label", "importance", "own", "state": done|partial|waiting|failed|unavailable,
-    "reason", "seeds": those that are done, "planned": how many there will be, "accuracy", "loss": {"mean", "std",
-    "min", "max"} over the seeds (std: of the sample, 0 for one seed) or None, "seconds": median of what a fusion costs
-    by itself, "spent": median of what was spent where others had computed parts of it, "peak_memory_mb": the most,
-    "pareto", "recipe", "keys"}. 'references': the models every comparison shows; 'parents' theirs. 'done', 'total':
-    rows.
+    An entry is one preset and importance; its spread is over the seeds (std: of the sample, 0 for one seed).
     """
     found = {row["key"]: row for row in rows}
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for planned in plan:
         groups.setdefault(json.dumps(planned["recipe"], sort_keys=True), []).append(planned)
     entries = [_entry(planned, [found[p["key"]] for p in planned if p["key"] in found]) for planned in groups.values()]
-    front = pareto([(e["seconds"], e["accuracy"]["mean"]) if e["accuracy"] else None for e in entries])
-    entries = [{**entry, "pareto": on} for entry, on in zip(entries, front, strict=True)]
+    points = [(e["seconds"] or 0.0, e["accuracy"]["mean"]) if e["accuracy"] else None for e in entries]
+    for entry, on in zip(entries, pareto(points), strict=True):
+        entry["pareto"] = on
     entries.sort(key=_rank)
     shown = found.get(REFERENCES, {})
     keys = {REFERENCES, *(planned["key"] for planned in plan)}
@@ -52,7 +48,7 @@ def pareto(points: Sequence[tuple[float, float] | None]) -> list[bool]:
     return [point is not None and not beaten(*point) for point in points]
 
 
-def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Entry:
     first = planned[0]
     good = [row for row in rows if row["state"] == "done"]
     bad = [row for row in rows if row["state"] in ("failed", "unavailable")]
@@ -61,8 +57,11 @@ def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
     else:
         state = bad[0]["state"] if len(rows) == len(planned) else "waiting"
     return {
-        **{key: first[key] for key in ("preset", "title", "importance", "own", "recipe")},
+        "preset": first["preset"],
+        "title": first["title"],
         "label": label(first),
+        "importance": first["importance"],
+        "own": first["own"],
         "state": state,
         "reason": next((row["reason"] for row in bad), first["reason"]),
         "seeds": sorted(row["seed"] for row in good),
@@ -72,11 +71,13 @@ def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
         "seconds": statistics.median(row["cost"] for row in good) if good else None,
         "spent": statistics.median(row["seconds"]["total"] for row in good) if good else None,
         "peak_memory_mb": max((row["peak_memory_mb"] for row in good), default=None),
+        "pareto": False,
+        "recipe": first["recipe"],
         "keys": [row["key"] for row in good],
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
+def _spread(values: Sequence[float]) -> Spread | None:
     if not values:
         return None
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -86,7 +87,7 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
 _ORDER = ("done", "partial", "waiting", "failed", "unavailable")
 
 
-def _rank(entry: Mapping[str, Any]) -> tuple[float, int]:
+def _rank(entry: Entry) -> tuple[float, int]:
     """Measured ones by accuracy, then the rest by state; ties keep the plan's order."""
     accuracy = entry["accuracy"]
     return (-accuracy["mean"] if accuracy else 1.0, _ORDER.index(entry["state"]))

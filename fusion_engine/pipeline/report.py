@@ -19,13 +19,14 @@ from ..graph import Trace
 from ..parents import Parent
 from ..stats import SharedStatistics
 from .prepare import Prepared
+from .shapes import Report, Width
 
 __all__ = ["facts", "width"]
 
 
 def width(
     parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]
-) -> dict[str, Any]:
+) -> Width:
     """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,
     and the weights of the fused network and of every parent."""
     made = [groupings[s.name] for s in graph.spaces.values() if not s.block]
@@ -38,7 +39,7 @@ def width(
     }
 
 
-def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) -> dict[str, Any]:
+def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) -> Report:
     """The report but for the accuracies."""
     graph, data = prepared.inputs.trace, prepared.inputs.data
     return {
