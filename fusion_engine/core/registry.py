@@ -114,32 +114,15 @@ class MethodSpec:
 
     def as_json(self) -> dict[str, Any]:
         """The JSON-able description the forms are drawn from."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "title": self.title,
-            "summary": self.summary,
-            "citation": self.citation,
-            "needs": sorted(self.needs),
-            "uses": sorted(self.uses),
-            "when": {need: dict(conditions) for need, conditions in self.when.items()},
-            "scope": self.scope,
-            "min_parents": self.min_parents,
-            "max_parents": self.max_parents,
-            "accepts": None if self.accepts is None else sorted(self.accepts),
-            "pairs": self.pairs,
-            "linear": self.linear,
-            "equivariant": self.is_equivariant(),
-            "keeps_norms": self.keeps_norms,
-            "aligned_only": self.aligned_only,
-            "statistics": self.statistics,
-            "widths": self.widths,
-            "parameters": [
-                {f: getattr(p, f) for f in ParameterSpec.__dataclass_fields__} for p in self.parameters
-            ],
-        }
+        shown = {name: getattr(self, name) for name in _SHOWN}
+        shown |= {"equivariant": self.is_equivariant(), "parameters": [dict(vars(p)) for p in self.parameters]}
+        return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in shown.items()}
 
 
+_SHOWN = (
+    "kind", "name", "title", "summary", "citation", "needs", "uses", "when", "scope", "min_parents", "max_parents",
+    "accepts", "pairs", "linear", "keeps_norms", "aligned_only", "statistics", "widths",
+)  # fmt: skip
 _METHODS: dict[tuple[str, str], MethodSpec] = {}
 _LOADED: set[str] = set()
 
@@ -198,31 +181,13 @@ def register(
             modules = f"{earlier.function.__module__} and {function.__module__}"
             raise TypeError(f"{kind} {name!r} is registered twice, in {modules}")
         parameters = read_parameters(function)
+        summary = (inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " ")
+        when = _conditions(f"{kind} {name!r}", (needs, uses), parameters)
+        accepted = None if accepts is None else frozenset(accepts)
         _METHODS[kind, name] = MethodSpec(
-            kind=kind,
-            name=name,
-            title=title,
-            summary=(inspect.getdoc(function) or "").strip().split("\n\n")[0].replace("\n", " "),
-            citation=citation,
-            needs=frozenset(needs),
-            uses=frozenset(uses),
-            when=_conditions(f"{kind} {name!r}", (needs, uses), parameters),
-            scope=scope,
-            min_parents=min_parents,
-            max_parents=max_parents,
-            accepted=None if accepts is None else frozenset(accepts),
-            pairs=pairs,
-            linear=linear,
-            equivariant=equivariant,
-            keeps_norms=keeps_norms,
-            aligned_only=aligned_only,
-            statistics=statistics,
-            widths="equal" if pairs else widths,
-            plan=plan,
-            reads=reads,
-            function=function,
-            parameters=parameters,
-            takes_progress=takes_progress(function),
+            kind, name, title, summary, citation, frozenset(needs), frozenset(uses), when, scope, min_parents,
+            max_parents, accepted, pairs, linear, equivariant, keeps_norms, aligned_only, statistics,
+            "equal" if pairs else widths, plan, reads, function, parameters, takes_progress(function),
         )
         return function
 
