@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import fusion_engine
+from fusion_engine import fusing
 from fusion_engine.core import registry
 from fusion_engine.core.errors import Cancelled
 from fusion_engine.core.progress import Progress, ProgressEvent
@@ -23,8 +24,6 @@ from fusion_engine.graph import Program, Trace, permute_state, trace
 from fusion_engine.importance import score
 from tests.conftest import ROOT
 from tests.zoo import build
-
-fusing = pytest.importorskip("fusion_engine.fusing")
 
 GUIDE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^`fusion_engine/(\w+)/(\w+)\.py`\n\n```python\n(.*?)```", GUIDE, re.MULTILINE | re.DOTALL)

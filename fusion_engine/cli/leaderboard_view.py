@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.progress import Listener, ProgressEvent
 from fusion_engine.leaderboard.rows import label
 
 from .output import table
@@ -56,10 +56,10 @@ class LiveTable:
         self._lines = text(board).splitlines()[: max(3, height)]
         self._draw(self._lines)
 
-    def progress(self, name: str) -> ProgressCallback:
+    def progress(self, name: str) -> Listener:
         """A callback for one row's progress."""
 
-        def report(event: Progress) -> None:
+        def report(event: ProgressEvent) -> None:
             if self._terminal:
                 width = shutil.get_terminal_size().columns - 1
                 self._draw([*self._lines, f"{name}: {event.stage} {event.message}"[:width]])

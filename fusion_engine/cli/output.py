@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fusion_engine.core.errors import FusionError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 
 __all__ = ["ProgressLine", "check_writable", "table", "write_report"]
 
@@ -35,7 +35,7 @@ class ProgressLine:
         self._shown = sys.stderr.isatty()
         self._width = 0
 
-    def __call__(self, event: Progress) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         if self._shown:
             text = f"{event.fraction:4.0%} {event.stage} {event.message}"[:100]
             sys.stderr.write("\r" + text.ljust(self._width))

@@ -21,4 +21,5 @@ def smallest_solution(matrix: Tensor, right: Tensor, tolerance: float) -> Tensor
     values, vectors = torch.linalg.eigh(matrix)
     zero = values <= tolerance * values.amax(-1, keepdim=True)
     coefficients = (vectors.mT @ right) / torch.where(zero, torch.inf, values)[..., None]
-    return vectors @ coefficients
+    smallest: Tensor = vectors @ coefficients
+    return smallest

@@ -35,7 +35,11 @@ class FusionRow(TypedDict, total=False):
     ended: float
 
 
-Spread = TypedDict("Spread", {"mean": float, "std": float, "min": float, "max": float})
+class Spread(TypedDict):
+    mean: float
+    std: float
+    min: float
+    max: float
 
 
 class Entry(TypedDict):

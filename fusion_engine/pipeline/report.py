@@ -6,7 +6,6 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch

@@ -6,15 +6,34 @@ from typing import Any, TypedDict
 
 __all__ = ["Report", "Width"]
 
-Figures = TypedDict("Figures", {"accuracy": float, "loss": float})
-# seconds: what computing it had taken
-Reused = TypedDict("Reused", {"what": str, "stage": str, "seconds": float})
+class Figures(TypedDict):
+    accuracy: float
+    loss: float
+
+class Reused(TypedDict):
+    what: str
+    stage: str
+    seconds: float
 # fallback: why the space has another grouping than the recipe's, or ''
-SpaceEntry = TypedDict("SpaceEntry", {"name": str, "size": int, "freedom": str, "grouping": str, "fallback": str})
-LevelEntry = TypedDict("LevelEntry", {"name": str, "layers": list[str], "tensors": list[str]})
+class SpaceEntry(TypedDict):
+    name: str
+    size: int
+    freedom: str
+    grouping: str
+    fallback: str
+class LevelEntry(TypedDict):
+    name: str
+    layers: list[str]
+    tensors: list[str]
 # relative: hidden neurons of the fused network over the first parent's, all spaces together; the others: weights
-Width = TypedDict("Width", {"relative": float, "parameters": int, "parents_parameters": list[int]})
-Calibration = TypedDict("Calibration", {"samples": int, "digest": str, "labels": bool})
+class Width(TypedDict):
+    relative: float
+    parameters: int
+    parents_parameters: list[int]
+class Calibration(TypedDict):
+    samples: int
+    digest: str
+    labels: bool
 
 
 class Report(TypedDict, total=False):
@@ -29,7 +48,7 @@ class Report(TypedDict, total=False):
     head_weighted_ensemble: Figures
     fused: Figures
     seconds: dict[str, float]  # by stage; total: from parents in memory to fused weights; shared: what others had spent
-    shared: list[Reused]
+    shared: list[dict[str, Any]]  # reused parts: what, stage, and the seconds that computing it had taken
     peak_memory_mb: float
     recipe: dict[str, Any]
     spaces: list[SpaceEntry]
