@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from ..stats import checked_device
 from .connectivity import connectivity
 from .coverage import coverage
 from .error_budget import error_budget
+from .shapes import Analysis
 from .similarity import similarity
 
 __all__ = ["WHAT", "Fused", "FusedLike", "analyse"]
@@ -68,8 +69,8 @@ def analyse(
     seed: int = 0,
     device: str = "cpu",
     on_progress: Listener = no_progress,
-) -> dict[str, Any]:
-    """Analyse parents, and a network fused from them, on `data`. Plain values: docs/architecture.md, `analyse`.
+) -> Analysis:
+    """Analyse parents, and a network fused from them, on `data`. Plain values.
 
     fused: a FusionResult, or `Fused`. what: some of coverage, similarity, connectivity, budget; None: all that the
     given things allow. align: the pairing grouping of the aligned paths. points, recalibrate: see `connectivity`.
@@ -88,7 +89,7 @@ def analyse(
     graph = trace_parents(parents, data.normalised(slice(0, 2)), [] if fused is None else [fused.state])
     outputs = _outputs(parents, fused, data, where)
     states = [parent.state for parent in parents]
-    report: dict[str, Any] = {
+    report: Analysis = {
         "parents": [parent.name for parent in parents], "fused": fused is not None, "what": list(wanted),
         "samples": len(data), "classes": parents[0].classes, "seed": seed,
         "levels": [{"index": level.index, "name": level.name} for level in graph.levels],
@@ -99,10 +100,10 @@ def analyse(
         if name == "coverage":
             counts = [parent.metadata.class_counts for parent in parents]
             own, last = outputs[: len(parents)], None if fused is None else outputs[-1]
-            report[name] = coverage(report["parents"], own, data, counts, last)
+            report["coverage"] = coverage(report["parents"], own, data, counts, last)
         elif name == "similarity":
             spaces = similarity(graph, states, data, seed=seed, device=where, progress=part)
-            report[name] = {"spaces": [space.as_json() for space in spaces]}
+            report["similarity"] = {"spaces": [space.as_json() for space in spaces]}
         elif name == "connectivity":
             pairs = _pairs(parents, fused, notes)
             found = []
@@ -112,13 +113,13 @@ def analyse(
                     seed=seed, device=where, progress=of_pair,
                 )  # fmt: skip
                 found.append({"first": first[0], "second": second[0], **between.as_json()})
-            report[name] = {"align": align, "pairs": found}
+            report["connectivity"] = {"align": align, "pairs": found}
         elif fused is not None:
             rule, joined = _head(graph, parents, fused, data, seed, where)
             budget = error_budget(
                 graph, states, fused.state, fused.groupings, data, joined, device=where, progress=part
             )
-            report[name] = {"head_weights": rule, **budget.as_json()}
+            report["budget"] = {"head_weights": rule, **budget.as_json()}
         seconds[name] = round(time.perf_counter() - since, 3)
     report["notes"] = [*notes, *graph.warnings]
     report["seconds"] = {**seconds, "total": round(time.perf_counter() - started, 3)}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fusion_engine.analysis import Fused
+    from fusion_engine.analysis.shapes import Analysis
     from fusion_engine.parents import Parent
 
 __all__ = ["add_arguments", "run", "summary"]
@@ -82,7 +83,7 @@ def _fused(arguments: argparse.Namespace, parents: Sequence[Parent]) -> Fused | 
     return None if arguments.fused is None else fused_of_file(arguments.fused, parents, arguments.arch)
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: Analysis) -> str:
     """The report as tables."""
     parts = []
     if "coverage" in report:
