@@ -13,8 +13,8 @@ class Analysis(TypedDict, total=False):
     coverage: threshold (a parent knows a class if it gets this share of its samples right), parents (name, accuracy,
     per_class, class_counts), by class best and only (indices of parents, or null), unknown (classes that none knows),
     fused (accuracy, per_class, difference to the best parent by class, kept by parent) or null. similarity: spaces, see
-    `SpaceSimilarity.as_json`; "name@0", "name@1" are the places of a block space. connectivity: align, and pairs (first,
-    second, and `Connectivity.as_json`). budget: head_weights, and `ErrorBudget.as_json`.
+    `SpaceSimilarity.as_json`; "name@0", "name@1" are the places of a block space. connectivity: align, and pairs
+    (first, second, and `Connectivity.as_json`). budget: head_weights, and `ErrorBudget.as_json`.
     """
 
     parents: list[str]
