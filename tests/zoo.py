@@ -46,7 +46,7 @@ ZOO: dict[str, Builder] = {
     "vit_manual": (lambda: transformers.ViT(transformers.ManualAttention, mean_pool=True), _image(16)),
     "vit_chunked": (lambda: transformers.ViT(transformers.ChunkedAttention), _image(16)),
     "vit_module": (lambda: transformers.ViT(transformers.ModuleAttention), _image(16)),
-    "vit_unrolled": (lambda: transformers.LengthViT(unrolled=True), _image(16)),
+    "vit_unrolled": (transformers.UnrolledViT, _image(16)),
     "vit_encoder_post": (transformers.EncoderViT, _image(16)),
     "vit_encoder_pre": (lambda: transformers.EncoderViT(norm_first=True), _image(16)),
     "language_model": (transformers.LanguageModel, lambda: (torch.randint(0, 30, (BATCH, 9)),)),

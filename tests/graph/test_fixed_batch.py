@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
-from fusion_engine.context import FusionContext
 from torch import Tensor, nn
 
+from fusion_engine import fuse, load_parents
 from fusion_engine.core import registry
 from fusion_engine.core.errors import UnsupportedModelError
-from fusion_engine.core.recipe import Step
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Program, Trace, trace
 from fusion_engine.importance import score
-from fusion_engine.solvers import solve
 from tests.zoo import build
-from tests.zoo_models.transformers import LengthViT, ViT
+from tests.zoo_models.transformers import LengthViT, UnrolledViT, ViT
 
 from .traced_zoo import difference
 
 SAMPLES = 21
+MODELS = {"plain": ViT, "vit_length": LengthViT, "vit_unrolled": UnrolledViT}
 
 
 @cache
@@ -33,8 +33,7 @@ def parents() -> list[dict[str, Tensor]]:
 @cache
 def written(name: str) -> Trace:
     """The network written with len(x), in two ways, or without it."""
-    models = {"plain": ViT, "vit_length": LengthViT, "vit_unrolled": lambda: LengthViT(unrolled=True)}
-    return trace(models[name]().eval(), (torch.randn(4, 3, 16, 16),))
+    return trace(MODELS[name]().eval(), (torch.randn(4, 3, 16, 16),))
 
 
 @cache
@@ -71,33 +70,28 @@ def test_importances_are_those_of_the_plain_network(name: str, method: str) -> N
         torch.testing.assert_close(found[space], plain[space], rtol=1e-3, atol=1e-6)
 
 
-def fused(name: str, grouping: str, solver: str, parameters: dict) -> dict[str, Tensor]:
-    context = FusionContext(
-        trace=written(name),
-        states=tuple(parents()),
-        data=samples(),
-        importance=tuple(score(written("plain"), s, samples(), "activation", {}) for s in parents()),
-        grouping=Step(method=grouping, parameters=registry.check_parameters("grouping", grouping, {})),
-    )
-    return solve(context, solver, parameters)[0]
-
-
-@LENGTHS
 @pytest.mark.parametrize(
-    ("grouping", "solver", "parameters"),
+    "recipe",
     [
-        ("balanced", "average", {}),
-        ("balanced", "least_squares", {}),
-        ("hungarian", "gradient", {"epochs": 2}),
-        ("hungarian", "regmean", {}),
+        "average",
+        "kf_linear",
+        {"grouping": {"method": "balanced"}, "solver": {"method": "least_squares"}},
+        {"grouping": {"method": "hungarian"}, "solver": {"method": "gradient", "epochs": 2}},
+        {"grouping": {"method": "hungarian"}, "solver": {"method": "regmean"}},
     ],
+    ids=lambda recipe: recipe if isinstance(recipe, str) else recipe["solver"]["method"],
 )
-def test_fused_weights_are_those_of_the_plain_network(
-    name: str, grouping: str, solver: str, parameters: dict
-) -> None:
-    plain, found = (fused(n, grouping, solver, parameters) for n in ("plain", name))
-    for tensor in plain:
-        torch.testing.assert_close(found[tensor], plain[tensor], rtol=1e-2, atol=1e-4)
+def test_fused_weights_are_those_of_the_plain_network(recipe: str | dict, tmp_path: Path) -> None:
+    files = [tmp_path / f"{i}.pt" for i in range(len(parents()))]
+    for file, state in zip(files, parents(), strict=True):
+        torch.save(state, file)
+    plain, *others = (
+        fuse(load_parents(files, f"{m.__module__}:{m.__name__}", input_shape=(3, 16, 16)), samples(), recipe).state
+        for m in MODELS.values()
+    )
+    for found in others:
+        for tensor in plain:
+            torch.testing.assert_close(found[tensor], plain[tensor], rtol=1e-2, atol=1e-4)
 
 
 def test_every_level_runs_by_itself_and_gradients_flow() -> None:

@@ -112,16 +112,24 @@ class LengthAttention(FusedAttention):
 
 
 class LengthViT(ViT):
-    """As ViT, with len(x) where x.shape[0] is meant. unrolled: a token is made for every sample in turn."""
+    """As ViT, with len(x) where x.shape[0] is meant."""
 
-    def __init__(self, unrolled: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__(LengthAttention)
-        self.unrolled = unrolled
+
+    def tokens(self, x: Tensor) -> Tensor:
+        return self.token.expand(len(x), -1, -1)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = torch.stack([self.token[0] for _ in x]) if self.unrolled else self.token.expand(len(x), -1, -1)
-        x = torch.cat([tokens, self.patch(x).flatten(2).transpose(1, 2)], 1) + self.position
+        x = torch.cat([self.tokens(x), self.patch(x).flatten(2).transpose(1, 2)], 1) + self.position
         return self.head(self.norm(self.blocks(x))[:, 0].reshape(len(x), -1))
+
+
+class UnrolledViT(LengthViT):
+    """A token is made for every sample in turn, so that the graph holds a fixed number of them."""
+
+    def tokens(self, x: Tensor) -> Tensor:
+        return torch.stack([self.token[0] for _ in x])
 
 
 class EncoderViT(nn.Module):
