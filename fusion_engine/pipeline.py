@@ -24,7 +24,7 @@ from .evaluation import compare
 from .fusion_report import facts, width
 from .graph import Trace, trace, verify
 from .importance import score
-from .parents import Parent, check_parents, load_base, module_for, same_widths, write_state
+from .parents import Parent, check_parents, config_for, header, load_base, module_for, same_widths, write_state
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
@@ -75,12 +75,19 @@ class FusionResult:
 
     def file_state(self) -> dict[str, Tensor]:
         """The fused state under the names of the first parent's file, so that it loads in the parents' code."""
-        names = self.parents[0].key_map if self.parents else {}
-        return {names.get(name, name): tensor for name, tensor in self.state.items()}
+        names = self._file_names()
+        return {names[name]: tensor for name, tensor in self.state.items()}
 
     def metadata(self) -> dict[str, str]:
-        """Text metadata of the fused file."""
-        return {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+        """Text metadata of the fused file: what network its weights are of, and how they came to be."""
+        about = {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+        if not self.parents:
+            return about
+        return {**about, **header(config_for(self.parents, self.state), self._file_names())}
+
+    def _file_names(self) -> dict[str, str]:
+        names = self.parents[0].key_map if self.parents else {}
+        return {name: names.get(name, name) for name in self.state}
 
 
 def fuse(

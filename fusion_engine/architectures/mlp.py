@@ -46,7 +46,8 @@ class MLPConfig:
         return self.widths[-1]
 
     def __str__(self) -> str:
-        return f"mlp {'-'.join(map(str, self.widths))}"
+        activation = "" if self.activation == "relu" else f", {self.activation}"
+        return f"mlp {'-'.join(map(str, self.widths))}{activation}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read` gives an equal config."""

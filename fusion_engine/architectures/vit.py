@@ -74,7 +74,10 @@ class ViTConfig:
 
     def __str__(self) -> str:
         order = "pre" if self.norm_first else "post"
-        return f"vit {len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}, {order}-norm"
+        unusual = ", mean pooling" if self.class_token and self.pool == "mean" else ""
+        unusual += f", epsilon {self.epsilon:g}" if self.epsilon != ViTConfig.epsilon else ""
+        sizes = f"{len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}"
+        return f"vit {sizes}, {order}-norm{unusual}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read` gives an equal config."""

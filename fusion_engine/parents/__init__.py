@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .base import load_base
 from .check import MAX_PARENTS, check_parents, same_widths
+from .header import header
 from .load import load_parent, load_parents, save_parent
-from .parent import Metadata, Parent, make_parent, module_for, state_digest
+from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Metadata",
     "Parent",
     "check_parents",
+    "config_for",
+    "header",
     "load_base",
     "load_parent",
     "load_parents",
