@@ -24,7 +24,17 @@ from .evaluation import compare
 from .fusion_report import facts, width
 from .graph import Trace, trace, verify
 from .importance import score
-from .parents import Parent, check_parents, config_for, header, load_base, module_for, same_widths, write_state
+from .parents import (
+    Metadata,
+    Parent,
+    check_parents,
+    config_for,
+    header,
+    load_base,
+    module_for,
+    same_widths,
+    write_state,
+)
 from .post import refine
 from .presets import get_preset
 from .solvers import solve
@@ -83,7 +93,9 @@ class FusionResult:
         about = {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
         if not self.parents:
             return about
-        return {**about, **header(config_for(self.parents, self.state), self._file_names())}
+        assumed = {field: line for parent in self.parents for field, line in parent.metadata.assumed.items()}
+        config = config_for(self.parents, self.state)
+        return {**about, **header(config, self._file_names(), Metadata(assumed=assumed))}
 
     def _file_names(self) -> dict[str, str]:
         names = self.parents[0].key_map if self.parents else {}

@@ -21,7 +21,10 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
     matched = _SPEC.fullmatch(spec)
     if matched is None or matched[1] not in names():
         return spec, {}
-    return matched[1], dict(part.split("=") for part in matched[2].split(","))
+    settings = dict(part.split("=") for part in matched[2].split(","))
+    if matched[1] == "vit" and settings.get("norm") in _NORM_ORDER:
+        settings["norm_first"] = _NORM_ORDER[settings.pop("norm")]
+    return matched[1], settings
 
 
 def configured(config: Config, settings: Mapping[str, str]) -> Config:
@@ -30,8 +33,6 @@ def configured(config: Config, settings: Mapping[str, str]) -> Config:
     values = config.as_json()
     changed = dict(values)
     for key, text in settings.items():
-        if key == "norm" and "norm_first" in values and text in _NORM_ORDER:
-            key, text = "norm_first", _NORM_ORDER[text]
         if key not in values:
             raise UnsupportedModelError(f"--arch {config.name}: there is no setting {key!r}{nearest(key, values)}")
         changed[key] = _value(f"--arch {config.name}: {key}", text, values[key])

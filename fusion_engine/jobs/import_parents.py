@@ -15,7 +15,7 @@ from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.registry import nearest
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.demo import demo_files
-from fusion_engine.parents import MAX_PARENTS, Parent, load_parent, save_parent
+from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
 from fusion_engine.store.files import write_json
 
 from .inputs import displayed, one_of
@@ -99,7 +99,7 @@ def _summary(parents: Sequence[Parent], name: str, digest: str) -> dict[str, Any
             }
             for number, p in enumerate(parents)
         ],
-        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes],
+        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes] + assumptions(parents),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..architectures import Config, ExportedConfig, Match, configured, fits, is_custom, match, split_spec
+from ..architectures import (
+    Config,
+    CustomConfig,
+    ExportedConfig,
+    Match,
+    configured,
+    fits,
+    get,
+    is_custom,
+    match,
+    split_spec,
+)
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
 from .exportedfile import read_exported_file
 from .header import header, read_header, read_mapping, stated_architecture, stated_match
+from .named import as_named
 from .parent import Metadata, Parent, make_parent
 from .safetensorsfile import read_safetensors, write_state
-from .torchfile import read_torch_file
+from .torchfile import NamedModule, read_torch_file
 
 __all__ = ["load_parent", "load_parents", "save_parent"]
 
@@ -61,7 +73,7 @@ def load_parent(
     (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
     input_shape: shape of one sample, needed for a callable. Class counts come from the file's header or from a
     parents.json beside it, which may also say what weights do not tell ("architecture": {"heads": 12}); what is assumed
-    otherwise, the notes say. Half and double precision become float32, which the metadata's notes say. limit: largest
+    otherwise, the metadata says, and its notes that half or double precision became float32. limit: largest
     size in bytes, also unpacked. Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names
     the file.
     """
@@ -77,11 +89,13 @@ def load_parent(
 
 def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int) -> Parent:
     said: dict[str, Any] = {}
+    modules: Sequence[NamedModule] = ()
     if path.suffix == ".safetensors":
         tensors, text = read_safetensors(path)
         said = read_header(text)
     elif path.suffix in (".pt", ".pth"):
-        tensors = read_torch_file(path, limit)
+        file = read_torch_file(path, limit)
+        tensors, modules = file.tensors, file.modules
     elif path.suffix == ".pt2":
         tensors, program = read_exported_file(path, limit, program=arch == "auto")
         if program is not None:
@@ -89,16 +103,16 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     else:
         raise ParentError("parents are .safetensors, .pt, .pth or .pt2 files")
     tensors, notes = _as_float32(tensors)
-    found = _network(tensors, arch, input_shape, said)
+    found = _network(tensors, arch, input_shape, said, modules)
     state = {name: tensors[key] for name, key in found.key_map.items()}
     beside = _beside(path)
     config, told = found.config, beside.pop("architecture", None)
     if told:
         config = _told(config, told, state)
-    else:
-        notes += found.notes
-    metadata = Metadata.read({**said, **beside}, config.classes)
-    return make_parent(path.stem, config, state, replace(metadata, notes=(*metadata.notes, *notes)), found.key_map)
+    metadata = Metadata.read({**said, "assumed": found.assumed, **beside}, config.classes)
+    assumed = {field: line for field, line in metadata.assumed.items() if field not in (told or {})}
+    metadata = replace(metadata, notes=(*metadata.notes, *notes), assumed=assumed)
+    return make_parent(path.stem, config, state, metadata, found.key_map)
 
 
 def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
@@ -109,9 +123,16 @@ def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
 
 
 def _network(
-    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, said: Mapping[str, Any]
+    tensors: Mapping[str, Tensor],
+    arch: str,
+    input_shape: tuple[int, ...] | None,
+    said: Mapping[str, Any],
+    modules: Sequence[NamedModule],
 ) -> Match:
-    """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as."""
+    """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
+
+    said: the file's header. modules: those that a pickled network names.
+    """
     name, settings = split_spec(arch)
     stated: Match | None = None
     if "architecture" in said and not is_custom(arch):
@@ -128,12 +149,23 @@ def _network(
                 "architecture with --arch"
             )
     found = stated or match(tensors, name, input_shape)
+    if stated is not None:
+        found = replace(found, assumed=said.get("assumed") or {})
+    elif not isinstance(found.config, CustomConfig):
+        architecture = get(found.config.name)
+        if name == "auto" or hasattr(found.config, "activation"):
+            what = f"activation {architecture.activation}{architecture.also} assumed"
+            line = f"{what}; the file does not say: give --arch {architecture.otherwise} if not"
+            found = replace(found, assumed={"activation": line, **found.assumed})
+        if modules and not settings:
+            found = as_named(found, modules)
     if not settings:
         return found
     changed = configured(found.config, settings)
     if not fits(changed, {canonical: tuple(tensors[own].shape) for canonical, own in found.key_map.items()}):
         raise UnsupportedModelError(f"--arch {arch}: these settings do not fit the weights")
-    return Match(changed, found.key_map)
+    assumed = {field: line for field, line in found.assumed.items() if field not in settings}
+    return Match(changed, found.key_map, assumed)
 
 
 def _as_float32(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -18,22 +18,28 @@ from ..core.errors import ParentError
 __all__ = ["Metadata", "Parent", "config_for", "make_parent", "module_for", "state_digest"]
 
 
+_MOST_LINES = 50
+_LONGEST_LINE = 300
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What is known about a parent besides its weights.
 
     class_counts: training samples by class. data_digest: sha256 of the training data. training: how it was
     trained (seed, epochs, regime and the like). notes: what reading did to it, such as a change of precision.
+    assumed: what its file does not say, setting -> line that says what was assumed and how to say otherwise.
     """
 
     class_counts: list[int] | None = None
     data_digest: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"training": dict(self.training), "notes": list(self.notes)}
+        return asdict(self) | {"notes": list(self.notes)}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], classes: int) -> Metadata:
@@ -43,9 +49,20 @@ class Metadata:
         if counts is not None and not _are_counts(counts, classes):
             raise ParentError(f"class_counts must be {classes} whole numbers, one a class")
         training, digest, notes = known.get("training", {}), known.get("data_digest"), known.get("notes", [])
-        if not isinstance(training, Mapping) or not isinstance(digest, str | None) or not isinstance(notes, list):
+        assumed = known.get("assumed", {})
+        are_mappings = isinstance(training, Mapping) and isinstance(assumed, Mapping)
+        if not are_mappings or not isinstance(digest, str | None) or not isinstance(notes, list):
             raise ParentError("the metadata is not valid")
-        return cls(counts, digest, dict(training), tuple(map(str, notes)))
+        lines = [_line(text) for text in [*notes, *assumed.values()]]
+        if len(lines) > _MOST_LINES:
+            raise ParentError("the metadata has more notes than any network")
+        told = dict(zip(map(str, assumed), lines[len(notes) :], strict=True))
+        return cls(counts, digest, dict(training), tuple(lines[: len(notes)]), told)
+
+
+def _line(text: Any) -> str:
+    """A note from a file, as a line that may be shown."""
+    return "".join(letter for letter in str(text)[:_LONGEST_LINE] if letter.isprintable())
 
 
 def _are_counts(counts: Any, classes: int) -> bool:

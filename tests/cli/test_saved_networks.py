@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fusion_engine.cli.main import main
 from fusion_engine.data import load_data
@@ -63,3 +64,19 @@ def test_a_trained_vit_is_fused_and_evaluated(tmp_path: Path) -> None:
     np.savez(data, x=digits.x[:200].numpy(), y=digits.y[:200].numpy(), mean=digits.mean, std=digits.std)
     assert load_parent(paths[0]).architecture.heads == 4
     check_fuse_then_evaluate(tmp_path, paths, data)
+
+
+def test_commands_say_what_was_assumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for seed, path in enumerate(paths):
+        save_file(dict(random_parent("p", CONFIGS["mlp"], seed).state), path)
+    data, line = str(samples(tmp_path / "d.npz", (64,))), "activation relu assumed; the file does not say"
+    assert main(["evaluate", *map(str, paths), "--test", data]) == 0
+    out, err = capsys.readouterr()
+    assert (out.count(line), err.count(line)) == (0, 1)
+    assert main(["inspect", *map(str, paths)]) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    assert main(["fuse", *map(str, paths), "--calibration", data, "--recipe", "average"]) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    assert main(["evaluate", str(paths[0]), "--test", data, "--arch", "mlp:activation=relu"]) == 0
+    assert line not in "".join(capsys.readouterr())
