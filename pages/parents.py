@@ -50,7 +50,7 @@ def preflight(summary: dict[str, Any]) -> None:
             f"{count(len(result['levels']), 'level')}. Exchanging neurons changes the outputs by {worst:.0e} at most.",
             icon=":material/check_circle:",
         )
-    for warning in result["warnings"]:
+    for warning in (line for line in result["warnings"] if line not in summary["warnings"]):
         st.warning(plain(warning), icon=":material/warning:")
     verdicts(result)
     matrix(summary, result["matrix"])

@@ -15,7 +15,9 @@ from .custom import CustomConfig, build_custom, custom_config, is_custom
 from .exported import ExportedConfig, build_exported, read_exported
 from .mlp import MLP, MLPConfig
 from .registry import Architecture, Config, Match, get, names, scaled
+from .resize import fits, network_shapes
 from .resnet import ResNet, ResNetConfig
+from .settings import configured, split_spec
 from .vgg import VGG, VGGConfig
 from .vit import ViT, ViTConfig
 
@@ -34,13 +36,18 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "build",
+    "configured",
     "example_input",
+    "fits",
     "get",
+    "is_custom",
     "match",
     "names",
+    "network_shapes",
     "read_config",
     "recognise",
     "scaled",
+    "split_spec",
 ]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
+from .settings import split_spec
 
 __all__ = ["CustomConfig", "custom_config", "is_custom"]
 
@@ -33,8 +34,8 @@ class CustomConfig:
 
 
 def is_custom(spec: str) -> bool:
-    """Whether a spec names a user's callable."""
-    return ":" in spec
+    """Whether a spec names a user's callable, and not a built-in architecture, with settings or without."""
+    return ":" in spec and not split_spec(spec)[1]
 
 
 def build_custom(spec: str) -> nn.Module:

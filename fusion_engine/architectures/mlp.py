@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 from typing import Any, ClassVar
 
@@ -18,21 +19,25 @@ __all__ = ["MLP", "MLPConfig"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu, "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid, "elu": functional.elu, "leaky_relu": functional.leaky_relu,
 }
 _SEARCHED_LAYERS = 12
 
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """widths: inputs, hidden layers, classes. activation: a key of ACTIVATIONS, between layers only."""
+    """widths: inputs, hidden layers, classes. activation: a key of ACTIVATIONS, between layers only. negative_slope:
+    of leaky_relu."""
 
     name: ClassVar[str] = "mlp"
     widths: tuple[int, ...]
     activation: str = "relu"
     bias: bool = True
+    negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
-        if len(self.widths) < 2 or min(self.widths) < 1 or self.activation not in ACTIVATIONS:
+        wrong_slope = not -100 < self.negative_slope < 100
+        if len(self.widths) < 2 or min(self.widths) < 1 or self.activation not in ACTIVATIONS or wrong_slope:
             raise ValueError(f"not an MLP: widths {self.widths}, activation {self.activation!r}")
 
     @property
@@ -46,11 +51,16 @@ class MLPConfig:
         return self.widths[-1]
 
     def __str__(self) -> str:
-        return f"mlp {'-'.join(map(str, self.widths))}"
+        activation = "" if self.activation == "relu" else f", {self.activation}"
+        activation += f"({self.negative_slope:g})" if self.activation == "leaky_relu" else ""
+        return f"mlp {'-'.join(map(str, self.widths))}{activation}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read` gives an equal config."""
-        return {"widths": list(self.widths), "activation": self.activation, "bias": self.bias}
+        return {
+            "widths": list(self.widths), "activation": self.activation, "bias": self.bias,
+            "negative_slope": self.negative_slope,
+        }
 
 
 class MLP(nn.Module):
@@ -59,7 +69,9 @@ class MLP(nn.Module):
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         self.depth = len(config.widths) - 1
-        self.activation = config.activation
+        self.activation = ACTIVATIONS[config.activation]
+        if config.activation == "leaky_relu":
+            self.activation = partial(functional.leaky_relu, negative_slope=config.negative_slope)
         for i, (inputs, outputs) in enumerate(zip(config.widths, config.widths[1:], strict=False), start=1):
             self.add_module(f"fc{i}", nn.Linear(inputs, outputs, bias=config.bias))
 
@@ -69,7 +81,7 @@ class MLP(nn.Module):
         for i in range(1, self.depth + 1):
             x = self.get_submodule(f"fc{i}")(x)
             if i < self.depth:
-                x = ACTIVATIONS[self.activation](x)
+                x = self.activation(x)
         return x
 
 
@@ -125,7 +137,10 @@ def _chains(start: list[str], rest: list[str], weights: Shapes) -> Iterator[list
 
 def read(values: Mapping[str, Any]) -> MLPConfig:
     """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-    return MLPConfig(tuple(int(w) for w in values["widths"]), str(values["activation"]), bool(values["bias"]))
+    slope = float(values.get("negative_slope", MLPConfig.negative_slope))
+    return MLPConfig(tuple(int(w) for w in values["widths"]), str(values["activation"]), bool(values["bias"]), slope)
 
 
-register(Architecture("mlp", "multi-layer perceptron of any depth", MLP, recognise, read))
+register(Architecture(
+    "mlp", "multi-layer perceptron of any depth", MLP, recognise, read, otherwise="mlp:activation=tanh",
+))

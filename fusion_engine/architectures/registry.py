@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -42,17 +42,22 @@ class Config(Protocol):
 class Match:
     """A recognised state dict: its config, and canonical tensor name -> name in the file.
 
-    notes: lines that say what the weights do not tell and was therefore assumed.
+    assumed: what the weights do not tell, setting -> line that says what was assumed and how to say otherwise.
     """
 
     config: Config
     key_map: Mapping[str, str]
-    notes: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The lines of `assumed`."""
+        return tuple(self.assumed.values())
 
     @classmethod
     def checked(
         cls, config: Config, module: Callable[[Any], nn.Module], key_map: Mapping[str, str], shapes: Shapes,
-        notes: tuple[str, ...] = (),
+        assumed: Mapping[str, str] | None = None,
     ) -> Match | None:
         """A match, or None unless it covers all of the file and every tensor has the shape that `module` needs.
 
@@ -62,7 +67,7 @@ class Match:
             wanted = {name: tuple(tensor.shape) for name, tensor in module(config).state_dict().items()}
         needed = {name for name in wanted if name in key_map or not name.endswith("num_batches_tracked")}
         fits = needed == set(key_map) and all(shapes[key] == wanted[name] for name, key in key_map.items())
-        return cls(config, key_map, notes) if fits and set(key_map.values()) == set(shapes) else None
+        return cls(config, key_map, assumed or {}) if fits and set(key_map.values()) == set(shapes) else None
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,9 @@ class Architecture:
     recognise(shapes, input_shape) gives a Match or None; input_shape, where known, settles what shapes cannot. It
     raises UnsupportedModelError where it knows the kind of network and that it is not built in.
     build(config) gives a freshly initialised module; read(values) gives a config from `as_json`'s values.
+    activation: what is assumed, or the only one where the config has no field for it; also: what else its networks have
+    and weights do not tell. otherwise: what to give for --arch where that is wrong. named: config field -> attribute
+    that holds it in pickled modules.
     """
 
     name: str
@@ -79,6 +87,10 @@ class Architecture:
     build: Callable[[Any], nn.Module]
     recognise: Callable[[Shapes, tuple[int, ...] | None], Match | None]
     read: Callable[[Mapping[str, Any]], Config]
+    activation: str = "relu"
+    also: str = ""
+    otherwise: str = "package.module:callable"
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}

@@ -11,7 +11,7 @@ import torch
 from ..core.errors import UnsupportedModelError
 from .registry import Config, get, names
 
-__all__ = ["fits", "resized"]
+__all__ = ["fits", "network_shapes", "resized"]
 
 ShapesByName = Mapping[str, tuple[int, ...]]
 
@@ -51,22 +51,26 @@ def _with(config: Any, field: str, value: Any, shapes: ShapesByName) -> Any:
     try:
         candidate = replace(config, **{field: value})
         return candidate if fits(candidate, shapes) else config
-    except (ValueError, RuntimeError, AssertionError, UnsupportedModelError):  # no such network
+    except ValueError:  # no such network
         return config
 
 
 def fits(config: Config, shapes: ShapesByName) -> bool:
-    """Whether the network has these shapes; files may lack counters."""
-    own = _shapes(config)
+    """Whether there is such a network, and it has these shapes; files may lack counters."""
+    own = network_shapes(config)
     return shapes.keys() <= own.keys() and all(own[name] == shape for name, shape in shapes.items())
 
 
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        state = get(config.name).build(config).state_dict()
+def network_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Canonical tensor name -> shape in a built-in architecture's network; empty if there is no such network."""
+    try:
+        with torch.device("meta"):
+            state = get(config.name).build(config).state_dict()
+    except (ValueError, RuntimeError, TypeError, AssertionError, OverflowError):  # made-up sizes
+        return {}
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _first(config: Config, shapes: ShapesByName) -> str:
-    own = _shapes(config)
+    own = network_shapes(config)
     return next((name for name in own if own[name] != shapes.get(name)), "none")

@@ -187,16 +187,19 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     size = _INPUT[stem]
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] == stem_shape[1]:
         size = (input_shape[1], input_shape[2])
-    notes: tuple[str, ...] = ()
+    assumed = {}
     groups = 1
     if found.norm == "group":
         groups = usual_groups((stem_shape[0], *widths, *itertools.chain.from_iterable(inner)))
-        notes = (f"the weights do not tell GroupNorm's number of groups; {groups} are assumed",)
+        assumed["groups"] = (
+            f"the weights do not tell GroupNorm's number of groups; {groups} are assumed: give --arch resnet:groups=N "
+            "for another"
+        )
     config = ResNetConfig(
         (stem_shape[1], *size), stem_shape[0], widths, inner, shapes[f"{found.head}.weight"][0], stem, found.norm,
         groups, f"{found.stem.conv}.bias" in shapes,
     )
-    return Match.checked(config, ResNet, found.key_map(shapes), shapes, notes)
+    return Match.checked(config, ResNet, found.key_map(shapes), shapes, assumed)
 
 
 def read(values: Mapping[str, Any]) -> ResNetConfig:
@@ -210,4 +213,7 @@ def read(values: Mapping[str, Any]) -> ResNetConfig:
     )
 
 
-register(Architecture("resnet", "residual network of basic blocks, CIFAR or ImageNet style", ResNet, recognise, read))
+register(Architecture(
+    "resnet", "residual network of basic blocks, CIFAR or ImageNet style", ResNet, recognise, read,
+    named={"groups": "num_groups"},
+))

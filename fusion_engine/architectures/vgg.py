@@ -198,4 +198,6 @@ def read(values: Mapping[str, Any]) -> VGGConfig:
     )
 
 
-register(Architecture("vgg", "VGG with or without BatchNorm", VGG, recognise, read))
+register(Architecture(
+    "vgg", "VGG with or without BatchNorm", VGG, recognise, read, also=" and max pooling"
+))

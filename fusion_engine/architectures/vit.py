@@ -74,7 +74,10 @@ class ViTConfig:
 
     def __str__(self) -> str:
         order = "pre" if self.norm_first else "post"
-        return f"vit {len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}, {order}-norm"
+        unusual = ", mean pooling" if self.class_token and self.pool == "mean" else ""
+        unusual += f", epsilon {self.epsilon:g}" if self.epsilon != ViTConfig.epsilon else ""
+        sizes = f"{len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}"
+        return f"vit {sizes}, {order}-norm{unusual}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read` gives an equal config."""
@@ -238,8 +241,13 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
         "token" if token else "mean", found.norm is not None, found.norm is not None,
     )
     heads_text = "1 head is" if heads == 1 else f"{heads} heads are"
-    note = f"the weights do not tell the number of attention heads; {heads_text} assumed"
-    return Match.checked(config, ViT, found.key_map(shapes), shapes, (note,))
+    order, other = ("pre", "post") if config.norm_first else ("post", "pre")
+    assumed = {
+        "heads": f"the weights do not tell the number of attention heads; {heads_text} assumed: give --arch "
+        "vit:heads=N for another",
+        "norm_first": f"{order}-norm assumed; the file does not say: give --arch vit:norm={other} if not",
+    }
+    return Match.checked(config, ViT, found.key_map(shapes), shapes, assumed)
 
 
 def read(values: Mapping[str, Any]) -> ViTConfig:
@@ -255,4 +263,7 @@ def read(values: Mapping[str, Any]) -> ViTConfig:
     )
 
 
-register(Architecture("vit", "vision transformer, pre- or post-norm", ViT, recognise, read))
+register(Architecture(
+    "vit", "vision transformer, pre- or post-norm", ViT, recognise, read, "gelu",
+    named={"heads": "num_heads", "norm_first": "norm_first", "epsilon": "eps"},
+))

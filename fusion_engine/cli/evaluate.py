@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any
 
 from fusion_engine.core.files import atomic_path
 
@@ -32,12 +34,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     data = load_data(arguments.test)
     device = checked_device(arguments.device)
-    models = []
+    models: list[dict[str, Any]] = []
+    assumed: dict[str, None] = {}
     for path in arguments.models:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
+        assumed |= dict.fromkeys(model.metadata.assumed.values())
         check_samples(data, model.classes, model.input_shape)
         found = evaluate(model.model, None, data, device=device)
         models.append({"file": Path(path).name, **found.as_json()})
+    for line in assumed:
+        print(f"note: {line}", file=sys.stderr)
     if arguments.report is not None:
         with atomic_path(arguments.report) as path:
             write_report(path, {"models": models, "data": {"samples": len(data), "digest": data.digest}})

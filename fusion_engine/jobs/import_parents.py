@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fusion_engine import store
+from fusion_engine.architectures import is_custom
 from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.registry import nearest
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.demo import demo_files
-from fusion_engine.parents import MAX_PARENTS, Parent, load_parent, save_parent
+from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
 from fusion_engine.store.files import write_json
 
 from .inputs import displayed, one_of
@@ -29,7 +30,7 @@ _METADATA_LIMIT = 1024**2
 def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> str | None:
     """Read every file on its own, so that each bad one gets its line; see docs/architecture.md."""
     arch = arguments.get("arch") or "auto"
-    if ":" in arch:
+    if is_custom(arch):
         raise JobError("code is never imported by the app; use the command line for your own modules")
     source = one_of(arguments, "upload", "demo", "paths")
     files = _files(source, arguments[source])
@@ -61,7 +62,8 @@ def keep_parents(parents: Sequence[Parent], name: str) -> dict[str, Any]:
     digest = store.content_digest(
         part
         for p in parents
-        for part in (p.name, p.digest, str(p.architecture), json.dumps(p.metadata.class_counts))
+        for counts in [p.metadata.class_counts]
+        for part in (p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts))
     )
 
     def write(folder: Path) -> None:
@@ -97,7 +99,7 @@ def _summary(parents: Sequence[Parent], name: str, digest: str) -> dict[str, Any
             }
             for number, p in enumerate(parents)
         ],
-        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes],
+        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes] + assumptions(parents),
     }
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from .base import load_base
-from .check import MAX_PARENTS, check_parents, same_widths
+from .check import MAX_PARENTS, assumptions, check_parents, same_widths
+from .header import header
 from .load import load_parent, load_parents, save_parent
-from .parent import Metadata, Parent, make_parent, module_for, state_digest
+from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
 
 __all__ = [
     "MAX_PARENTS",
     "Metadata",
     "Parent",
+    "assumptions",
     "check_parents",
+    "config_for",
+    "header",
     "load_base",
     "load_parent",
     "load_parents",

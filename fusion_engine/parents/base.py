@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..core.errors import ParentError
 from .load import load_parent
-from .parent import Parent
+from .parent import Parent, make_parent
 
 __all__ = ["load_base"]
 
@@ -40,6 +40,9 @@ def load_base(base: Parent | str | os.PathLike[str] | None, parents: Sequence[Pa
                     f"the base model {base.name} does not fit: {name!r} is {shape} there and {tuple(tensor.shape)} in "
                     f"{parent.name}; {advice}"
                 )
+    if base.metadata.assumed and base.architecture.name == first.architecture.name:
+        # What its file does not say is taken to be as in the parents.
+        base = make_parent(base.name, first.architecture, base.state, base.metadata, base.key_map)
     if base.architecture != first.architecture:
         raise ParentError(
             f"the base model {base.name} does not fit: it is {base.architecture} and {first.name} is "

@@ -8,7 +8,7 @@ from ..architectures.resize import resized
 from ..core.errors import ParentError, UnsupportedModelError
 from .parent import Parent
 
-__all__ = ["MAX_PARENTS", "check_parents", "same_widths"]
+__all__ = ["MAX_PARENTS", "assumptions", "check_parents", "same_widths"]
 
 MAX_PARENTS = 8
 
@@ -18,7 +18,7 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     architectures may differ in their widths.
 
     Returns notes on what is allowed but worth knowing: identical parents, different widths, class counts that only
-    some have.
+    some have, what the files do not say and was assumed.
     """
     if len(parents) < minimum:
         raise ParentError(f"{minimum} parents or more are needed, and there {_are(len(parents))}")
@@ -37,7 +37,17 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     lacking = [parent.name for parent in parents if parent.metadata.class_counts is None]
     if lacking and len(lacking) < len(parents):
         notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
-    return notes
+    return [*notes, *assumptions(parents)]
+
+
+def assumptions(parents: Sequence[Parent]) -> list[str]:
+    """What was assumed of these parents, each line once, with their names where it is not all of them."""
+    concerned: dict[str, list[str]] = {}
+    for parent in parents:
+        for line in parent.metadata.assumed.values():
+            concerned.setdefault(line, []).append(parent.name)
+    everyone = len(parents)
+    return [line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in concerned.items()]
 
 
 def same_widths(parents: Sequence[Parent]) -> bool:

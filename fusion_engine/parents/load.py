@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..architectures import Config, ExportedConfig, Match, match, read_config
-from ..architectures.resize import fits
-from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
+from ..architectures import (
+    Config,
+    CustomConfig,
+    ExportedConfig,
+    Match,
+    configured,
+    fits,
+    get,
+    is_custom,
+    match,
+    split_spec,
+)
+from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
 from .exportedfile import read_exported_file
+from .header import header, read_header, read_mapping, stated_architecture, stated_match
+from .named import as_named
 from .parent import Metadata, Parent, make_parent
 from .safetensorsfile import read_safetensors, write_state
-from .torchfile import read_torch_file
+from .torchfile import NamedModule, read_torch_file
 
 __all__ = ["load_parent", "load_parents", "save_parent"]
 
-_HEADER = "neuron_fusion_lab"
-_HEADER_LIMIT = 2**23  # an exported program and its constants are in there
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
 
@@ -59,87 +68,120 @@ def load_parent(
 ) -> Parent:
     """Read one parent from .safetensors, .pt, .pth (state dict, checkpoint or module) or .pt2 (exported program).
 
-    No code of the file is run. arch: 'auto', a built-in name, or 'package.module:callable' (imports the user's code);
-    an exported program brings its own, and any other than 'auto' takes only its weights. input_shape: shape of one
-    sample, needed for the latter. Class counts come from the file's header or from a parents.json beside it, which may
-    also say what weights do not tell ("architecture": {"heads": 12}); what is assumed otherwise, the notes say. Half
-    and double precision become float32, which the metadata's notes say. limit: largest size in bytes, also unpacked.
-    Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names the file.
+    No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
+    built-in name, with settings that weights do not tell ('vit:heads=4') or without, or 'package.module:callable'
+    (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
+    input_shape: shape of one sample, needed for a callable. Class counts come from the file's header or from a
+    parents.json beside it, which may also say what weights do not tell ("architecture": {"heads": 12}); what is assumed
+    otherwise, the metadata says, and its notes that half or double precision became float32. limit: largest
+    size in bytes, also unpacked. Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names
+    the file.
     """
     path = check_file(path, limit, ParentError)
-    header: dict[str, str] = {}
-    program: dict[str, Any] | None = None
+    try:
+        return _load(path, arch, input_shape, limit)
+    except FusionError as problem:
+        line = str(problem)
+        if line.startswith((f"{path.name}: ", f"{_SIDECAR}: ")):
+            raise
+        raise type(problem)(f"{path.name}: {line}") from problem
+
+
+def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int) -> Parent:
+    said: dict[str, Any] = {}
+    modules: Sequence[NamedModule] = ()
     if path.suffix == ".safetensors":
-        tensors, header = read_safetensors(path)
+        tensors, text = read_safetensors(path)
+        said = read_header(text)
     elif path.suffix in (".pt", ".pth"):
-        tensors = read_torch_file(path, limit)
+        file = read_torch_file(path, limit)
+        tensors, modules = file.tensors, file.modules
     elif path.suffix == ".pt2":
         tensors, program = read_exported_file(path, limit, program=arch == "auto")
+        if program is not None:
+            said["architecture"] = {"name": ExportedConfig.name, **program}
     else:
-        raise ParentError(f"{path.name}: parents are .safetensors, .pt, .pth or .pt2 files")
-    tensors, notes = _as_float32(tensors, path.name)
-    described = _header(header, path.name)
-    if program is not None:
-        described["architecture"] = {"name": ExportedConfig.name, **program}
-    try:
-        hint = read_config(described["architecture"]) if "architecture" in described else None
-        if isinstance(hint, ExportedConfig) and arch == "auto":
-            found = Match(hint, {name: name for name in tensors})
-        else:
-            found = match(tensors, arch, input_shape or _shape_hint(hint))
-    except (UnsupportedModelError, UnsafeFileError) as problem:
-        raise type(problem)(f"{path.name}: {problem}") from problem
-    # Shapes do not tell an activation; a file of this program's own does.
-    config = hint if hint is not None and hint.name == found.config.name else found.config
-    beside = _beside(path)
-    told = beside.pop("architecture", None)
+        raise ParentError("parents are .safetensors, .pt, .pth or .pt2 files")
+    tensors, notes = _as_float32(tensors)
+    found = _network(tensors, arch, input_shape, said, modules)
     state = {name: tensors[key] for name, key in found.key_map.items()}
+    beside = _beside(path)
+    config, told = found.config, beside.pop("architecture", None)
     if told:
-        config = _told(config, told, state, path.name)
-    elif config is found.config:
-        notes += found.notes
-    metadata = Metadata.read({**described, **beside}, config.classes, path.name)
-    metadata = replace(metadata, notes=(*metadata.notes, *notes))
+        config = _told(config, told, state)
+    metadata = Metadata.read({**said, "assumed": found.assumed, **beside}, config.classes)
+    assumed = {field: line for field, line in metadata.assumed.items() if field not in (told or {})}
+    metadata = replace(metadata, notes=(*metadata.notes, *notes), assumed=assumed)
     return make_parent(path.stem, config, state, metadata, found.key_map)
 
 
 def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
     """Write a parent as safetensors, under its file's own tensor names, with all its metadata in the header."""
-    values = {
-        "architecture": {"name": parent.architecture.name, **parent.architecture.as_json()},
-        **parent.metadata.as_json(),
-    }
-    if ":" in parent.architecture.name:
-        del values["architecture"]  # a user's own module is named by the user at every reading
     state = {parent.key_map.get(name, name): tensor for name, tensor in parent.state.items()}
-    write_state(path, state, {_HEADER: json.dumps(values)})
+    key_map = {name: parent.key_map.get(name, name) for name in parent.state}
+    write_state(path, state, header(parent.architecture, key_map, parent.metadata))
 
 
-def _as_float32(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+def _network(
+    tensors: Mapping[str, Tensor],
+    arch: str,
+    input_shape: tuple[int, ...] | None,
+    said: Mapping[str, Any],
+    modules: Sequence[NamedModule],
+) -> Match:
+    """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
+
+    said: the file's header. modules: those that a pickled network names.
+    """
+    name, settings = split_spec(arch)
+    stated: Match | None = None
+    if "architecture" in said and not is_custom(arch):
+        try:
+            config = stated_architecture(said["architecture"], len(tensors))
+            if name in ("auto", config.name):
+                stated = stated_match(config, said.get("names"), tensors)
+        except (UnsupportedModelError, UnsafeFileError):
+            if name == "auto":
+                raise
+        if stated is None and name == "auto":
+            raise UnsupportedModelError(
+                f"the file says that its network is a {config.name}, and its tensors do not fit what it says; name the "
+                "architecture with --arch"
+            )
+    found = stated or match(tensors, name, input_shape)
+    if stated is not None:
+        found = replace(found, assumed=said.get("assumed") or {})
+    elif not isinstance(found.config, CustomConfig):
+        architecture = get(found.config.name)
+        if name == "auto" or hasattr(found.config, "activation"):
+            what = f"activation {architecture.activation}{architecture.also} assumed"
+            line = f"{what}; the file does not say: give --arch {architecture.otherwise} if not"
+            found = replace(found, assumed={"activation": line, **found.assumed})
+        if modules and not settings:
+            found = as_named(found, modules)
+    if not settings:
+        return found
+    changed = configured(found.config, settings)
+    if not fits(changed, {canonical: tuple(tensors[own].shape) for canonical, own in found.key_map.items()}):
+        raise UnsupportedModelError(f"--arch {arch}: these settings do not fit the weights")
+    assumed = {field: line for field, line in found.assumed.items() if field not in settings}
+    return Match(changed, found.key_map, assumed)
+
+
+def _as_float32(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Floating-point tensors as float32, all finite; and a note if that changed anything."""
     converted, changed = {}, set()
     for key, tensor in tensors.items():
         if tensor.is_complex():
-            raise ParentError(f"{name}: tensor {key!r} holds complex numbers; use float32")
+            raise ParentError(f"tensor {key!r} holds complex numbers; use float32")
         if tensor.is_floating_point():
             if tensor.dtype != torch.float32:
                 changed.add(str(tensor.dtype).removeprefix("torch."))
             tensor = tensor.to(torch.float32)
             if not torch.isfinite(tensor).all():
-                raise ParentError(f"{name}: tensor {key!r} holds NaN or infinite values; the training diverged")
+                raise ParentError(f"tensor {key!r} holds NaN or infinite values; the training diverged")
         converted[key] = tensor
     return converted, [f"converted from {kind} to float32" for kind in sorted(changed)]
-
-
-def _shape_hint(config: Config | None) -> tuple[int, ...] | None:
-    return config.input_shape if config is not None else None
-
-
-def _header(header: Mapping[str, str], name: str) -> dict[str, Any]:
-    """This program's part of a safetensors header."""
-    if len(header.get(_HEADER, "")) > _HEADER_LIMIT:
-        raise UnsafeFileError(f"{name}: the metadata is larger than {_HEADER_LIMIT:,} characters")
-    return _mapping(header[_HEADER], name) if _HEADER in header else {}
 
 
 def _beside(path: Path) -> dict[str, Any]:
@@ -148,7 +190,10 @@ def _beside(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     check_file(sidecar, _SIDECAR_LIMIT, ParentError)
-    entries = _mapping(sidecar.read_text(encoding="utf-8", errors="replace"), _SIDECAR).get("parents", [])
+    try:
+        entries = read_mapping(sidecar.read_text(encoding="utf-8", errors="replace")).get("parents", [])
+    except ParentError as problem:
+        raise ParentError(f"{_SIDECAR}: {problem}") from problem
     valid = isinstance(entries, list) and all(isinstance(e, dict) and isinstance(e.get("file"), str) for e in entries)
     if not valid:
         raise ParentError(f"{_SIDECAR}: 'parents' must be a list of mappings, each with a key 'file'")
@@ -160,26 +205,16 @@ def _beside(path: Path) -> dict[str, Any]:
     return {key: entry[key] for key in ("class_counts", "architecture") if entry.get(key) is not None}
 
 
-def _told(config: Config, values: Any, state: Mapping[str, Tensor], name: str) -> Config:
+def _told(config: Config, values: Any, state: Mapping[str, Tensor]) -> Config:
     """`config` with what a parents.json says of the network and shapes do not: heads, groups, the order of norms."""
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     try:
-        told: Config = read_config({"name": config.name, **config.as_json(), **values})
+        told = stated_architecture({"name": config.name, **config.as_json(), **values}, len(state))
         if not fits(told, shapes) or values.keys() - config.as_json().keys():
             raise ValueError
-    except (TypeError, ValueError, RuntimeError, AssertionError, UnsupportedModelError):
+    except (TypeError, ValueError, UnsupportedModelError):
         known = ", ".join(config.as_json())
         raise ParentError(
-            f"{name}: what {_SIDECAR} says of the architecture does not fit these weights; a {config.name} has {known}"
+            f"what {_SIDECAR} says of the architecture does not fit these weights; a {config.name} has {known}"
         ) from None
     return told
-
-
-def _mapping(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise ParentError(f"{name}: the metadata is not valid JSON") from problem
-    if not isinstance(values, dict):
-        raise ParentError(f"{name}: the metadata is not a mapping")
-    return values

@@ -15,7 +15,11 @@ from ..architectures import Config, CustomConfig, ExportedConfig, build, example
 from ..architectures.resize import resized
 from ..core.errors import ParentError
 
-__all__ = ["Metadata", "Parent", "make_parent", "module_for", "state_digest"]
+__all__ = ["Metadata", "Parent", "config_for", "make_parent", "module_for", "state_digest"]
+
+
+_MOST_LINES = 50
+_LONGEST_LINE = 300
 
 
 @dataclass(frozen=True)
@@ -24,30 +28,41 @@ class Metadata:
 
     class_counts: training samples by class. data_digest: sha256 of the training data. training: how it was
     trained (seed, epochs, regime and the like). notes: what reading did to it, such as a change of precision.
+    assumed: what its file does not say, setting -> line that says what was assumed and how to say otherwise.
     """
 
     class_counts: list[int] | None = None
     data_digest: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"training": dict(self.training), "notes": list(self.notes)}
+        return asdict(self) | {"notes": list(self.notes)}
 
     @classmethod
-    def read(cls, values: Any, classes: int, name: str) -> Metadata:
-        """From `as_json`'s values, of which any may be missing. Raises ParentError naming the file `name`."""
-        if not isinstance(values, Mapping):
-            raise ParentError(f"{name}: the metadata is not a mapping")
+    def read(cls, values: Mapping[str, Any], classes: int) -> Metadata:
+        """From `as_json`'s values, of which any may be missing. Raises ParentError without the file's name."""
         known = {key: values[key] for key in (f.name for f in fields(cls)) if values.get(key) is not None}
         counts = known.get("class_counts")
         if counts is not None and not _are_counts(counts, classes):
-            raise ParentError(f"{name}: class_counts must be {classes} whole numbers, one a class")
+            raise ParentError(f"class_counts must be {classes} whole numbers, one a class")
         training, digest, notes = known.get("training", {}), known.get("data_digest"), known.get("notes", [])
-        if not isinstance(training, Mapping) or not isinstance(digest, str | None) or not isinstance(notes, list):
-            raise ParentError(f"{name}: the metadata is not valid")
-        return cls(counts, digest, dict(training), tuple(map(str, notes)))
+        assumed = known.get("assumed", {})
+        are_mappings = isinstance(training, Mapping) and isinstance(assumed, Mapping)
+        if not are_mappings or not isinstance(digest, str | None) or not isinstance(notes, list):
+            raise ParentError("the metadata is not valid")
+        lines = [_line(text) for text in [*notes, *assumed.values()]]
+        if len(lines) > _MOST_LINES:
+            raise ParentError("the metadata has more notes than any network")
+        told = dict(zip(map(str, assumed), lines[len(notes) :], strict=True))
+        return cls(counts, digest, dict(training), tuple(lines[: len(notes)]), told)
+
+
+def _line(text: Any) -> str:
+    """A note from a file, as a line that may be shown."""
+    return "".join(letter for letter in str(text)[:_LONGEST_LINE] if letter.isprintable())
 
 
 def _are_counts(counts: Any, classes: int) -> bool:
@@ -136,8 +151,20 @@ def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Mod
 
     Raises UnsupportedModelError if the architecture has no such widths.
     """
+    alike = _alike(parents, state)
+    return alike.model if alike is not None else build(config_for(parents, state))
+
+
+def config_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> Config:
+    """The config of `module_for`'s module."""
+    alike = _alike(parents, state)
+    if alike is not None:
+        return alike.architecture
+    return resized(parents[0].architecture, {name: tuple(tensor.shape) for name, tensor in state.items()})
+
+
+def _alike(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> Parent | None:
+    """The first parent whose tensors have the shapes of `state`."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    for parent in parents:
-        if all(tuple(tensor.shape) == shapes.get(name) for name, tensor in parent.state.items()):
-            return parent.model
-    return build(resized(parents[0].architecture, shapes))
+    fitting = (p for p in parents if all(tuple(t.shape) == shapes.get(name) for name, t in p.state.items()))
+    return next(fitting, None)

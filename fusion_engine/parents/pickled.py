@@ -79,7 +79,7 @@ class _InertUnpickler(pickle.Unpickler):
         """Refuse names that were mentioned but never used as a class: functions, for all we know."""
         for name, made in self._stand_ins.items():
             # Modules keep references to torch.nn's classes and functions (norm layers, activations).
-            if made not in self._instantiated and not name.startswith("torch.nn."):
+            if made not in self._instantiated and not name.startswith(("torch.nn.", "torch._C._nn.")):
                 refuse(name)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..core.files import open_archive
 from .inert import StandIn, TensorRecord
 from .pickled import read_pickle
 
-__all__ = ["STORAGE_DTYPES", "materialise", "read_torch_file"]
+__all__ = ["STORAGE_DTYPES", "NamedModule", "TorchFile", "materialise", "read_torch_file"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
 STORAGE_DTYPES = {
@@ -30,10 +31,31 @@ STORAGE_DTYPES = {
 }
 _MAX_DEPTH = 100
 _MAX_TENSORS = 100_000
+_MAX_WORD = 100
+_MAX_SIZES = 10
 
 
-def read_torch_file(path: Path, limit: int) -> dict[str, Tensor]:
-    """Tensor name -> tensor on the CPU, in the file's order.
+@dataclass(frozen=True)
+class NamedModule:
+    """A module of a pickled network: its path, the full name of its class, whether that holds tensors or modules, and
+    its plain settings; functions of torch that it keeps are settings by their full names."""
+
+    path: str
+    kind: str
+    leaf: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """tensors: name -> tensor on the CPU, in the file's order. modules: of a pickled network; none of a state dict."""
+
+    tensors: dict[str, Tensor]
+    modules: Sequence[NamedModule]
+
+
+def read_torch_file(path: Path, limit: int) -> TorchFile:
+    """The tensors of a file, and what it says of the modules that hold them.
 
     Raises UnsafeFileError for files that want to run code or claim too much memory, ParentError for damaged ones.
     """
@@ -49,7 +71,7 @@ def read_torch_file(path: Path, limit: int) -> dict[str, Tensor]:
             raise type(problem)(f"{path.name}: {problem}") from problem
 
 
-def _read(archive: zipfile.ZipFile, limit: int) -> dict[str, Tensor]:
+def _read(archive: zipfile.ZipFile, limit: int) -> TorchFile:
     entries = set(archive.namelist())
     pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
     if any(name.rpartition("/")[2] == "archive_format" for name in entries):
@@ -61,21 +83,23 @@ def _read(archive: zipfile.ZipFile, limit: int) -> dict[str, Tensor]:
         raise ParentError("a TorchScript archive; save model.state_dict() instead")
     if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
         raise ParentError("the file's numbers are big-endian; save it again on a common machine")
-    records = dict(_find_state(read_pickle(archive.read(pickles[0]))))
+    modules: list[NamedModule] = []
+    records = dict(_find_state(read_pickle(archive.read(pickles[0])), modules))
     if not records:
         raise ParentError("the file holds no weights; save model.state_dict()")
     total = sum(math.prod(r.size) * _dtype(r).itemsize for r in records.values())
     if total > limit:
         raise UnsafeFileError("the tensors claim more memory than allowed")
     storages: dict[str, Tensor] = {}
-    return {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
+    tensors = {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
+    return TorchFile(tensors, modules)
 
 
-def _find_state(value: Any) -> Iterator[tuple[str, TensorRecord]]:
-    """The named tensors of a module, a state dict, or a checkpoint that holds either."""
+def _find_state(value: Any, met: list[NamedModule]) -> Iterator[tuple[str, TensorRecord]]:
+    """The named tensors of a module, a state dict, or a checkpoint that holds either; modules are added to `met`."""
     for _ in range(3):
         if isinstance(value, StandIn):
-            yield from _walk_module(value, "", 0, [0])
+            yield from _walk_module(value, "", 0, met)
             return
         if not isinstance(value, Mapping):
             return
@@ -86,10 +110,11 @@ def _find_state(value: Any) -> Iterator[tuple[str, TensorRecord]]:
         value = wrapped[0]
 
 
-def _walk_module(module: StandIn, prefix: str, depth: int, count: list[int]) -> Iterator[tuple[str, TensorRecord]]:
+def _walk_module(
+    module: StandIn, prefix: str, depth: int, met: list[NamedModule]
+) -> Iterator[tuple[str, TensorRecord]]:
     """What nn.Module.state_dict() would name, from the module's own tables."""
-    count[0] += 1
-    if depth > _MAX_DEPTH or count[0] > _MAX_TENSORS:
+    if depth > _MAX_DEPTH or len(met) >= _MAX_TENSORS:
         raise UnsafeFileError("modules are nested without end")
     state = module.state if isinstance(module.state, Mapping) else {}
     tables = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
@@ -97,13 +122,30 @@ def _walk_module(module: StandIn, prefix: str, depth: int, count: list[int]) -> 
     if len(found) != len(tables):
         raise ParentError("the file's object is not an nn.Module; save model.state_dict()")
     parameters, buffers, modules = found
+    is_leaf = not any(isinstance(value, TensorRecord | StandIn) for table in found for value in table.values())
+    met.append(NamedModule(prefix[:-1], type(module).pickled_name, is_leaf, _settings(state)))
     passing = state.get("_non_persistent_buffers_set", ())
     for name, tensor in [*parameters.items(), *buffers.items()]:
         if isinstance(tensor, TensorRecord) and name not in passing:
             yield f"{prefix}{name}", tensor
     for name, child in modules.items():
         if isinstance(child, StandIn):
-            yield from _walk_module(child, f"{prefix}{name}.", depth + 1, count)
+            yield from _walk_module(child, f"{prefix}{name}.", depth + 1, met)
+
+
+def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's public attributes that are numbers, words, tuples of numbers, or functions or classes of torch."""
+    settings = {}
+    for key, value in state.items():
+        if not isinstance(key, str) or key.startswith("_"):
+            continue
+        is_word = isinstance(value, str) and len(value) < _MAX_WORD
+        is_shape = isinstance(value, tuple) and len(value) < _MAX_SIZES and all(isinstance(n, int) for n in value)
+        if isinstance(value, bool | int | float) or is_word or is_shape:
+            settings[key] = value
+        elif isinstance(value, type) and issubclass(value, StandIn):
+            settings[key] = value.pickled_name
+    return settings
 
 
 def _dtype(record: TensorRecord) -> torch.dtype:

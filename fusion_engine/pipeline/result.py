@@ -17,7 +17,7 @@ from ..core.recipe import Recipe
 from ..core.types import Grouping
 from ..fusing import Resume, RunLog
 from ..graph import Trace
-from ..parents import Parent, module_for, write_state
+from ..parents import Metadata, Parent, config_for, header, module_for, write_state
 from .prepare import Prepared
 from .report import facts, width
 
@@ -61,12 +61,21 @@ class FusionResult:
 
     def file_state(self) -> dict[str, Tensor]:
         """The fused state under the names of the first parent's file, so that it loads in the parents' code."""
-        names = self.parents[0].key_map if self.parents else {}
-        return {names.get(name, name): tensor for name, tensor in self.state.items()}
+        names = self._file_names()
+        return {names[name]: tensor for name, tensor in self.state.items()}
 
     def metadata(self) -> dict[str, str]:
-        """Text metadata of the fused file."""
-        return {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+        """Text metadata of the fused file: what network its weights are of, and how they came to be."""
+        about = {"fused_by": f"neuron-fusion-lab {__version__}", "recipe": self.recipe.to_yaml()}
+        if not self.parents:
+            return about
+        assumed = {field: line for parent in self.parents for field, line in parent.metadata.assumed.items()}
+        config = config_for(self.parents, self.state)
+        return {**about, **header(config, self._file_names(), Metadata(assumed=assumed))}
+
+    def _file_names(self) -> dict[str, str]:
+        names = self.parents[0].key_map if self.parents else {}
+        return {name: names.get(name, name) for name in self.state}
 
 
 def fusion_result(

@@ -31,14 +31,14 @@ def told(file: Path, **values: Any) -> None:
 
 def test_assumed_heads_are_noted(file: Path) -> None:
     parent = load_parent(file)
-    assert any("heads" in note for note in parent.metadata.notes)
+    assert any("heads" in note for note in parent.metadata.assumed.values())
 
 
 def test_heads_can_be_told(file: Path) -> None:
     told(file, heads=4)
     parent = load_parent(file)
     assert parent.architecture == CONFIG
-    assert not any("heads" in note for note in parent.metadata.notes)
+    assert not any("heads" in note for note in parent.metadata.assumed.values())
 
 
 @pytest.mark.parametrize("values", [{"heads": 3}, {"width": 8}, {"colour": "red"}, {"heads": "four"}])

@@ -1,0 +1,104 @@
+"""What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from torch import Tensor
+
+from ..architectures import Config, CustomConfig, ExportedConfig, Match, fits, match, network_shapes, read_config
+from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
+from .parent import Metadata
+
+__all__ = ["header", "read_header", "read_mapping", "stated_architecture", "stated_match"]
+
+_KEY: Final = "neuron_fusion_lab"
+_LIMIT: Final = 2**23  # an exported program and its constants are in there
+_LARGEST: Final = 2**31
+_LONGEST: Final = 100
+_DEEPEST: Final = 4
+
+
+def header(architecture: Config, key_map: Mapping[str, str], metadata: Metadata | None = None) -> dict[str, str]:
+    """Text metadata for a file of weights whose tensors are named by `key_map`, canonical name -> name in the file.
+
+    A user's own architecture is not in it: its module is named by the user at every reading.
+    """
+    values = (metadata or Metadata()).as_json()
+    if not isinstance(architecture, CustomConfig):
+        values["architecture"] = {"name": architecture.name, **architecture.as_json()}
+        values["names"] = {name: own for name, own in key_map.items() if name != own}
+    return {_KEY: json.dumps(values)}
+
+
+def read_header(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """This program's part of a safetensors header; empty where there is none. ParentError or UnsafeFileError without
+    the file's name."""
+    if len(metadata.get(_KEY, "")) > _LIMIT:
+        raise UnsafeFileError(f"the metadata is larger than {_LIMIT:,} characters")
+    return read_mapping(metadata[_KEY]) if _KEY in metadata else {}
+
+
+def read_mapping(text: str) -> dict[str, Any]:
+    """JSON text that is a mapping; ParentError for any other."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise ParentError("the metadata is not valid JSON") from problem
+    if not isinstance(values, dict):
+        raise ParentError("the metadata is not a mapping")
+    return values
+
+
+def stated_architecture(values: Any, tensors: int) -> Config:
+    """The config that {"name", **as_json()} describes, for a file with that many tensors.
+
+    A built-in architecture that describes more layers than there are tensors, or sizes beyond any network, is refused
+    before it is built. UnsupportedModelError or UnsafeFileError, without the file's name.
+    """
+    is_program = isinstance(values, Mapping) and values.get("name") == ExportedConfig.name
+    if not is_program:
+        for count, leaf in enumerate(_leaves(values)):
+            small = len(leaf) <= _LONGEST if isinstance(leaf, str) else leaf is not None and abs(leaf) <= _LARGEST
+            if not small or count > 2 * tensors + 100:
+                raise UnsupportedModelError("the file's own description of its architecture is not valid")
+    return read_config(values)
+
+
+def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
+    """All that is in mappings and lists, in turn; None for what is nested deeper than any config."""
+    if not isinstance(values, Mapping | list):
+        yield values
+    elif depth < _DEEPEST:
+        for part in values.values() if isinstance(values, Mapping) else values:
+            yield from _leaves(part, depth + 1)
+    else:
+        yield None
+
+
+def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> Match | None:
+    """How a file's tensors fill the network that the file says it is; None if they do not fit it.
+
+    names: canonical name -> name in the file, of those that differ; None for files that do not say, whose names are
+    recognised.
+    """
+    if isinstance(config, ExportedConfig):
+        return Match(config, {name: name for name in tensors})
+    if names is None:
+        try:
+            key_map = dict(match(tensors, config.name, config.input_shape).key_map)
+        except UnsupportedModelError:
+            return None
+    elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
+        canonical = network_shapes(config)
+        key_map = {name: names.get(name, name) for name in canonical if names.get(name, name) in tensors}
+        if not names.keys() <= canonical.keys():
+            return None
+    else:
+        return None
+    used = set(key_map.values())
+    shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
+    whole = len(used) == len(key_map) and used == set(tensors)
+    return Match(config, key_map) if whole and fits(config, shapes) else None
