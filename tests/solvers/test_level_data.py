@@ -40,14 +40,14 @@ def test_weights_are_sums_of_the_members_scores(mlp: Problem) -> None:
     expected = np.zeros(groupings[space].size)
     for labels, scores in zip(groupings[space].labels, context.importance, strict=True):
         np.add.at(expected, labels, scores[space].numpy())
-    found = node_weights(context, groupings, node, like)[0].numpy()
+    found = node_weights(context.inputs, groupings, node, like)[0].numpy()
     np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-5)
 
 
 def test_mixtures_lie_between_samples_and_nothing_held_out_is_used(mlp: Problem) -> None:
     context = mlp.context()
     x, held = mlp.data.normalised(), context.held_out
-    pool = draw_pool(context, 2)
+    pool = draw_pool(context.inputs, 2)
     train = x[~held]
     made = pool.x[len(x) :]
     assert len(made) == 2 * len(train)

@@ -123,7 +123,7 @@ def test_projected_targets() -> None:
 
 def test_lambda_of_a_large_layer_is_chosen_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample's lambda is all but as good as the one chosen on all rows, judged by the true weights."""
-    from fusion_engine.solvers import ridge
+    from fusion_engine.solvers.least_squares import ridge
 
     generator = torch.Generator().manual_seed(6)
     x = torch.randn(2000, 40, generator=generator)
