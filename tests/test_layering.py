@@ -19,6 +19,7 @@ TIERS = [
     {"core"},
     {"architectures"},
     {"data"},
+    {"exported"},
     {"parents"},
     {"graph"},
     {"stats"},
