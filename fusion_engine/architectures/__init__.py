@@ -12,9 +12,8 @@ from ..core.errors import UnsupportedModelError
 from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
-from .exported import ExportedConfig, build_exported, read_exported
 from .mlp import MLP, MLPConfig
-from .registry import Architecture, Config, Match, get, names, scaled
+from .registry import Architecture, Config, Match, get, names, register, scaled
 from .resize import fits, network_shapes
 from .resnet import ResNet, ResNetConfig
 from .settings import configured, split_spec
@@ -27,7 +26,6 @@ __all__ = [
     "Architecture",
     "Config",
     "CustomConfig",
-    "ExportedConfig",
     "MLPConfig",
     "Match",
     "ResNet",
@@ -46,6 +44,7 @@ __all__ = [
     "network_shapes",
     "read_config",
     "recognise",
+    "register",
     "scaled",
     "split_spec",
 ]
@@ -72,8 +71,9 @@ def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[in
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     tried = names() if arch == "auto" else [get(arch).name]
     for name in tried:
+        recognise_by_shapes = get(name).recognise
         try:
-            found = get(name).recognise(shapes, input_shape)
+            found = recognise_by_shapes(shapes, input_shape) if recognise_by_shapes is not None else None
         except ValueError:  # shapes that no config allows, such as empty ones
             continue
         if found is not None:
@@ -88,8 +88,6 @@ def build(config: Config) -> nn.Module:
     """A freshly initialised module in eval mode; its state dict has the canonical names."""
     if isinstance(config, CustomConfig):
         return build_custom(config.name)
-    if isinstance(config, ExportedConfig):
-        return build_exported(config)
     return get(config.name).build(config).eval()
 
 
@@ -100,13 +98,11 @@ def example_input(config: Config, batch: int = 2) -> Tensor:
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
-    """A built-in architecture's or exported program's config from {"name": ..., **as_json()}.
+    """A registered architecture's config from {"name": ..., **as_json()}.
 
-    Raises UnsupportedModelError if it is none, UnsafeFileError for an exported program that asks for too much memory.
+    Raises UnsupportedModelError if it is none, UnsafeFileError for one that asks for too much memory.
     """
     try:
-        if values["name"] == ExportedConfig.name:
-            return read_exported(values)
         return get(str(values["name"])).read(values)
     except (KeyError, TypeError, ValueError) as problem:
         raise UnsupportedModelError("the file's own description of its architecture is not valid") from problem

@@ -75,7 +75,8 @@ class Architecture:
     """One family of networks.
 
     recognise(shapes, input_shape) gives a Match or None; input_shape, where known, settles what shapes cannot. It
-    raises UnsupportedModelError where it knows the kind of network and that it is not built in.
+    raises UnsupportedModelError where it knows the kind of network and that it is not built in. Without it the network
+    is none that weights tell: files say what it is, and its widths are fixed.
     build(config) gives a freshly initialised module; read(values) gives a config from `as_json`'s values.
     activation: what is assumed, or the only one where the config has no field for it; also: what else its networks have
     and weights do not tell. otherwise: what to give for --arch where that is wrong. named: config field -> attribute
@@ -85,7 +86,7 @@ class Architecture:
     name: str
     summary: str
     build: Callable[[Any], nn.Module]
-    recognise: Callable[[Shapes, tuple[int, ...] | None], Match | None]
+    recognise: Callable[[Shapes, tuple[int, ...] | None], Match | None] | None
     read: Callable[[Mapping[str, Any]], Config]
     activation: str = "relu"
     also: str = ""
@@ -102,8 +103,8 @@ def register(architecture: Architecture) -> None:
 
 
 def names() -> list[str]:
-    """Names of the built-in architectures."""
-    return list(_ARCHITECTURES)
+    """Names of the built-in architectures: those that are recognised by their weights."""
+    return [name for name, architecture in _ARCHITECTURES.items() if architecture.recognise is not None]
 
 
 def get(name: str) -> Architecture:

@@ -22,11 +22,11 @@ def resized(config: Config, shapes: ShapesByName) -> Config:
     What shapes cannot tell (heads, kinds of norm, pooling) stays as in `config`. Raises UnsupportedModelError if the
     architecture has no such network: only built-in ones can change their widths, and not in every layer.
     """
-    if config.name not in names():
+    architecture = get(config.name) if config.name in names() else None
+    if architecture is None or architecture.recognise is None:
         raise UnsupportedModelError(
             f"{config}: only built-in architectures can change their widths; use width 1 and parents of equal widths"
         )
-    architecture = get(config.name)
     try:
         match = architecture.recognise(shapes, config.input_shape)
     except (ValueError, UnsupportedModelError):  # no such network

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_engine.core.files import atomic_path
 
-from .fuse import add_arch
+from .options import add_options
 from .output import ProgressLine, check_writable, table, write_report
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ _MEASURES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
-    add_arch(parser)
+    add_options(parser, "parents", "--arch")
     parser.add_argument("--data", required=True, metavar="FILE.npz", help="samples; all but similarity needs labels")
     fused = parser.add_mutually_exclusive_group()
     fused.add_argument("--fused", type=Path, metavar="FILE.safetensors", help="a network fused from these parents")
@@ -41,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--align", default="balanced", metavar="GROUPING", help="pairs neurons for the aligned paths (balanced)"
     )
     parser.add_argument("--samples", type=int, metavar="N", help="draw N samples, balanced over classes (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+    add_options(parser, "--seed", "--device", "--report")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fusion_engine.core.files import atomic_path
 
-from .fuse import add_arch
+from .options import add_options
 from .output import check_writable, table, write_report
 
 __all__ = ["add_arguments", "run"]
@@ -17,11 +17,9 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="weights: .safetensors or .pt; or a program: .pt2")
-    add_arch(parser)
+    add_options(parser, "models", "--arch")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+    add_options(parser, "--device", "--report")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.files import atomic_path, check_file
 from fusion_engine.core.recipe import Recipe, parse_settings
 
+from .options import add_options
 from .output import ProgressLine, check_writable, table, write_report
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ _RECIPE_LIMIT = 1024**2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
-    add_arch(parser)
+    add_options(parser, "parents", "--arch")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
     parser.add_argument("--base", metavar="FILE", help="what the parents were trained from, for recipes that need it")
@@ -34,13 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe: grouping.tries=5"
     )
-    parser.add_argument(
-        "--samples", type=int, metavar="N", help="draw N calibration samples, balanced over classes (default: all)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    add_options(parser, "--samples", "--seed", "--device")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="where the fused weights go")
-    parser.add_argument("--report", type=Path, metavar="FILE.json", help="where the report goes")
+    add_options(parser, "--report")
     plain = parser.format_help
 
     def with_methods() -> str:
@@ -49,14 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return f"{plain()}\n{methods_help()}\n"
 
     parser.format_help = with_methods  # type: ignore[method-assign] # only --help pays for loading the methods
-
-
-def add_arch(parser: argparse.ArgumentParser) -> None:
-    """The option --arch, the same in every command that reads parents."""
-    parser.add_argument(
-        "--arch", default="auto", metavar="SPEC",
-        help="auto (default), a built-in name, or package.module:callable that returns an nn.Module",
-    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_engine.core.errors import FusionError
 
-from .fuse import add_arch
+from .options import add_options
 from .output import ProgressLine, table
 
 __all__ = ["add_arguments", "run"]
@@ -16,8 +16,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
-    add_arch(parser)
+    add_options(parser, "parents", "--arch")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fusion_engine.core.errors import FusionError
 
+from .options import add_options
 from .output import ProgressLine, check_writable, table, write_report
 
 __all__ = ["add_arguments", "run"]
@@ -28,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width", type=float, default=1.0, metavar="X", help="multiply the network's hidden widths (default 1)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    add_options(parser, "--seed", "--device")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the parents")
 
 

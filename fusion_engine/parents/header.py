@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from ..architectures import Config, CustomConfig, ExportedConfig, Match, fits, match, network_shapes, read_config
+from ..architectures import Config, CustomConfig, Match, fits, match, network_shapes, read_config
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
+from ..exported import ExportedConfig
 from .parent import Metadata
 
 __all__ = ["header", "read_header", "read_mapping", "stated_architecture", "stated_match"]

@@ -8,12 +8,11 @@ copyreg._reconstructor), which never calls it; calling one, or an object built w
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 from ..core.errors import UnsafeFileError
 
-__all__ = ["Allowed", "Blank", "Dictionary", "StandIn", "StorageRecord", "TensorRecord", "stand_in"]
+__all__ = ["Allowed", "Blank", "Dictionary", "StandIn", "refuse", "stand_in"]
 
 
 def refuse(what: str) -> NoReturn:
@@ -59,16 +58,7 @@ def stand_in(name: str, instantiated: set[type]) -> type[StandIn]:
     return cast(type[StandIn], type.__new__(_Uncallable, "StandIn", (StandIn,), members))
 
 
-class Sealed:
-    """Base of what must not change after it was made: pickle's BUILD on it is refused."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        refuse("changing a built-in object")
-
-
-class Allowed(Sealed):
+class Allowed:
     """A function that pickles may call: one of this module's makers of inert records, never the real thing."""
 
     __slots__ = ("_make",)
@@ -78,6 +68,9 @@ class Allowed(Sealed):
 
     def __call__(self, *args: Any) -> Any:
         return self._make(*args)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        refuse("changing a built-in object")
 
 
 class Dictionary(dict[Any, Any]):
@@ -96,22 +89,3 @@ class Blank:
 
     def __setstate__(self, state: Any) -> None:
         pass
-
-
-@dataclass(frozen=True, slots=True)
-class StorageRecord(Sealed):
-    """A storage that a tensor refers to: type name such as 'FloatStorage', the archive's key, and its length."""
-
-    kind: str
-    key: str
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRecord(Sealed):
-    """A tensor: its storage, offset and layout in elements. Materialised, with checks, only after reading."""
-
-    storage: StorageRecord
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]

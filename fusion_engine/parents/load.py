@@ -14,7 +14,6 @@ from torch import Tensor
 from ..architectures import (
     Config,
     CustomConfig,
-    ExportedConfig,
     Match,
     configured,
     fits,
@@ -25,8 +24,8 @@ from ..architectures import (
 )
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
+from ..exported import ExportedConfig, read_exported_file
 from .check import check_parents
-from .exportedfile import read_exported_file
 from .header import header, read_header, read_mapping, stated_architecture, stated_match
 from .named import as_named
 from .parent import Metadata, Parent, make_parent

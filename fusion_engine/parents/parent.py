@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architectures import Config, CustomConfig, ExportedConfig, build, example_input
+from ..architectures import Config, CustomConfig, build, example_input
 from ..architectures.resize import resized
 from ..core.errors import ParentError
+from ..exported import ExportedConfig
 
 __all__ = ["Metadata", "Parent", "config_for", "make_parent", "module_for", "state_digest"]
 

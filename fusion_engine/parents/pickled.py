@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.errors import ParentError, UnsafeFileError
-from .inert import Allowed, Blank, Dictionary, StandIn, StorageRecord, TensorRecord, refuse, stand_in
+from ..exported.tensors import StorageRecord, TensorRecord
+from .inert import Allowed, Blank, Dictionary, StandIn, refuse, stand_in
 from .opcodes import check_opcodes
 
 __all__ = ["read_pickle"]

@@ -6,29 +6,23 @@ tensors are made here, on the CPU, with every size checked against the archive.
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..core.errors import ParentError, UnsafeFileError
 from ..core.files import open_archive
-from .inert import StandIn, TensorRecord
+from ..exported.tensors import TensorRecord, materialise
+from .inert import StandIn
 from .pickled import read_pickle
 
-__all__ = ["STORAGE_DTYPES", "NamedModule", "TorchFile", "materialise", "read_torch_file"]
+__all__ = ["NamedModule", "TorchFile", "read_torch_file"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
-STORAGE_DTYPES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}
 _MAX_DEPTH = 100
 _MAX_TENSORS = 100_000
 _MAX_WORD = 100
@@ -87,8 +81,7 @@ def _read(archive: zipfile.ZipFile, limit: int) -> TorchFile:
     records = dict(_find_state(read_pickle(archive.read(pickles[0])), modules))
     if not records:
         raise ParentError("the file holds no weights; save model.state_dict()")
-    total = sum(math.prod(r.size) * _dtype(r).itemsize for r in records.values())
-    if total > limit:
+    if sum(record.nbytes for record in records.values()) > limit:
         raise UnsafeFileError("the tensors claim more memory than allowed")
     storages: dict[str, Tensor] = {}
     tensors = {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
@@ -146,32 +139,3 @@ def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, type) and issubclass(value, StandIn):
             settings[key] = value.pickled_name
     return settings
-
-
-def _dtype(record: TensorRecord) -> torch.dtype:
-    if record.storage.kind not in STORAGE_DTYPES:
-        raise ParentError(f"a tensor has the type {record.storage.kind}, which this does not read; use float32")
-    return STORAGE_DTYPES[record.storage.kind]
-
-
-def materialise(
-    archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
-) -> Tensor:
-    """The tensor of a record, of the archive's bytes, which `storages` keeps. ParentError if they do not fit."""
-    dtype, storage = _dtype(record), record.storage
-    if storage.key not in storages:
-        try:
-            raw = archive.read(f"{folder}{storage.key}")
-        except KeyError:
-            raise ParentError(f"the numbers of tensor {name!r} are missing from the file") from None
-        storages[storage.key] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0).byte()
-    held = storages[storage.key]
-    if len(held) != storage.length * dtype.itemsize:
-        raise ParentError(f"the numbers of tensor {name!r} are cut short")
-    elements = math.prod(record.size)
-    last = record.offset + sum((n - 1) * step for n, step in zip(record.size, record.stride, strict=True))
-    if elements > storage.length or (elements and last >= storage.length):
-        raise ParentError(f"tensor {name!r} reaches outside its storage")
-    if elements == 0:
-        return torch.empty(record.size, dtype=dtype)
-    return held.view(dtype).as_strided(record.size, record.stride, record.offset).clone().contiguous()

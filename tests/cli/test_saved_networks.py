@@ -14,7 +14,7 @@ from fusion_engine.cli.main import main
 from fusion_engine.data import load_data
 from fusion_engine.parents import load_parent, save_parent
 from tests.architectures.configs import CONFIGS, random_parent
-from tests.parents.exported_files import SmallCNN, export
+from tests.exported.exported_files import SmallCNN, export
 
 
 def samples(path: Path, shape: tuple[int, ...], classes: int = 10) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from fusion_engine import store
+from tests.exported.exported_files import SmallCNN, export, trained
 from tests.jobs.job_runs import done
-from tests.parents.exported_files import SmallCNN, export, trained
 
 
 def imported(paths: list[Path]) -> str:

@@ -30,7 +30,7 @@ from fusion_engine.parents import (
 )
 from fusion_engine.pipeline import FusionResult, fuse
 from tests.architectures.configs import CONFIGS, VIT, random_parent
-from tests.parents.exported_files import export
+from tests.exported.exported_files import export
 from tests.zoo import ZOO
 from tests.zoo import build as build_zoo
 

@@ -210,6 +210,16 @@ def test_lying_tensors(tmp_path: Path, layout: dict, message: str) -> None:
         read(path)
 
 
+def test_a_tensor_that_is_changed_after_its_layout_was_checked(tmp_path: Path) -> None:
+    honest = tensor_pickle((2, 3), (3, 1))
+    at = honest.rindex(b"R") + 1  # after the call that makes the tensor
+    state = pickle.dumps((None, -5, (2,), (1,)), 2)[2:-1]
+    changed = honest[:at] + state + b"b" + honest[at:]
+    path = write_archive(tmp_path / "a.pt", changed, {"0": struct.pack("6f", *range(6))})
+    with pytest.raises(UnsafeFileError, match="change a tensor"):
+        read(path)
+
+
 def test_honest_tensor_in_the_same_archive(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "a.pt", tensor_pickle((2, 3), (3, 1)), {"0": struct.pack("6f", *range(6))})
     assert read(path)["a.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -10,7 +10,7 @@ from typing import Any
 from fusion_engine.core.progress import Listener, ProgressEvent
 from fusion_engine.leaderboard.rows import label
 
-from .output import table
+from ..output import table
 
 __all__ = ["LiveTable", "text"]
 

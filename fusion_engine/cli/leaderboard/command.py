@@ -1,4 +1,4 @@
-"""leaderboard: fuse by every preset, importance and seed, and compare accuracy, spread and time."""
+"""The command itself: what is asked for, what is done already, the table."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
 from fusion_engine.leaderboard.table import standings
 from fusion_engine.store.files import append_line, read_lines
 
-from .fuse import add_arch
-from .leaderboard_view import LiveTable, text
-from .output import check_writable, write_report
+from ..options import add_options
+from ..output import check_writable, write_report
+from .inputs import read_inputs, read_seeds, words
+from .view import LiveTable, text
 
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-__all__ = ["add_arguments", "read_inputs", "run"]
+__all__ = ["add_arguments", "run"]
 
 _ROWS, _SHARED = "rows.jsonl", "shared"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parents", nargs="+", metavar="PARENT", help="weights: .safetensors or .pt; or a program: .pt2")
-    add_arch(parser)
+    add_options(parser, "parents", "--arch")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusions may look at")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples to measure them on")
     parser.add_argument("--base", metavar="FILE", help="model the parents were trained from, for recipes that need it")
@@ -42,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--importances", metavar="A,B", help="methods to try with every preset; own: the preset's own (default)"
     )
     parser.add_argument("--seeds", default="0", metavar="0,1,2", help="one fusion a seed (default 0)")
-    parser.add_argument(
-        "--samples", type=int, metavar="N", help="draw N calibration samples, balanced over classes (default: all)"
-    )
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    add_options(parser, "--samples", "--device")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="fusions at a time, each in a process")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the rows; given again, it goes on where it stopped"
@@ -56,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run what is not done yet and print the table."""
     check_writable(arguments.report)
-    seeds = _seeds(arguments.seeds)
+    seeds = read_seeds(arguments.seeds)
     if arguments.workers < 1:
         raise FusionError(f"--workers {arguments.workers}: at least 1 is needed")
     from fusion_engine.leaderboard.plan import make_plan
@@ -89,28 +86,12 @@ def run(arguments: argparse.Namespace) -> None:
     print(text(table))
 
 
-def read_inputs(arguments: argparse.Namespace) -> Inputs:
-    """Parents, data and base model."""
-    from fusion_engine.data import load_data
-    from fusion_engine.jobs.inputs import draw_samples
-    from fusion_engine.jobs.warm import warm_tracing
-    from fusion_engine.leaderboard.plan import Inputs
-    from fusion_engine.parents import load_base, load_parents
-
-    data = load_data(arguments.calibration, y_required=False)
-    data = draw_samples(data, arguments.samples, _seeds(arguments.seeds)[0])
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
-    base = load_base(arguments.base, parents)
-    warm_tracing()
-    return Inputs(parents, data, load_data(arguments.test), arguments.device, base)
-
-
 def _results(
     arguments: argparse.Namespace, inputs: Inputs, todo: Sequence[Row | None], shared: Path, live: LiveTable
 ) -> Iterator[dict[str, Any]]:
     """The rows as they are done; None stands for the references."""
     if min(arguments.workers, len(todo)) > 1:
-        from .leaderboard_workers import results
+        from .workers import results
 
         yield from results(arguments, todo, shared)
         return
@@ -149,19 +130,8 @@ def _belongs(row: Any, digest: str) -> bool:
 
 
 def _choice(arguments: argparse.Namespace) -> tuple[str | list[str], list[str] | None]:
-    presets = "all" if arguments.presets == "all" else _words(arguments.presets)
-    return presets, None if arguments.importances is None else _words(arguments.importances)
-
-
-def _words(given: str) -> list[str]:
-    return [word.strip() for word in given.split(",") if word.strip()]
-
-
-def _seeds(given: str) -> list[int]:
-    words = _words(given)
-    if not words or not all(word.isdecimal() and len(word) < 10 for word in words):
-        raise FusionError(f"--seeds {given}: write whole numbers with commas between, such as 0,1,2")
-    return [int(word) for word in words]
+    presets = "all" if arguments.presets == "all" else words(arguments.presets)
+    return presets, None if arguments.importances is None else words(arguments.importances)
 
 
 def _about(inputs: Inputs, seeds: Sequence[int]) -> dict[str, Any]:

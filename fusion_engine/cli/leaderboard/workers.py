@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from fusion_engine.jobs.workers import DIED, SETTINGS
 from fusion_engine.leaderboard.rows import REFERENCES, Row
 
+from .inputs import READ, read_inputs
+
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.stats import StatisticsCache
 
 __all__ = ["results"]
-
-_READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device")  # what `read_inputs` reads
 
 
 def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: Path) -> Iterator[dict[str, Any]]:
@@ -42,7 +42,7 @@ def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: P
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        given = json.dumps({name: getattr(arguments, name) for name in _READ})
+        given = json.dumps({name: getattr(arguments, name) for name in READ})
         futures = {
             client.submit(_work, given, None if row is None else row.as_json(), str(shared), pure=False): row
             for row in todo
@@ -68,7 +68,5 @@ def _work(given: str, row: Mapping[str, Any] | None, shared: str) -> dict[str, A
 def _prepared(given: str, shared: str) -> tuple[Inputs, StatisticsCache]:
     """What this process's rows have in common, read once."""
     from fusion_engine.stats import StatisticsCache
-
-    from .leaderboard import read_inputs
 
     return read_inputs(argparse.Namespace(**json.loads(given))), StatisticsCache(Path(shared))

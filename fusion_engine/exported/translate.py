@@ -1,4 +1,4 @@
-"""What torch.export.save writes about a graph, translated into the program of `architectures.exported`.
+"""What torch.export.save writes about a graph, translated into the program of `network.py`.
 
 The file's text is data here: names of values become numbers, and what is not needed (stack traces, guards, ranges,
 symbolic expressions, calling conventions) is never looked at.
@@ -53,7 +53,7 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"}, what `architectures.read_exported` takes, from a file's "graph_module".
+    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module".
 
     Raises ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged.
     """

@@ -10,9 +10,9 @@ from exported_files import SmallCNN, export, trained
 from torch import nn
 
 from fusion_engine import fuse
-from fusion_engine.architectures import ExportedConfig
 from fusion_engine.core.errors import FusionError, ParentError, UnsupportedModelError
 from fusion_engine.data import Dataset
+from fusion_engine.exported import ExportedConfig
 from fusion_engine.graph import trace
 from fusion_engine.graph.rules.registry import _RULES
 from fusion_engine.parents import load_parent, load_parents, read_safetensors, save_parent
@@ -204,7 +204,7 @@ def test_another_ending_is_named(files: list[Path], tmp_path: Path) -> None:
 
 
 def test_every_operator_that_fusing_understands_is_read() -> None:
-    from fusion_engine.architectures.exported_operators import find_operator
+    from fusion_engine.exported.operators import find_operator
 
     def is_read(name: str, overload: str) -> bool:
         try:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
+from ..architectures import Architecture, register
 from ..core.errors import UnsafeFileError, UnsupportedModelError
-from .exported_steps import DTYPES, Step, execute, read_name, read_steps
+from .steps import DTYPES, Step, execute, read_name, read_steps
 
 __all__ = ["ExportedConfig", "ExportedNetwork", "build_exported", "read_exported"]
 
@@ -216,3 +217,6 @@ def _check_call(step: Step, arguments: tuple[Any, ...]) -> None:
     longest = max((n for t in arguments if isinstance(t, Tensor) for n in t.shape), default=0)
     if longest > _MAX_PIECES and any(isinstance(r.type, torch.ListType) for r in returns):
         raise UnsafeFileError("the program asks for more memory than allowed")
+
+
+register(Architecture("exported", "exported program", build_exported, None, read_exported))

@@ -7,7 +7,6 @@ is needed: the graph is JSON and the weights are raw bytes, so both are read her
 from __future__ import annotations
 
 import json
-import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -18,9 +17,8 @@ from torch import Tensor
 
 from ..core.errors import ParentError, UnsafeFileError
 from ..core.files import open_archive
-from .exportedgraph import DTYPES, StoredTensor, read_graph
-from .inert import StorageRecord, TensorRecord
-from .torchfile import STORAGE_DTYPES, materialise
+from .tensors import STORAGE_DTYPES, StorageRecord, TensorRecord, materialise
+from .translate import DTYPES, StoredTensor, read_graph
 
 __all__ = ["read_exported_file"]
 
@@ -32,7 +30,7 @@ _STORAGES: Final = {str(dtype).removeprefix("torch."): kind for kind, dtype in S
 
 
 def read_exported_file(path: Path, limit: int, program: bool = True) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The state dict's tensors, and the values that `architectures.read_exported` takes (None without `program`).
+    """The state dict's tensors, and the values that `read_exported` takes (None without `program`).
 
     Raises UnsafeFileError for files that claim too much memory or hide pickles where tensors belong, ParentError for
     damaged ones and those of other versions of the format; the line names the file.
@@ -98,8 +96,7 @@ def _payloads(
         if _PAYLOAD.fullmatch(entry["path_name"]) is None:
             raise UnsafeFileError(f"{name!r:.80} is not a tensor, or is kept in an odd place; it was not read")
         records[name] = _record(archive, folder, entry)
-    total = sum(math.prod(r.size) * STORAGE_DTYPES[r.storage.kind].itemsize for r in records.values())
-    if total > limit:
+    if sum(record.nbytes for record in records.values()) > limit:
         raise UnsafeFileError("the tensors claim more memory than allowed")
     storages: dict[str, Tensor] = {}
     return {

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 from exported_files import export, graph, refused, rewrite, trained, weights_config
-from parent_files import Caller, pickled
 
-from fusion_engine.architectures.exported import read_exported
 from fusion_engine.core.errors import FusionError, UnsafeFileError, UnsupportedModelError
+from fusion_engine.exported import read_exported
 from fusion_engine.graph import trace
 from fusion_engine.parents import load_parent, save_parent, write_state
+from tests.parents.parent_files import Caller, pickled
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UnsupportedModelError
-from .exported_operators import find_operator, refuse_training
+from .operators import find_operator, refuse_training
 
 __all__ = ["DTYPES", "Step", "execute", "read_name", "read_steps"]
 

@@ -1,0 +1,31 @@
+"""Options that several commands have, declared once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["add_options"]
+
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "parents": {"nargs": "+", "metavar": "PARENT", "help": "weights: .safetensors or .pt; or a program: .pt2"},
+    "models": {"nargs": "+", "metavar": "MODEL", "help": "weights: .safetensors or .pt; or a program: .pt2"},
+    "--arch": {
+        "default": "auto", "metavar": "SPEC",
+        "help": "auto (default: what the file says, else recognised), a built-in name, also with settings "
+        "(vit:heads=4,norm=post), or package.module:callable that returns an nn.Module",
+    },
+    "--samples": {
+        "type": int, "metavar": "N", "help": "draw N calibration samples, balanced over classes (default: all)",
+    },
+    "--seed": {"type": int, "default": 0, "help": "seed of everything random (default 0)"},
+    "--device": {"default": "cpu", "help": "cpu (default), cuda or mps"},
+    "--report": {"type": Path, "metavar": "FILE.json", "help": "where the report goes"},
+}
+
+
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Declare the options of these names, in this order."""
+    for name in names:
+        parser.add_argument(name, **_OPTIONS[name])

@@ -1,0 +1,85 @@
+"""Tensors as torch's archives store them: raw bytes, and where in them a tensor lies. Read with every size checked."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import torch
+from torch import Tensor
+
+from ..core.errors import ParentError, UnsafeFileError
+
+__all__ = ["STORAGE_DTYPES", "StorageRecord", "TensorRecord", "materialise"]
+
+STORAGE_DTYPES: Final = {
+    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}
+
+
+def _sealed(_record: Any, _state: Any) -> NoReturn:
+    """Records are made once, checked: a pickle that changes one afterwards (BUILD) is refused."""
+    raise UnsafeFileError("wants to change a tensor after it was read; nothing was run. Save the state dict again")
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRecord:
+    """A storage that a tensor refers to: type name such as 'FloatStorage', the archive's key, and its length."""
+
+    kind: str
+    key: str
+    length: int
+
+    # Without its own, a frozen class with slots is given one that sets its fields.
+    __setstate__ = _sealed
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRecord:
+    """A tensor: its storage, offset and layout in elements. Materialised, with checks, only after reading."""
+
+    storage: StorageRecord
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    __setstate__ = _sealed
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its elements. ParentError for types that are not read."""
+        if self.storage.kind not in STORAGE_DTYPES:
+            raise ParentError(f"a tensor has the type {self.storage.kind}, which this does not read; use float32")
+        return STORAGE_DTYPES[self.storage.kind]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return math.prod(self.size) * self.dtype.itemsize
+
+
+def materialise(
+    archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
+) -> Tensor:
+    """The tensor of a record, of the archive's bytes, which `storages` keeps. ParentError if they do not fit."""
+    dtype, storage = record.dtype, record.storage
+    if storage.key not in storages:
+        try:
+            raw = archive.read(f"{folder}{storage.key}")
+        except KeyError:
+            raise ParentError(f"the numbers of tensor {name!r} are missing from the file") from None
+        storages[storage.key] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0).byte()
+    held = storages[storage.key]
+    if len(held) != storage.length * dtype.itemsize:
+        raise ParentError(f"the numbers of tensor {name!r} are cut short")
+    elements = math.prod(record.size)
+    last = record.offset + sum((n - 1) * step for n, step in zip(record.size, record.stride, strict=True))
+    if elements > storage.length or (elements and last >= storage.length):
+        raise ParentError(f"tensor {name!r} reaches outside its storage")
+    if elements == 0:
+        return torch.empty(record.size, dtype=dtype)
+    return held.view(dtype).as_strided(record.size, record.stride, record.offset).clone().contiguous()
