@@ -1,6 +1,6 @@
 """What every kind of fusion gives, as digests: to see whether two checkouts give the same to the bit.
 
-    python benchmarks/digests.py --out before.json [--data ../shared/data] [--only TEXT]
+    python benchmarks/digests.py [--out before.json] [--data ../shared/data] [--only TEXT]
     python benchmarks/digests.py --compare before.json after.json [--all]
 
 Run it from a checkout's root with PYTHONPATH set to that root, so that the checkout's engine is the one measured. It
@@ -351,7 +351,8 @@ def trained_cases() -> list[Case]:
 
     def analysed() -> dict[str, str]:
         result = fuse(demo[:2], data, "kf_linear", cache=cache)
-        return {name: digest(part) for name, part in analyse(demo[:2], data, fused=result, points=5).items()}
+        report = analyse(demo[:2], data, fused=result, points=5)
+        return {name: digest(part) for name, part in report.items() if name != "seconds"}
 
     def board() -> dict[str, str]:
         names = ["kf_linear", "git_rebasin_activations_repair", "average", "ties"]
@@ -482,7 +483,7 @@ def main() -> None:
     """Measure this checkout, or compare two files."""
     root = Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=root / "benchmarks" / "results" / "digests.json")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"))
     parser.add_argument("--all", action="store_true", help="list what is equal too")
     parser.add_argument("--only", default="", help="cases whose name holds this text")
@@ -491,14 +492,13 @@ def main() -> None:
     if options.compare:
         before, after = (json.loads(path.read_text())["cases"] for path in options.compare)
         sys.exit(0 if compare(before, after, options.all) else 1)
-    if options.out is None:
-        sys.exit("give --out FILE, or --compare BEFORE AFTER")
     torch.set_num_threads(1)  # sums of several threads depend on how the work was shared
     started = time.perf_counter()
     with threadpool_limits(1):
         cases = measure(options.data, options.only)
     seconds = time.perf_counter() - started
     versions = {"torch": torch.__version__, "numpy": np.__version__}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps({"versions": versions, "cases": cases}, indent=1, sort_keys=True))
     endings = Counter(part for parts in cases.values() for part in parts if part in ("refused", "failed", "skipped"))
     print(f"{len(cases)} cases, {sum(map(len, cases.values()))} digests in {seconds:.0f} s; {dict(endings)}")
