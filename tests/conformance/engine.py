@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -32,12 +32,13 @@ from fusion_engine.solvers.spaces import group_spaces
 
 __all__ = [
     "Method", "Parents", "Scores", "Solution", "accepted", "aligned_only", "ends_in_classes", "fold", "fuse_states",
-    "group_states",
-    "is_equivariant", "is_linear", "output_tensors", "planted", "recomputing", "refine_state", "score_state", "uses",
+    "group_states", "is_equivariant", "is_linear", "output_tensors", "planted", "recomputing", "refine_state",
+    "score_state", "uses",
 ]  # fmt: skip
 
 Scores = Mapping[str, Tensor]
 Solution = tuple[dict[str, Tensor], dict[str, Grouping]]
+Rule = Annotated[Literal["uniform", "importance"], registry.Param("how much each parent is trusted for each class")]
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def planted(kind: str, function: Callable[..., Any], needs: set[str], **flags: A
 
     importance  f(trace, state, data) -> scores
     grouping    f(stats: SpaceStats) -> Grouping
-    solver      f(parents: Parents, groupings) -> fused state
+    solver      f(parents: Parents, groupings, head_weights: 'uniform' or 'importance') -> fused state
     post        f(parents: Parents, groupings, state) -> state
     """
     name = "planted"
@@ -226,9 +227,9 @@ def _given(context: FusionContext) -> Parents:
 
 
 def _solver(function: Callable[..., Any]) -> Callable[..., Any]:
-    def planted_solver(context: FusionContext) -> Any:
+    def planted_solver(context: FusionContext, *, head_weights: Rule = "importance") -> Any:
         groupings, _ = group_spaces(context)
-        return function(_given(context), groupings), groupings
+        return function(_given(context), groupings, head_weights), groupings
 
     return planted_solver
 
