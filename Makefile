@@ -1,5 +1,5 @@
 # make run    start the app (PORT=8501) and its job service
-# make test   run the test suite
+# make test   run the test suite; ARGS="tests/conformance --method NAME" runs what is about one method
 # make lint   ruff and mypy
 # make bench  run every benchmark
 # Each creates .venv when it is missing and installs again when the requirements change.
@@ -17,7 +17,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/python -m fusion_engine.jobs --owner $$$$ & exec $(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder --durations=10 $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

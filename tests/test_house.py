@@ -63,6 +63,13 @@ def test_make_targets_create_what_they_need(target: str, tmp_path: Path) -> None
     assert torch < rest, "torch must be installed before what depends on it"
 
 
+def test_make_test_spreads_the_work_and_tells_what_is_slow() -> None:
+    command = ["make", "-n", "test", "ARGS=tests/conformance --method kmeans"]
+    plan = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for option in ("-n auto", "--dist loadgroup", "--durations=10", "--method kmeans"):
+        assert option in plan
+
+
 def test_ci_is_executable_and_runs_the_readme_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
