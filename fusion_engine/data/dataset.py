@@ -41,7 +41,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not 0 <= self.classes <= MAX_CLASSES:
-            raise DataError(f"{self.name}: classes is {self.classes:,}; give the number of classes, at most {MAX_CLASSES:,}")
+            wrong = f"{self.name}: classes is {self.classes:,}"
+            raise DataError(f"{wrong}; give the number of classes, at most {MAX_CLASSES:,}")
         _check_samples(self.x, self.name)
         if self.y is not None:
             _check_labels(self.x, self.y, self.classes, self.name)

@@ -66,9 +66,8 @@ def make_dataset(
         if y.dtype.kind not in "iu" or y.ndim != 1:
             raise DataError(f"{name}: y must be one row of integers, not {y.dtype} of shape {y.shape}")
         if y.size and int(y.max()) >= MAX_CLASSES:
-            raise DataError(
-                f"{name}: a label in y is {int(y.max())}; labels are class numbers counted from 0, below {MAX_CLASSES:,}"
-            )
+            wrong = f"{name}: a label in y is {int(y.max())}"
+            raise DataError(f"{wrong}; labels are class numbers counted from 0, below {MAX_CLASSES:,}")
         labels = torch.from_numpy(y.astype(np.int64))
         if classes is None:
             classes = int(y.max()) + 1 if y.size else 0

@@ -18,10 +18,10 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
-from fusion_engine.store.files import write_json
+from fusion_engine.store.files import write_json, writing
 
 from . import parts
-from .workers import DIED, SETTINGS
+from .workers import DIED, SETTINGS, UNRECORDED
 
 __all__ = ["serve"]
 
@@ -34,18 +34,38 @@ _CONFIG = {
 
 
 class RecordFailures(SchedulerPlugin):
-    """Writes 'failed' into a run whose worker died for good: nobody else would."""
+    """Writes 'failed' into a run whose worker died for good, or could not write how it ended: nobody else would."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, str] = {}  # reasons by task, where the store could not be written
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
         """Called by the scheduler at each change of a task's state."""
-        what, _, rest = str(key).partition("-")
-        if finish != "erred" or what not in ("job", "part"):
+        if finish == "erred" and str(key).startswith(("job-", "part-")):
+            killed = "KilledWorker" in str(kwargs.get("exception_text") or kwargs.get("exception"))
+            self.record(str(key), DIED if killed else UNRECORDED)
+
+    def record(self, key: str, reason: str) -> None:
+        """Record that a task ends nothing any more; later, while the store cannot be written."""
+        what, _, rest = key.partition("-")
+        run, attempt = rest[: store.ID_LENGTH], rest[store.ID_LENGTH + 1 :]
+        self._waiting.pop(key, None)
+        try:
+            store.read_status(run)
+        except StoreError:  # it was deleted
             return
-        with contextlib.suppress(StoreError):
+        try:
             if what == "part":
-                parts.record_failure(rest, DIED)
-                return
-            store.end_run(rest[: store.ID_LENGTH], "failed", DIED)
+                parts.record_failure(rest, reason)
+            else:
+                store.end_run(run, "failed", reason, int(attempt or 0))
+        except StoreError:
+            self._waiting[key] = reason
+
+    def try_again(self) -> None:
+        """Record what could not be recorded before."""
+        for key, reason in list(self._waiting.items()):
+            self.record(key, reason)
 
 
 def serve(owner: int | None, heavy: int | None = None) -> None:
@@ -53,7 +73,8 @@ def serve(owner: int | None, heavy: int | None = None) -> None:
 
     owner: process id whose end ends the service too. heavy: workers for long jobs. JobError if one runs already.
     """
-    store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with writing():
+        store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
     with (store.home() / "service.lock").open("wb") as lock:
         _take(lock)
         address_file = store.home() / "service.json"
@@ -96,7 +117,8 @@ async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
         free = {"port": 0, "dashboard_address": "127.0.0.1:0"}  # usual ports may be other programs'
         scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", dashboard=False, **free))
-        scheduler.add_plugin(RecordFailures())
+        failures = RecordFailures()
+        scheduler.add_plugin(failures)
         write_json(address_file, {"address": scheduler.address, "pid": os.getpid(), "token": token})
         workers = [_worker(scheduler.address, "light", 0, 1)]
         # A core is left to the app and the browser: threads that wait for one without a core of its own are several
@@ -108,6 +130,7 @@ async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
+            failures.try_again()
             if owner is not None and not _alive(owner) and not _needed(scheduler):
                 break
 
@@ -131,7 +154,8 @@ def _close_interrupted() -> None:
     """Runs that were at work when the last service ended will never go on."""
     for run in store.list_runs():
         if run["state"] not in store.FINISHED and not str(run["owner"]).startswith("cluster "):
-            store.write_status(run["id"], "failed", "interrupted: the job service stopped; run it again")
+            with contextlib.suppress(StoreError):
+                store.end_run(run["id"], "failed", "interrupted: the job service stopped; run it again")
 
 
 def _alive(process: int) -> bool:

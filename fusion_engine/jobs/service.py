@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
+from fusion_engine.store.files import writing
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["cluster", "gone", "hand_over", "owner", "running", "send", "start"]
+__all__ = ["at_work", "cluster", "gone", "hand_over", "owner", "running", "send", "start"]
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments."""
@@ -97,8 +98,10 @@ def start(wait: bool) -> None:
 def _launch() -> subprocess.Popen[bytes]:
     package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (store.home() / "service.log").open("ab") as log:
+    with writing():
+        store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = (store.home() / "service.log").open("ab")
+    with log:
         return subprocess.Popen(
             [sys.executable, "-m", "fusion_engine.jobs", "--owner", str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -116,6 +119,21 @@ def send(run: str, light: bool, attempt: int = 0) -> None:
     key = f"job-{run}-{attempt}" if attempt else f"job-{run}"
     tasks = {key: (run_job, (run,))}
     hand_over(_connect(), tasks, lambda: store.read_status(run)["state"] != "queued", light=light)
+
+
+def at_work(run: str) -> bool:
+    """Whether the local service's scheduler has something of a run left to do. True where it cannot be asked."""
+    if cluster() is not None:
+        return True
+
+    def busy(dask_scheduler: Any) -> bool:
+        waiting = {"waiting", "no-worker", "queued", "processing"}
+        return any(run in str(key) and task.state in waiting for key, task in dask_scheduler.tasks.items())
+
+    try:
+        return bool(_connect().run_on_scheduler(busy))
+    except Exception:  # it is busy, or just ending: the next look will tell
+        return True
 
 
 def hand_over(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DIED", "SETTINGS"]
+__all__ = ["DIED", "OUT_OF_MEMORY", "SETTINGS", "UNRECORDED"]
 
 SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 1,  # a job that kills its worker twice is to blame itself
@@ -15,3 +15,5 @@ SETTINGS: dict[str, Any] = {
 }
 
 DIED = "the worker died twice, most likely for lack of memory"
+UNRECORDED = "the end of this job could not be recorded: the store may be full or refuse to be written; run it again"
+OUT_OF_MEMORY = "not enough memory; use fewer calibration samples or a smaller model"
