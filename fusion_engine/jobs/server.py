@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
-import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import dask
 from distributed import Nanny, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
+from filelock import FileLock, Timeout
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
@@ -75,24 +74,19 @@ def serve(owner: int | None, heavy: int | None = None) -> None:
     """
     with writing():
         store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (store.home() / "service.lock").open("wb") as lock:
-        _take(lock)
-        address_file = store.home() / "service.json"
-        address_file.unlink(missing_ok=True)
+        lock = FileLock(store.home() / "service.lock", mode=0o600)
         try:
-            with dask.config.set(_CONFIG):
-                asyncio.run(_serve(owner, heavy or _default_workers(), address_file))
-        finally:
-            address_file.unlink(missing_ok=True)
-
-
-def _take(lock: IO[bytes]) -> None:
-    for _ in range(20):  # clients hold the lock for an instant when they look whether a service is alive
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.05)
-    raise JobError("a job service runs already for this store")
+            lock.acquire(timeout=1.0)  # clients hold it for an instant when they look whether a service is alive
+        except Timeout:
+            raise JobError("a job service runs already for this store") from None
+    address_file = store.home() / "service.json"
+    try:
+        address_file.unlink(missing_ok=True)
+        with dask.config.set(_CONFIG):
+            asyncio.run(_serve(owner, heavy or _default_workers(), address_file))
+    finally:
+        address_file.unlink(missing_ok=True)
+        lock.release()
 
 
 def _default_workers() -> int:

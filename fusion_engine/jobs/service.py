@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -13,9 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
-from fusion_engine.store.files import writing
+from fusion_engine.store.files import unwritable, writing
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,13 +52,15 @@ def running() -> dict[str, Any] | None:
 
 def _lock_is_held() -> bool:
     """Whether a live service holds its lock: unlike a process id, a lock cannot outlive its process."""
-    try:
-        with (store.home() / "service.lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    lock = store.home() / "service.lock"
+    if not lock.exists():
         return False
-    except BlockingIOError:
+    try:  # other clients hold it, too, for the instant in which they look
+        FileLock(lock, mode=0o600).acquire(timeout=0.002, poll_interval=0.001).release()
+    except Timeout:
         return True
+    except OSError as problem:
+        raise unwritable(problem) from problem
     return False
 
 
