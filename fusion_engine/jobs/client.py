@@ -91,9 +91,10 @@ def _send(run: str, light: bool, attempt: int = 0) -> None:
     try:
         service.send(run, light, attempt)
     except Exception as error:
+        line = str(error) if isinstance(error, JobError) else _UNREACHABLE
         with contextlib.suppress(StoreError):
-            store.end_run(run, "failed", _UNREACHABLE)
-        raise JobError(_UNREACHABLE) from error
+            store.end_run(run, "failed", line)
+        raise JobError(line) from error
 
 
 def status(run: str) -> dict[str, Any]:

@@ -7,12 +7,17 @@ import contextlib
 import os
 import secrets
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import dask
+import psutil
+from dask.utils import format_bytes, parse_bytes
 from distributed import Nanny, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.security import Security
+from distributed.system import MEMORY_LIMIT
 from filelock import FileLock, Timeout
 
 from fusion_engine import store
@@ -20,15 +25,22 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store.files import write_json, writing
 
 from . import parts
-from .workers import DIED, SETTINGS, UNRECORDED
+from .security import local_security, make_keys
+from .workers import DIED, OUT_OF_MEMORY, SETTINGS, UNRECORDED, task_of
 
 __all__ = ["serve"]
+
+_LOOK_SECONDS = 0.1
+_LEAST_MEMORY = 2**30  # bytes; a worker takes half of that as it starts
 
 _CONFIG = {
     **SETTINGS,
     "distributed.worker.daemon": False,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
+    # Pages about tasks and logs, open to everybody on this machine.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -103,24 +115,33 @@ def _cores() -> int:
 
 
 async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
-    token = secrets.token_hex(8)
+    token, limit = secrets.token_hex(8), _memory_limit(heavy + 1)
+    for leftover in store.folder("scratch").glob("task-*"):
+        leftover.unlink(missing_ok=True)
     _close_interrupted()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         free = {"port": 0, "dashboard_address": "127.0.0.1:0"}  # usual ports may be other programs'
-        scheduler = await stack.enter_async_context(Scheduler(host="127.0.0.1", dashboard=False, **free))
+        make_keys()
+        security = local_security()
+        scheduler = await stack.enter_async_context(
+            Scheduler(host="127.0.0.1", protocol="tls", security=security, dashboard=False, **free)
+        )
         failures = RecordFailures()
         scheduler.add_plugin(failures)
         write_json(address_file, {"address": scheduler.address, "pid": os.getpid(), "token": token})
-        workers = [_worker(scheduler.address, "light", 0, 1)]
+        workers = [_worker(scheduler.address, security, "light", 0, 1)]
         # A core is left to the app and the browser: threads that wait for one without a core of its own are several
         # times slower than fewer threads.
         threads = max(1, (_cores() - 1) // heavy)
-        workers += [_worker(scheduler.address, "heavy", i, threads) for i in range(heavy)]
-        for worker in await asyncio.gather(*workers):
-            stack.push_async_callback(worker.close, timeout=2)
+        workers += [_worker(scheduler.address, security, "heavy", i, threads) for i in range(heavy)]
+        nannies = await asyncio.gather(*workers)
+        for nanny in nannies:
+            stack.push_async_callback(nanny.close, timeout=2)
+        watch = asyncio.create_task(_watch_memory(scheduler, nannies, failures, limit))
+        stack.callback(watch.cancel)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
@@ -129,19 +150,51 @@ async def _serve(owner: int | None, heavy: int, address_file: Path) -> None:
                 break
 
 
-async def _worker(address: str, kind: str, number: int, threads: int) -> Nanny:
+async def _worker(address: str, security: Security, kind: str, number: int, threads: int) -> Nanny:
     return await Nanny(
         address,
         name=f"{kind}-{number}",
         host="127.0.0.1",
+        security=security,
         nthreads=1,
         resources={kind: 1},
-        memory_limit=0,  # results never pass through Dask, so its memory management has nothing to manage
+        memory_limit=0,  # results never pass through Dask, so it has nothing to manage; `_watch_memory` looks instead
         preload=["fusion_engine.jobs.warm"],
         env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         local_directory=str(store.home() / "scratch"),
         dashboard=False,
     )
+
+
+async def _watch_memory(scheduler: Scheduler, nannies: Sequence[Nanny], failures: RecordFailures, limit: int) -> None:
+    """Kill a worker that takes more than `limit` bytes, and record why its task failed, so that it is not tried again.
+    What waits at that worker goes elsewhere, without blame; its nanny starts a new one."""
+    line = f"{OUT_OF_MEMORY}; a worker may take {format_bytes(limit)}"
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        for nanny in nannies:
+            process = nanny.pid
+            try:
+                if process is None or psutil.Process(process).memory_info().rss <= limit:
+                    continue
+                os.kill(process, signal.SIGKILL)
+            except (psutil.Error, ProcessLookupError):
+                continue
+            if (task := task_of(process)) is not None:
+                failures.record(task, line)
+            await scheduler.remove_worker(nanny.worker_address, stimulus_id="memory", expected=True, close=False)
+
+
+def _memory_limit(workers: int) -> int:
+    """Bytes that one of `workers` may take: FUSION_WORKER_MEMORY, or its share of four fifths of the machine's."""
+    given = os.environ.get("FUSION_WORKER_MEMORY", "")
+    try:
+        limit = parse_bytes(given) if given else int(0.8 * MEMORY_LIMIT / workers)
+    except ValueError:
+        limit = 0
+    if limit < _LEAST_MEMORY and given:
+        raise JobError(f"FUSION_WORKER_MEMORY={given}: give an amount of at least 1 GiB, such as 8GiB")
+    return max(limit, _LEAST_MEMORY)
 
 
 def _close_interrupted() -> None:

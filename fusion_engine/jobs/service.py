@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ from filelock import FileLock, Timeout
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.store.files import unwritable, writing
+
+from .security import cluster_security, local_security
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -56,12 +59,12 @@ def _lock_is_held() -> bool:
     if not lock.exists():
         return False
     try:  # other clients hold it, too, for the instant in which they look
-        FileLock(lock, mode=0o600).acquire(timeout=0.002, poll_interval=0.001).release()
+        with FileLock(lock, mode=0o600).acquire(timeout=0.002, poll_interval=0.001):
+            return False
     except Timeout:
         return True
     except OSError as problem:
         raise unwritable(problem) from problem
-    return False
 
 
 def owner() -> str | None:
@@ -126,7 +129,8 @@ def send(run: str, light: bool, attempt: int = 0) -> None:
 
 def at_work(run: str) -> bool:
     """Whether the local service's scheduler has something of a run left to do. True where it cannot be asked."""
-    if cluster() is not None:
+    service = running()
+    if service is None or cluster() is not None:
         return True
 
     def busy(dask_scheduler: Any) -> bool:
@@ -134,7 +138,10 @@ def at_work(run: str) -> bool:
         return any(run in str(key) and task.state in waiting for key, task in dask_scheduler.tasks.items())
 
     try:
-        return bool(_connect().run_on_scheduler(busy))
+        with contextlib.ExitStack() as stack:
+            # A client that stayed would keep the service alive after its owner.
+            client = _clients.get(service["address"]) or stack.enter_context(_client(service["address"]))
+            return bool(client.run_on_scheduler(busy))
     except Exception:  # it is busy, or just ending: the next look will tell
         return True
 
@@ -173,8 +180,6 @@ def hand_over(
 
 
 def _connect() -> Client:
-    from distributed import Client
-
     found = running()
     if found is None:
         raise JobError("the job service does not run")
@@ -184,5 +189,12 @@ def _connect() -> Client:
             for old in _clients.values():
                 old.close(timeout=1)
             _clients.clear()
-            _clients[address] = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            _clients[address] = _client(address)
         return _clients[address]
+
+
+def _client(address: str) -> Client:
+    from distributed import Client
+
+    security = local_security() if cluster() is None else cluster_security(address)
+    return Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False)

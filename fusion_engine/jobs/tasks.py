@@ -17,14 +17,20 @@ from fusion_engine.store.files import staged_files, unwritable, write_bytes
 from .kinds import KINDS
 from .parts import start
 from .progress import RunProgress
-from .workers import OUT_OF_MEMORY
+from .workers import OUT_OF_MEMORY, at_task
 
 __all__ = ["RunProgress", "run_job"]
 
 
 def run_job(run: str) -> None:
     """Do a run's work. Safe to call again after a worker died: results appear only when all is done."""
-    job, attempt = store.read_job(run), store.attempt_of(run)
+    attempt = store.attempt_of(run)
+    with at_task(f"job-{run}-{attempt}"):
+        _run_job(run, attempt)
+
+
+def _run_job(run: str, attempt: int) -> None:
+    job = store.read_job(run)
     if store.read_status(run)["state"] in store.FINISHED:
         return
     folder = store.run_folder(run)
