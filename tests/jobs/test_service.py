@@ -313,6 +313,7 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_its_owner(
     parents: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    eventually(lambda: len(service._connect().scheduler_info()["workers"]) == 3)
     running = started(client.submit("train", LONG))
     resumed = board(parents, [2])
     gate.allow(1)
