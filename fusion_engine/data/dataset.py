@@ -16,7 +16,10 @@ from ..core.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Dataset", "Indices"]
+__all__ = ["MAX_CLASSES", "Dataset", "Indices"]
+
+MAX_CLASSES = 100_000
+"""More are a mistake, or an attack: counts by class and outputs would take the machine's memory."""
 
 Indices = slice | Sequence[int] | Tensor
 
@@ -26,7 +29,7 @@ class Dataset:
     """Samples `x` (N, ...) uint8 or float32, or int64 tokens; labels `y` (N,) int64 or None. Checked, never changed.
 
     mean, std: (C,) float32 per channel (dimension 1 of x, or one value for all), or None.
-    classes: number of classes; labels lie in [0, classes). Raises DataError on anything else.
+    classes: number of classes, at most MAX_CLASSES; labels lie in [0, classes). Raises DataError on anything else.
     """
 
     x: Tensor
@@ -37,6 +40,9 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
+        if not 0 <= self.classes <= MAX_CLASSES:
+            wrong = f"{self.name}: classes is {self.classes:,}"
+            raise DataError(f"{wrong}; give the number of classes, at most {MAX_CLASSES:,}")
         _check_samples(self.x, self.name)
         if self.y is not None:
             _check_labels(self.x, self.y, self.classes, self.name)

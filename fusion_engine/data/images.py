@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.errors import DataError, UnsafeFileError
 from ..core.files import DEFAULT_LIMIT, check_file, open_archive
-from .dataset import Dataset
+from .dataset import MAX_CLASSES, Dataset
 from .npz import make_dataset
 
 __all__ = ["load_image_archive", "load_image_folder"]
@@ -55,6 +55,8 @@ def _assemble(readers: dict[str, Callable[[], bytes]], name: str, limit: int) ->
     folders = sorted({PurePosixPath(file).parent.name for file in readers})
     if not readers or "" in folders:
         raise DataError(f"{name}: no images in class folders found; use one sub-folder a class, such as cats/1.png")
+    if len(folders) > MAX_CLASSES:
+        raise DataError(f"{name}: {len(folders):,} class folders; at most {MAX_CLASSES:,} classes are read")
     images: list[np.ndarray] = []
     resized = 0
     for file, read in readers.items():

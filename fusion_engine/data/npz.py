@@ -13,7 +13,7 @@ import torch
 
 from ..core.errors import DataError, UnsafeFileError
 from ..core.files import DEFAULT_LIMIT, atomic_path, check_file, open_archive
-from .dataset import Dataset
+from .dataset import MAX_CLASSES, Dataset
 
 __all__ = ["load_npz", "make_dataset", "save_npz"]
 
@@ -65,8 +65,9 @@ def make_dataset(
     if y is not None:
         if y.dtype.kind not in "iu" or y.ndim != 1:
             raise DataError(f"{name}: y must be one row of integers, not {y.dtype} of shape {y.shape}")
-        if y.size and int(y.max()) > 1_000_000:
-            raise DataError(f"{name}: a label is {int(y.max())}; labels are class numbers counted from 0")
+        if y.size and int(y.max()) >= MAX_CLASSES:
+            wrong = f"{name}: a label in y is {int(y.max())}"
+            raise DataError(f"{wrong}; labels are class numbers counted from 0, below {MAX_CLASSES:,}")
         labels = torch.from_numpy(y.astype(np.int64))
         if classes is None:
             classes = int(y.max()) + 1 if y.size else 0

@@ -10,8 +10,11 @@ that was reloaded, or a second browser, finds a job by its id alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from fusion_engine.store.files import write_bytes
 
 from . import service
 from .kinds import KINDS
+from .workers import UNRECORDED
 
 __all__ = [
     "FINISHED",
@@ -38,6 +42,10 @@ __all__ = [
 ]
 
 _INTERRUPTED = "interrupted: the job service stopped while this was running; run it again"
+_UNREACHABLE = "the job service could not be reached; try again"
+_SILENT_SECONDS = 30.0  # longer than handing a job over may take
+_ASK_SECONDS = 5.0
+_asked: dict[str, tuple[float, bool]] = {}  # when the scheduler was asked about a run, and whether it had it still
 
 
 def is_running() -> bool:
@@ -73,13 +81,20 @@ def submit(kind: str, arguments: Mapping[str, Any]) -> str:
     ensure_running()
     run = store.create_run(kind, arguments, service.owner())
     if pointer is not None:
-        write_bytes(pointer, run.encode())
-    try:
-        service.send(run, spec.light)
-    except Exception as error:
-        store.write_status(run, "failed", "the job service could not be reached; try again")
-        raise JobError("the job service could not be reached; try again") from error
+        with contextlib.suppress(StoreError):  # the job itself says so if the store cannot be written
+            write_bytes(pointer, run.encode())
+    _send(run, spec.light)
     return run
+
+
+def _send(run: str, light: bool, attempt: int = 0) -> None:
+    try:
+        service.send(run, light, attempt)
+    except Exception as error:
+        line = str(error) if isinstance(error, JobError) else _UNREACHABLE
+        with contextlib.suppress(StoreError):
+            store.end_run(run, "failed", line)
+        raise JobError(line) from error
 
 
 def status(run: str) -> dict[str, Any]:
@@ -88,9 +103,12 @@ def status(run: str) -> dict[str, Any]:
     stage, fraction and message are the latest progress event's. StoreError if there is no such run.
     """
     state = store.read_status(run)
-    if state["state"] not in FINISHED and _orphaned(run):
-        store.end_run(run, "failed", _INTERRUPTED)  # it may have ended between the two looks
+    if state["state"] not in FINISHED and (reason := _lost(run)) is not None:
+        with contextlib.suppress(StoreError):
+            store.end_run(run, "failed", reason)  # it may have ended between the two looks
         state = store.read_status(run)
+        if state["state"] not in FINISHED:  # nothing can be written
+            state |= {"state": "failed", "error": reason, "ended": time.time()}
     latest = (store.read_events(run) or [{}])[-1]
     fraction = 1.0 if state["state"] == "done" else latest.get("fraction", 0.0)
     return state | {
@@ -106,9 +124,7 @@ def events(run: str, after: int = 0) -> list[dict[str, Any]]:
 def cancel(run: str) -> None:
     """Stop a run: it is cancelled at once and leaves nothing. Its worker is free at its next step, which takes a few
     seconds at the most (one factorisation of a large layer). Harmless when finished."""
-    if store.read_status(run)["state"] not in FINISHED:
-        store.request_cancel(run)
-        store.write_status(run, "cancelled")
+    store.end_run(run, "cancelled")
 
 
 def resume(run: str) -> None:
@@ -120,12 +136,7 @@ def resume(run: str) -> None:
         raise JobError("only a leaderboard can go on where it stopped; run this job again")
     status(run)  # a run whose service is gone becomes a failed one
     ensure_running()
-    attempt = store.restart_run(run, service.owner())
-    try:
-        service.send(run, spec.light, attempt)
-    except Exception as error:
-        store.write_status(run, "failed", "the job service could not be reached; try again")
-        raise JobError("the job service could not be reached; try again") from error
+    _send(run, spec.light, store.restart_run(run, service.owner()))
 
 
 def result_path(run: str, name: str) -> Path:
@@ -160,7 +171,19 @@ def _reusable(pointer: Path) -> str | None:
         return None
 
 
-def _orphaned(run: str) -> bool:
-    """Whether the service that took the run is certainly gone."""
+def _lost(run: str) -> str | None:
+    """Why a run that has no end will have none: the service that took it is gone, or it has been silent for long and
+    the scheduler has nothing of it left. None if it may go on."""
     taken_by = store.read_job(run)["owner"]
-    return taken_by is not None and service.gone(taken_by)
+    if taken_by is None:
+        return None
+    if service.gone(taken_by):
+        return _INTERRUPTED
+    signs = [path.stat().st_mtime for path in store.run_folder(run).glob("*.json*")]
+    now = time.monotonic()
+    if time.time() - max(signs) < _SILENT_SECONDS:
+        return None
+    asked, going_on = _asked.get(run, (-math.inf, True))
+    if going_on and now - asked >= _ASK_SECONDS:
+        _asked[run] = now, (going_on := service.at_work(run))
+    return None if going_on else UNRECORDED

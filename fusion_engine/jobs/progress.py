@@ -1,7 +1,8 @@
-"""A run's progress callback: events into its folder, and an ear for requests to cancel."""
+"""A run's progress callback: events into its folder, and an ear for its cancellation."""
 
 from __future__ import annotations
 
+import math
 import time
 
 from fusion_engine import store
@@ -12,19 +13,18 @@ __all__ = ["RunProgress"]
 
 
 class RunProgress:
-    """A progress callback that appends to the run's events and raises Cancelled when somebody asked for it.
+    """A progress callback that appends to the run's events and raises Cancelled when the run has ended meanwhile.
 
     Events closer together than `interval` seconds are dropped unless the stage changes or the detail says that
     something is done. Events with a detail have an interval of their own, so that those without, which solvers may
-    report far more often, do not crowd them out. The mark of a cancellation is looked for at least ten times a
-    second.
+    report far more often, do not crowd them out. The end of the run is looked for at least ten times a second.
     """
 
     def __init__(self, run: str, interval: float = 0.1) -> None:
-        self._run, self._interval = run, interval
+        self._run, self._attempt, self._interval = run, store.attempt_of(run), interval
         self._stage, self._fraction = "", 0.0
-        self._checked = 0.0
-        self._written = {True: 0.0, False: 0.0}
+        self._checked = -math.inf  # the clock starts with the machine
+        self._written = {True: -math.inf, False: -math.inf}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
@@ -42,6 +42,6 @@ class RunProgress:
             )
 
     def check(self) -> None:
-        """Raise Cancelled if somebody asked for it."""
-        if store.cancel_requested(self._run):
+        """Raise Cancelled if the run was cancelled or deleted, or has ended some other way."""
+        if store.ended(self._run, self._attempt):
             raise Cancelled(self._run)

@@ -4,7 +4,6 @@ that several processes share."""
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ..core.files import atomic_path
 
@@ -134,20 +134,17 @@ class StatisticsCache:
 def _locked(path: Path, tick: Callable[[], None]) -> Iterator[bool]:
     """Hold a lock file; yields whether somebody else held it before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    contended = False
+    lock, contended = FileLock(path, mode=0o600), False
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_POLL_SECONDS * contended, poll_interval=_POLL_SECONDS)
+        except Timeout:
+            contended = True
+            tick()
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                contended = True
-                tick()
-                time.sleep(_POLL_SECONDS)
         yield contended
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def _write(path: Path, key: str, stored: Stored) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fusion_engine.core.errors import StoreError
 
+from .files import writing
+
 __all__ = ["ID_LENGTH", "check_digest", "check_id", "folder", "home", "new_id"]
 
 ID_LENGTH = 28
@@ -27,7 +29,8 @@ def home() -> Path:
 def folder(name: str) -> Path:
     """The folder `name` ('runs', 'parents', ...) of the store, created if missing."""
     path = home() / name
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with writing():
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 

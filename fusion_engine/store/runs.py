@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,21 +14,21 @@ from typing import Any
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.progress import ProgressEvent
 
-from .files import append_line, read_json, write_json
+from .files import append_line, create_once, linked, read_json, staged_folder, write_json, writing
 from .home import check_id, folder, new_id
 
 __all__ = [
     "FINISHED",
     "append_event",
-    "cancel_requested",
+    "attempt_of",
     "create_run",
     "delete_run",
     "end_run",
+    "ended",
     "list_runs",
     "read_events",
     "read_job",
     "read_status",
-    "request_cancel",
     "restart_run",
     "restore_run",
     "result_path",
@@ -45,27 +46,25 @@ def create_run(kind: str, arguments: Mapping[str, Any], owner: str | None = None
     owner: names the job service it was handed to, so that a run orphaned by a restart can be told.
     """
     run = new_id()
-    path = folder("runs") / run
-    path.mkdir(mode=0o700)
-    write_json(
-        path / "job.json",
-        {"id": run, "kind": kind, "arguments": dict(arguments), "created": time.time(), "owner": owner},
-    )
-    write_status(run, "queued")
+    job = {"id": run, "kind": kind, "arguments": dict(arguments), "created": time.time(), "owner": owner}
+    with staged_folder(folder("runs") / run) as stage:
+        write_json(stage / "job.json", job)
+        write_json(stage / "status.json", _QUEUED)
     return run
+
+
+_QUEUED = {"state": "queued", "error": None, "started": None, "ended": None}
 
 
 def restart_run(run: str, owner: str | None) -> int:
     """Put a finished run back into state 'queued', under its id and with what it has made so far. The number of the
     attempt, counted from 0."""
-    path = run_folder(run)
     if read_status(run)["state"] not in FINISHED:
         raise StoreError("this run is still at work")
-    job = read_job(run)
+    path, job = run_folder(run), read_job(run)
     attempt = int(job.get("attempt", 0)) + 1
-    (path / "cancel").unlink(missing_ok=True)
+    write_json(path / "status.json", _QUEUED)  # hidden by the end of the earlier attempt, until job.json is written
     write_json(path / "job.json", {**job, "owner": owner, "attempt": attempt})
-    write_status(run, "queued")
     return attempt
 
 
@@ -84,28 +83,72 @@ def read_job(run: str) -> dict[str, Any]:
 
 def read_status(run: str) -> dict[str, Any]:
     """{"state", "error", "started", "ended"}; times in seconds since the epoch, or None."""
-    return dict(read_json(run_folder(run) / "status.json", f"the status of run {run}"))
+    end = _end(run, attempt_of(run))
+    try:
+        if not end.exists():
+            return dict(read_json(end.with_name("status.json"), f"the status of run {run}"))
+    except StoreError:
+        if not end.exists():  # it has not ended meanwhile
+            raise
+    found = dict(read_json(end, f"the status of run {run}"))
+    if "state" in found:
+        return found
+    # The job's own file under this name says that there was no room for more, see `end_run`.
+    return {"state": "failed", "error": _FULL, "started": None, "ended": end.stat().st_ctime}
+
+
+_FULL = "the store was full when this run ended, so nothing of it could be kept; free space and run it again"
 
 
 def write_status(run: str, state: str, error: str | None = None) -> None:
-    """Record a run's state. 'running' sets `started`; a finished state sets `ended`."""
+    """Record a run's state. 'running' sets `started`; a finished state sets `ended`, and stays what it was if the run
+    has ended already."""
     if state not in STATES:
         raise ValueError(f"unknown state {state!r}")
-    path = run_folder(run) / "status.json"
-    started = read_json(path, "status")["started"] if path.exists() else None
-    if state == "running":
-        started = time.time()
-    ended = time.time() if state in FINISHED else None
-    write_json(path, {"state": state, "error": error, "started": started, "ended": ended})
+    if state in FINISHED:
+        end_run(run, state, error)
+    else:
+        started = time.time() if state == "running" else None
+        write_json(run_folder(run) / "status.json", {**_QUEUED, "state": state, "error": error, "started": started})
 
 
-def end_run(run: str, state: str, error: str | None = None) -> bool:
+def end_run(run: str, state: str, error: str | None = None, attempt: int | None = None) -> bool:
     """Record how a run ended, unless it has ended already: been cancelled meanwhile, or done by another worker.
-    Whether it had not."""
-    going_on = read_status(run)["state"] not in FINISHED
-    if going_on:
-        write_status(run, state, error)
-    return going_on
+    Whether it had not.
+
+    An attempt ends once: the file that says so is made by exclusive creation, so of a cancel and an end one wins.
+    attempt: which one ended; None: the latest. StoreError where nothing can be written; where there is only no room
+    left, the job's file gets a second name, which takes none, and the run has failed.
+    """
+    latest, status = attempt_of(run), read_status(run)
+    if status["state"] in FINISHED or attempt not in (None, latest):
+        return False
+    end = _end(run, latest)
+    content = {"state": state, "error": error, "started": status["started"], "ended": time.time()}
+    try:
+        first = create_once(end, json.dumps(content, indent=1).encode())
+    except StoreError:
+        with writing():
+            first = linked(end.with_name("job.json"), end)
+    if first:
+        with contextlib.suppress(OSError):
+            end.with_name("status.json").unlink()
+    return first
+
+
+def attempt_of(run: str) -> int:
+    """The number of the latest attempt at a run: how often it was restarted."""
+    return int(read_job(run).get("attempt", 0))
+
+
+def ended(run: str, attempt: int) -> bool:
+    """Whether this attempt has ended or the run is deleted: what still works on it stops then."""
+    path = folder("runs") / check_id(run)
+    return (path / f"end-{attempt}.json").exists() or not path.is_dir()
+
+
+def _end(run: str, attempt: int) -> Path:
+    return run_folder(run) / f"end-{attempt}.json"
 
 
 def append_event(run: str, event: ProgressEvent) -> None:
@@ -124,17 +167,6 @@ def read_events(run: str, after: int = 0) -> list[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")[:-1]
     complete = [line for line in lines if line.startswith(b"{") and line.endswith(b"}")]
     return [json.loads(line) for line in complete[after:]]
-
-
-def request_cancel(run: str) -> None:
-    """Leave the mark that the run's progress callback looks for."""
-    (run_folder(run) / "cancel").touch()
-
-
-def cancel_requested(run: str) -> bool:
-    """Whether somebody asked to cancel the run, or deleted it while it worked."""
-    path = folder("runs") / check_id(run)
-    return (path / "cancel").exists() or not path.is_dir()
 
 
 def result_path(run: str, name: str) -> Path:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fusion_engine.core.errors import DataError, UnsafeFileError
-from fusion_engine.data import load_data, save_npz
+from fusion_engine.data import images, load_data, save_npz
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> Path:
@@ -107,6 +107,33 @@ def test_a_lying_npy_header_allocates_nothing(tmp_path: Path) -> None:
         archive.writestr("x.npy", header.getvalue() + b"\0" * 40)
     with pytest.raises(DataError, match="header is wrong"):
         load_data(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("classes", [3 * 10**8, 100_001, -1])
+def test_a_number_of_classes_that_would_take_the_memory_is_refused(
+    tmp_path: Path, classes: int, labels: bool
+) -> None:
+    arrays = {"x": np.zeros((3, 2), np.float32), "classes": np.array(classes)} | ({"y": np.arange(3)} if labels else {})
+    with pytest.raises(DataError, match=rf"d\.npz: classes is {classes:,}; .* at most 100,000"):
+        load_data(write_npz(tmp_path / "d.npz", **arrays), y_required=False)
+
+
+def test_labels_stand_for_their_classes(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "d.npz", x=np.zeros((3, 2), np.float32), y=np.array([0, 1, 100_000]))
+    with pytest.raises(DataError, match="a label in y is 100000"):
+        load_data(path)
+
+
+def test_class_folders_without_number_are_refused_before_a_picture_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_CLASSES", 100)
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for number in range(101):
+            archive.writestr(f"{number}/1.png", b"")
+    with pytest.raises(DataError, match="101 class folders; at most 100"):
+        load_data(tmp_path / "pets.zip")
 
 
 def test_a_zip_bomb_is_refused_before_reading(tmp_path: Path) -> None:

@@ -22,3 +22,9 @@ def done(kind: str, **arguments: Any) -> str:
     run, status = ended(kind, **arguments)
     assert (status["state"], status["error"]) == ("done", None)
     return run
+
+
+def going_on(run: str) -> None:
+    """As if the end of a run had not been recorded: its worker died just before."""
+    (store.run_folder(run) / f"end-{store.attempt_of(run)}.json").unlink()
+    store.write_status(run, "running")

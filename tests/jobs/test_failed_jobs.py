@@ -36,7 +36,7 @@ def failure(home: Path, kind: str, **arguments: Any) -> str:
     assert "internal error" not in line
     assert str(home) not in line
     left = {path.name for path in store.run_folder(run).iterdir()}
-    assert left <= {"job.json", "status.json", "events.jsonl", "result.json"}
+    assert left <= {"job.json", "end-0.json", "events.jsonl", "result.json"}
     return line
 
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from job_runs import done, ended
+from job_runs import done, ended, going_on
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
@@ -159,9 +159,10 @@ def test_one_that_was_killed_after_its_last_row_ends(
 ) -> None:
     run = done("leaderboard", parents=parents, **{**ARGUMENTS, "presets": ["average", "ties"]})
     last = rows(run)[-1]["key"]
-    store.write_status(run, "running")
+    going_on(run)
     parts.run_part(run, 0, last)  # as the scheduler does if the worker died before it wrote the run's end
     assert store.read_status(run)["state"] == "done"
+    going_on(run)
     store.write_status(run, "failed", "interrupted")
     assert resumed(run, monkeypatch) == "done"
     table = store.read_leaderboard(run)

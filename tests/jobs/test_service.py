@@ -9,15 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import dask
 import pytest
 
 from fusion_engine import __version__, store
 from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.jobs import client, service
 from fusion_engine.store.files import read_lines
+from tests.jobs.worker_plugins import Gate, Hungry, set_full
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = {"parents": 2, "epochs": 10_000}
@@ -32,8 +33,31 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("FUSION_HOME", str(folder))
         patch.delenv("FUSION_SCHEDULER", raising=False)
         patch.setenv("FUSION_WORKERS", "2")  # a second one takes over at once when a worker is killed
+        patch.setenv("FUSION_WORKER_MEMORY", "2GiB")
         yield folder
         stop_service(signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def serving() -> None:
+    """Every test finds a service, whatever ran before it."""
+    client.ensure_running()
+
+
+@pytest.fixture
+def parents() -> str:
+    """Id of the demo's parent set."""
+    run = client.submit("import_parents", {"demo": "digits"})
+    assert final(run)["state"] == "done"
+    return str(store.read_result(run)["parents"])
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    """Closed for the fusions of leaderboards, in all workers of the service."""
+    gate = Gate(tmp_path / "gate")
+    service._connect().register_plugin(gate)
+    return gate
 
 
 def stop_service(how: signal.Signals) -> None:
@@ -116,8 +140,7 @@ def test_errors_reach_the_page_as_one_line() -> None:
     )
 
 
-def test_the_same_exploration_is_done_once() -> None:
-    parents = store.list_parents()[0]["id"]
+def test_the_same_exploration_is_done_once(parents: str) -> None:
     arguments = {"parents": parents, "data": "digits:test", "samples": 50, "importance": "uniform"}
     run = client.submit("explore", arguments)
     assert client.submit("explore", arguments) == run
@@ -130,6 +153,7 @@ def test_the_same_exploration_is_done_once() -> None:
 
 
 def test_cancel_while_running_and_while_queued_and_light_jobs_pass_by() -> None:
+    sets = store.list_parents()
     running = started(client.submit("train", LONG))
     queued = [client.submit("train", LONG) for _ in range(5)][-1]
     light = client.submit("import_data", {"source": "digits:test"})
@@ -143,7 +167,7 @@ def test_cancel_while_running_and_while_queued_and_light_jobs_pass_by() -> None:
     again = started(client.submit("train", {"epochs": 60}))  # the worker is free again
     assert not list(store.run_folder(running).glob(".staged*"))
     client.cancel(again)
-    assert len(store.list_parents()) == 1
+    assert store.list_parents() == sets
     client.cancel(running)
     assert client.status(running)["state"] == "cancelled"
 
@@ -159,10 +183,10 @@ def test_the_job_of_a_killed_worker_is_done_again() -> None:
     assert [e["stage"] for e in client.events(run)].count("starting") == 2
 
 
-def board(seeds: list[int]) -> str:
-    """A leaderboard of fusions that take a while."""
-    arguments = {"data": "digits:train", "test": "digits:test", "presets": ["average", "best_zero_shot", "kf_gradient"]}
-    more = {"parents": store.list_parents()[0]["id"], "samples": 200, "seeds": seeds}
+def board(parents: str, seeds: list[int]) -> str:
+    """A leaderboard of three presets."""
+    arguments = {"data": "digits:train", "test": "digits:test", "presets": ["average", "kf_linear", "ot_fusion"]}
+    more = {"parents": parents, "samples": 200, "seeds": seeds}
     return client.submit("leaderboard", arguments | more)
 
 
@@ -176,19 +200,22 @@ def busy_with(run: str) -> list[str]:
     return [address for address, tasks in processing.items() if any(str(t).startswith(f"part-{run}") for t in tasks)]
 
 
-def test_a_leaderboard_with_a_killed_worker_cancelled_and_resumed() -> None:
-    run = board([0, 1])
+def test_a_leaderboard_with_a_killed_worker_cancelled_and_resumed(parents: str, gate: Gate) -> None:
+    run = board(parents, [0, 1])
+    gate.allow(1)
     eventually(lambda: (store.run_folder(run) / "leaderboard.json").exists() and store.read_leaderboard(run)["done"])
     assert client.status(run)["state"] == "running"
     address = eventually(lambda: busy_with(run))[0]
     os.kill(service._connect().run(os.getpid, workers=[address])[address], signal.SIGKILL)
     done = len(rows(run))
+    gate.allow(2)
     eventually(lambda: len(rows(run)) > done)
     client.cancel(run)
     assert client.status(run)["state"] == "cancelled"
     eventually(lambda: not busy_with(run))
     kept = rows(run)
     assert len(kept) < 7
+    gate.allow()
     client.resume(run)
     assert final(run)["state"] == "done"
     assert rows(run)[: len(kept)] == kept
@@ -203,12 +230,76 @@ def test_a_job_survives_the_process_that_submitted_it() -> None:
     assert final(in_another_process(code))["state"] == "done"
 
 
+def test_who_has_no_keys_is_refused() -> None:
+    address = (service.running() or {})["address"]
+    assert address.startswith("tls://127.0.0.1:")
+    run_code = "client.run_on_scheduler(lambda: print('I ran'))"
+    for given, security in ((address, "None"), (address.replace("tls", "tcp"), "None"), (address, "temporary()")):
+        code = f"""
+from distributed import Client
+from distributed.security import Security
+temporary = Security.temporary
+try:
+    with Client({given!r}, security={security}, timeout=3, set_as_default=False) as client:
+        {run_code}
+except (OSError, TypeError):
+    print("refused")
+"""
+        assert in_another_process(code) == "refused"
+    keys = store.home() / "keys"
+    assert {oct(path.stat().st_mode & 0o777) for path in keys.iterdir()} == {"0o600"}
+    assert keys.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_cluster_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     address = (service.running() or {})["address"]
+    monkeypatch.setenv("FUSION_SCHEDULER", "tls://127.0.0.1:9")
+    with pytest.raises(JobError, match="name your certificates' files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE"):
+        client.submit("import_data", {"source": "digits:train"})
+    keys = store.home() / "keys"
+    settings = {"ca-file": "certificate", "client.cert": "certificate", "client.key": "key"}
+    certificates = {f"distributed.comm.tls.{name}": str(keys / f"{file}.pem") for name, file in settings.items()}
     monkeypatch.setenv("FUSION_SCHEDULER", address)
-    run = client.submit("import_data", {"source": "digits:train"})
+    with dask.config.set(certificates):
+        service._clients.clear()  # one with the service's own keys
+        run = client.submit("import_data", {"source": "digits:train"})
     assert store.read_job(run)["owner"] == f"cluster {address}"
     assert final(run)["state"] == "done"
+
+
+def test_a_job_that_takes_too_much_memory_is_stopped_and_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    service._connect().register_plugin(Hungry())
+    bystanders = [client.submit("train", {"epochs": 1, "seed": seed}) for seed in (11, 12, 13, 14)]
+    run = store.create_run("hungry", {"log": str(log)}, service.owner())
+    service.send(run, light=False)
+    status = final(run)
+    assert status["state"] == "failed"
+    assert status["error"].startswith("not enough memory; use fewer calibration samples or a smaller model; a worker")
+    assert "2.00 GiB" in status["error"]
+    assert [final(bystander)["state"] for bystander in bystanders] == ["done"] * 4
+    eventually(lambda: not service.at_work(run))
+    assert log.read_text() == "began\n"
+
+
+def test_a_job_that_can_write_nothing_has_failed_and_that_is_recorded_as_soon_as_it_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scheduler = service._connect()
+    everywhere = ({}, {"nanny": True})  # nannies live in the service's process
+    for more in everywhere:
+        scheduler.run(set_full, True, **more)
+    try:
+        run = client.submit("import_data", {"source": "digits:test"})
+        monkeypatch.setattr(client, "_SILENT_SECONDS", 0.5)
+        status = final(run)
+        assert status["state"] == "failed"
+        assert "could not be recorded" in status["error"]
+    finally:
+        for more in everywhere:
+            scheduler.run(set_full, False, **more)
+    eventually(lambda: store.read_status(run)["state"] == "failed")
+    assert final(client.submit("import_data", {"source": "digits:test"}))["state"] == "done"
 
 
 def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,10 +310,14 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     assert store.list_runs()[0]["state"] == "failed"
 
 
-def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_its_owner() -> None:
-    resumed = board([2])
-    eventually(lambda: rows(resumed))
+def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_its_owner(
+    parents: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eventually(lambda: len(service._connect().scheduler_info()["workers"]) == 3)
     running = started(client.submit("train", LONG))
+    resumed = board(parents, [2])
+    gate.allow(1)
+    eventually(lambda: rows(resumed))
     waiting = client.submit("train", LONG)
     listed = client.submit("train", LONG)
     stop_service(signal.SIGKILL)
@@ -231,6 +326,7 @@ def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_it
         assert status["state"] == "failed"
         assert status["error"].startswith("interrupted")
     kept = rows(resumed)
+    monkeypatch.setenv("FUSION_WORKERS", "1")  # the next service starts sooner
     code = f"client.resume({resumed!r}); print(client.submit('import_parents', {{'demo': 'digits'}}))"
     assert final(in_another_process(f"from fusion_engine.jobs import client; {code}"))["state"] == "done"
     assert final(resumed)["state"] == "done"
@@ -238,12 +334,3 @@ def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_it
     assert len(rows(resumed)) == 4
     assert store.read_status(listed)["error"].startswith("interrupted")
     eventually(lambda: service.running() is None)
-
-
-@pytest.mark.parametrize(("state", "needed"), [("memory", False), ("erred", False), ("queued", True)])
-def test_only_work_keeps_a_service_without_owner_alive(state: str, needed: bool) -> None:
-    """A job that ends before it is marked "fire and forget" stays in the scheduler's memory for good."""
-    from fusion_engine.jobs.server import _needed
-
-    scheduler: Any = SimpleNamespace(tasks={"job": SimpleNamespace(state=state)}, clients={"fire-and-forget": 0})
-    assert _needed(scheduler) is needed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import types
 from collections.abc import Callable
@@ -12,11 +13,15 @@ from typing import Any
 import pytest
 
 from fusion_engine import store
-from fusion_engine.core.errors import Cancelled, DataError
+from fusion_engine.core.errors import Cancelled, DataError, StoreError
 from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.jobs import client
+from fusion_engine.jobs import progress as run_progress
 from fusion_engine.jobs.kinds import KINDS, Kind
 from fusion_engine.jobs.tasks import RunProgress, run_job
+from fusion_engine.store import files
+from tests.jobs.job_runs import going_on
+from tests.store.full import full
 
 Work = Callable[[dict[str, Any], Path, Callable[[ProgressEvent], None]], "str | None"]
 
@@ -54,6 +59,8 @@ def test_results_appear_when_all_is_done(do: Callable[[Work], str]) -> None:
         (DataError("t.npz: no labels; add them"), "failed", "t.npz: no labels; add them"),
         (Cancelled(), "cancelled", None),
         (MemoryError(), "failed", "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "failed", "not enough memory"),
+        (OSError(28, "No space left", "/secret"), "failed", "the store cannot be written (No space left"),
         (ZeroDivisionError("/secret/path"), "failed", "internal error (ZeroDivisionError)"),
     ],
 )
@@ -85,7 +92,7 @@ def test_a_job_may_fail_with_results(do: Callable[[Work], str]) -> None:
 def test_a_job_cancelled_while_queued_does_nothing(do: Callable[[Work], str], monkeypatch: Any) -> None:
     monkeypatch.setitem(KINDS, "never", Kind("no_such_module", ()))
     run = store.create_run("never", {})
-    store.request_cancel(run)
+    client.cancel(run)
     run_job(run)
     assert store.read_status(run)["state"] == "cancelled"
 
@@ -104,6 +111,75 @@ def test_a_job_cancelled_in_its_last_step_leaves_nothing(do: Callable[[Work], st
     assert not (store.run_folder(run) / "result.json").exists()
 
 
+def test_a_job_cancelled_between_its_last_look_and_its_end_is_cancelled(
+    do: Callable[[Work], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the run is about to be ended as done: whoever looked before saw one that goes on."""
+    ends = store.end_run
+
+    def late(run: str, state: str, *more: Any) -> bool:
+        monkeypatch.setattr(store, "end_run", ends)
+        client.cancel(run)
+        return ends(run, state, *more)
+
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+        (folder / "result.json").write_text("{}")
+        monkeypatch.setattr(store, "end_run", late)
+
+    run = do(work)
+    assert store.read_status(run)["state"] == "cancelled"
+    assert not (store.run_folder(run) / "result.json").exists()
+
+
+def test_a_job_without_room_for_its_results_has_failed(do: Callable[[Work], str]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # from now on, until the end is recorded
+        (folder / "result.json").write_text("{}")
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        run = do(work)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    status = client.status(run)
+    assert status["state"] == "failed"
+    assert status["error"].startswith("the store was full")
+    assert status["ended"] >= store.read_job(run)["created"]
+    assert {path.name for path in store.run_folder(run).iterdir()} == {"job.json", "events.jsonl", "end-0.json"}
+    assert [r["state"] for r in store.list_runs()] == ["failed"]
+
+
+def test_a_submission_to_a_full_store_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ensure_running", lambda: None)
+    monkeypatch.setattr(client.service, "owner", lambda: None)
+    store.folder("runs")
+    for kind, arguments in (("train", {}), ("preflight", {"parents": "a" * 32})):
+        with full(), pytest.raises(StoreError, match=r"store cannot be written \(File too large\)"):
+            client.submit(kind, arguments)
+    assert list((home / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_a_run_of_which_nothing_is_left_has_failed_though_nothing_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, at_work: bool
+) -> None:
+    run = store.create_run("work", {}, "service")
+    store.write_status(run, "running")
+    asked = []
+    monkeypatch.setattr(client.service, "gone", lambda token: False)
+    monkeypatch.setattr(client.service, "at_work", lambda run: asked.append(run) or at_work)
+    monkeypatch.setattr(files.os, "link", lambda *names: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
+    with full():
+        assert client.status(run)["state"] == "running"  # it said something just now
+        assert asked == []
+        monkeypatch.setattr(client, "_SILENT_SECONDS", -1.0)
+        states = [client.status(run) for _ in range(3)]
+        assert asked == [run]
+    assert [s["state"] for s in states] == ["running" if at_work else "failed"] * 3
+    assert store.read_status(run)["state"] == "running"
+    assert at_work or "could not be recorded" in states[0]["error"]
+
+
 def test_a_finished_job_is_not_done_twice(do: Callable[[Work], str]) -> None:
     calls = []
     run = do(lambda arguments, folder, on_progress: calls.append(1))
@@ -115,7 +191,7 @@ def test_a_second_try_clears_what_a_killed_worker_left(do: Callable[[Work], str]
     run = do(lambda arguments, folder, on_progress: None)
     leftover = store.run_folder(run) / ".staged-1234"
     leftover.mkdir()
-    store.write_status(run, "running")
+    going_on(run)
     run_job(run)
     assert not leftover.exists()
     assert store.read_status(run)["state"] == "done"
@@ -139,8 +215,18 @@ def test_details_are_thinned_out_apart_from_the_rest_and_what_is_done_is_always_
     assert [e["detail"] for e in store.read_events(run)] == [{}, {"epoch": 1}, {"done": True}, {"done": True}]
 
 
+def test_details_are_told_on_a_machine_that_has_just_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one, though no more time than the interval has gone by since the clock began."""
+    run = store.create_run("work", {})
+    monkeypatch.setattr(run_progress.time, "monotonic", lambda: 5.0)
+    progress = RunProgress(run, interval=3600)
+    for detail in ({}, {"epoch": 1}, {"epoch": 2}):
+        progress(ProgressEvent("a", 0.5, detail=detail))
+    assert [e["detail"] for e in store.read_events(run)] == [{}, {"epoch": 1}]
+
+
 def test_progress_raises_when_cancelled_or_deleted() -> None:
     run = store.create_run("work", {})
-    store.request_cancel(run)
+    client.cancel(run)
     with pytest.raises(Cancelled):
         RunProgress(run)(ProgressEvent("a", 0.0))

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,9 @@ from fusion_engine import store
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.core.types import Grouping
+from fusion_engine.store import files
 from fusion_engine.store.results import write_result
+from tests.store.full import full
 
 
 def test_a_run_from_start_to_end() -> None:
@@ -24,6 +30,87 @@ def test_a_run_from_start_to_end() -> None:
     status = store.read_status(run)
     assert (status["state"], status["error"], status["started"]) == ("failed", "no reason", started)
     assert status["ended"] >= started
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_of_many_ends_one_wins(number: int) -> None:
+    """A cancel and an end at the same moment, and several workers that end the same run, many times over."""
+    states = ("done", "cancelled", "failed", "done")[:number]
+    for _ in range(150):
+        run = store.create_run("fuse", {})
+        store.write_status(run, "running")
+        together, firsts = threading.Barrier(number), []
+
+        def end(state: str, run: str = run, together: Any = together, firsts: Any = firsts) -> None:
+            together.wait()
+            if store.end_run(run, state):
+                firsts.append(state)
+            assert store.read_status(run)["state"] in store.FINISHED
+
+        with ThreadPoolExecutor(number) as pool:
+            list(pool.map(end, states))
+        assert firsts == [store.read_status(run)["state"]]
+        assert store.read_status(run)["started"] is not None
+        assert sorted(path.name for path in store.run_folder(run).iterdir()) == ["end-0.json", "job.json"]
+
+
+def test_an_end_stays_and_an_attempt_has_its_own() -> None:
+    run = store.create_run("leaderboard", {})
+    assert store.end_run(run, "cancelled")
+    assert not store.end_run(run, "done")
+    store.write_status(run, "failed", "late")
+    store.write_status(run, "running")
+    assert store.read_status(run)["state"] == "cancelled"
+    assert store.restart_run(run, None) == 1
+    assert store.read_status(run) == {"state": "queued", "error": None, "started": None, "ended": None}
+    assert not store.end_run(run, "done", None, 0)  # of the first attempt, which comes too late
+    assert (store.ended(run, 0), store.ended(run, 1)) == (True, False)
+    assert store.end_run(run, "done", None, 1)
+
+
+def test_runs_of_earlier_versions_have_their_end_in_the_status() -> None:
+    run = store.create_run("fuse", {})
+    end = {"state": "done", "error": None, "started": 1.0, "ended": 2.0}
+    (store.run_folder(run) / "status.json").write_text(json.dumps(end))
+    assert store.read_status(run) == end
+    assert not store.end_run(run, "cancelled")
+    assert store.restart_run(run, None) == 1
+    assert store.read_status(run)["state"] == "queued"
+
+
+def test_a_file_system_without_hard_links_has_exclusive_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*names: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "link", refuse)
+    run = store.create_run("fuse", {})
+    assert store.end_run(run, "done")
+    assert not files.create_once(store.run_folder(run) / "end-0.json", b"{}")
+    assert store.read_status(run)["state"] == "done"
+
+
+def test_a_full_store_says_so_in_one_line(home: Path) -> None:
+    run = store.create_run("fuse", {})
+    writes: list[Callable[[], object]] = [
+        lambda: store.create_run("fuse", {}),
+        lambda: store.append_event(run, ProgressEvent("solve", 0.5)),
+        lambda: store.write_status(run, "running"),
+        lambda: store.save_upload([("a.pt", b"1")]),
+        lambda: store.save_data("a" * 32, lambda folder: None, {}),
+    ]
+    before = sorted(path.name for path in home.rglob("*") if path.is_file())
+    for write in writes:
+        with full(), pytest.raises(StoreError, match=r"^the store cannot be written \(File too large\)") as caught:
+            write()
+        assert str(home) not in str(caught.value)
+    assert sorted(path.name for path in home.rglob("*") if path.is_file() and path.stat().st_size) == before
+    assert [r["id"] for r in store.list_runs()] == [run]
+
+
+def test_a_store_that_is_a_file_says_so(home: Path) -> None:
+    home.write_text("")
+    with pytest.raises(StoreError, match="the store cannot be written"):
+        store.create_run("fuse", {})
 
 
 def test_ids_sort_by_time() -> None:

@@ -17,6 +17,7 @@ from fusion_engine.core.errors import Cancelled, StoreError
 from . import service
 from .kinds import KINDS
 from .progress import RunProgress
+from .workers import at_task
 
 __all__ = ["record_failure", "run_part", "start"]
 
@@ -34,14 +35,15 @@ def start(run: str) -> None:
     if not waiting:
         return
     try:
-        scheduler = get_worker().scheduler.address
+        worker = get_worker()
     except ValueError:
         for part in waiting:
             run_part(run, attempt, part)
         return
     tasks = {f"part-{run}-{attempt}-{part}": (run_part, (run, attempt, part)) for part in waiting}
     # A client that stayed would keep the service alive after its owner.
-    with Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+    address, security = worker.scheduler.address, worker.security
+    with Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
         service.hand_over(
             client, tasks, lambda: waiting[-1] not in _module(run).pending(run), light=False, priority=_BEHIND
         )
@@ -49,7 +51,7 @@ def start(run: str) -> None:
 
 def run_part(run: str, attempt: int, part: str) -> None:
     """Do one part, unless its run was ended, restarted or deleted meanwhile, or the part is done already."""
-    with contextlib.suppress(StoreError, Cancelled):
+    with at_task(f"part-{run}-{attempt}-{part}"), contextlib.suppress(StoreError, Cancelled):
         if store.read_status(run)["state"] in store.FINISHED or _attempt(run) != attempt:
             return
         module = _module(run)

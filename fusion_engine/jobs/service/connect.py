@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import subprocess
@@ -13,13 +13,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
+from fusion_engine.store.files import unwritable, writing
+
+from .security import cluster_security, local_security
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["cluster", "gone", "hand_over", "owner", "running", "send", "start"]
+__all__ = ["at_work", "cluster", "gone", "hand_over", "owner", "running", "send", "start"]
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments."""
@@ -50,14 +55,16 @@ def running() -> dict[str, Any] | None:
 
 def _lock_is_held() -> bool:
     """Whether a live service holds its lock: unlike a process id, a lock cannot outlive its process."""
-    try:
-        with (store.home() / "service.lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    lock = store.home() / "service.lock"
+    if not lock.exists():
         return False
-    except BlockingIOError:
+    try:  # other clients hold it, too, for the instant in which they look
+        with FileLock(lock, mode=0o600).acquire(timeout=0.002, poll_interval=0.001):
+            return False
+    except Timeout:
         return True
-    return False
+    except OSError as problem:
+        raise unwritable(problem) from problem
 
 
 def owner() -> str | None:
@@ -97,8 +104,10 @@ def start(wait: bool) -> None:
 def _launch() -> subprocess.Popen[bytes]:
     package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (store.home() / "service.log").open("ab") as log:
+    with writing():
+        store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = (store.home() / "service.log").open("ab")
+    with log:
         return subprocess.Popen(
             [sys.executable, "-m", "fusion_engine.jobs", "--owner", str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -116,6 +125,25 @@ def send(run: str, light: bool, attempt: int = 0) -> None:
     key = f"job-{run}-{attempt}" if attempt else f"job-{run}"
     tasks = {key: (run_job, (run,))}
     hand_over(_connect(), tasks, lambda: store.read_status(run)["state"] != "queued", light=light)
+
+
+def at_work(run: str) -> bool:
+    """Whether the local service's scheduler has something of a run left to do. True where it cannot be asked."""
+    service = running()
+    if service is None or cluster() is not None:
+        return True
+
+    def busy(dask_scheduler: Any) -> bool:
+        waiting = {"waiting", "no-worker", "queued", "processing"}
+        return any(run in str(key) and task.state in waiting for key, task in dask_scheduler.tasks.items())
+
+    try:
+        with contextlib.ExitStack() as stack:
+            # A client that stayed would keep the service alive after its owner.
+            client = _clients.get(service["address"]) or stack.enter_context(_client(service["address"]))
+            return bool(client.run_on_scheduler(busy))
+    except Exception:  # it is busy, or just ending: the next look will tell
+        return True
 
 
 def hand_over(
@@ -152,8 +180,6 @@ def hand_over(
 
 
 def _connect() -> Client:
-    from distributed import Client
-
     found = running()
     if found is None:
         raise JobError("the job service does not run")
@@ -163,5 +189,12 @@ def _connect() -> Client:
             for old in _clients.values():
                 old.close(timeout=1)
             _clients.clear()
-            _clients[address] = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            _clients[address] = _client(address)
         return _clients[address]
+
+
+def _client(address: str) -> Client:
+    from distributed import Client
+
+    security = local_security() if cluster() is None else cluster_security(address)
+    return Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False)

@@ -7,22 +7,21 @@ leaderboard.json (the table of them) and, until the end, shared/ (what the fusio
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
 from fusion_engine.leaderboard.table import standings
-from fusion_engine.store.files import append_line, read_json, read_lines, write_bytes, write_json
+from fusion_engine.store.files import append_line, read_json, read_lines, write_bytes, write_json, writing
 
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
@@ -96,7 +95,7 @@ def part_failed(run: str, part: str, reason: str) -> None:
 def _record(run: str, row: Mapping[str, Any]) -> bool:
     """Append a row and write the table of all; ends the run with its last row. Whether it did."""
     folder = store.run_folder(run)
-    with _locked(folder / "rows.lock"):
+    with writing(), FileLock(folder / "rows.lock", mode=0o600):
         append_line(folder / _ROWS, json.dumps(row, allow_nan=False))
         rows = list({line["key"]: line for line in read_lines(folder / _ROWS)}.values())
         table = standings(_plan(folder), rows)
@@ -149,13 +148,3 @@ def _names(arguments: Mapping[str, Any], name: str) -> list[str] | None:
 
 def _plan(folder: Path) -> list[dict[str, Any]]:
     return list(read_json(folder / _PLAN, "the plan of this leaderboard")["rows"])
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
