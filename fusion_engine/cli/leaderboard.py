@@ -93,7 +93,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     """Parents, data and base model."""
     from fusion_engine.data import load_data
     from fusion_engine.jobs.inputs import draw_samples
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.parents import load_base, load_parents
 
@@ -165,7 +165,7 @@ def _seeds(given: str) -> list[int]:
 
 
 def _about(inputs: Inputs, seeds: Sequence[int]) -> dict[str, Any]:
-    from fusion_engine.jobs.warm import versions
+    from fusion_engine.jobs.service.warm import versions
 
     sets = {"calibration": inputs.data, "test": inputs.test}
     about = {name: {"samples": len(data), "digest": data.digest} for name, data in sets.items()}

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.context import FusionContext
+from fusion_engine.core.progress import Progress
 from fusion_engine.core.recipe import Recipe
-from fusion_engine.core.types import Progress, ProgressCallback, scaled
 from fusion_engine.data import canonical_order, check_samples
+from fusion_engine.exploration import described_inputs, joint_stats, write_exploration
 from fusion_engine.graph import trace
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import score_parent
 from fusion_engine.solvers.spaces import group_spaces
 from fusion_engine.widths import plan_widths
 
-from .exploration import described_inputs, joint_stats, write_exploration
-from .inputs import read_data, read_parents, whole_number
-from .statistics import shared_statistics
+from ..inputs import read_data, read_parents, whole_number
+from ..statistics import shared_statistics
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write explore.json, explore.npz and features.npz; see docs/architecture.md."""
     started = time.perf_counter()
     parents = read_parents(arguments["parents"])
@@ -39,16 +39,17 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
             "grouping": arguments.get("grouping") or "kmeans",
         }
     ).checked(len(parents), [] if data.y is None else ["labels"])
-    on_progress(Progress("trace", 0.02, "Tracing the architecture"))
+    progress.part(0.0, 1.0, "trace").report(0.02, "Tracing the architecture")
     example = data.normalised(slice(0, 2))
     widths = plan_widths(parents, trace(parents[0].model, (example,)), example)
     graph, states = widths.trace, tuple(p.state for p in parents)
     shared = shared_statistics(parents)
     scores = []
     for p, parent in enumerate(parents):
-        on_progress(Progress("importance", 0.1 + 0.3 * p / len(parents), f"Scoring the neurons of {parent.name}"))
+        progress.part(0.1, 0.4, "importance").report(p / len(parents), f"Scoring the neurons of {parent.name}")
         scores.append(score_parent(shared, graph, parent, parent.state, data, recipe.importance))
     importance = {name: [s[name].double().cpu().numpy() for s in scores] for name in scores[0]}
+    grouped = progress.part(0.4, 0.6, "grouping")
     context = FusionContext(
         trace=graph,
         states=states,
@@ -56,15 +57,13 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         importance=tuple(scores),
         grouping=recipe.grouping,
         seed=seed,
-        progress=lambda stage, fraction, message, detail=None: on_progress(
-            Progress("grouping", 0.4 + 0.2 * fraction, message)
-        ),
+        progress=lambda stage, fraction, message, detail=None: grouped.report(fraction, message),
         sizes=widths.sizes,
         shared=shared,
     )
     groupings, _ = group_spaces(context)
     stats = joint_stats(
-        graph, parents, data, importance, groupings, shared, seed=seed, on_progress=scaled(on_progress, 0.6, 0.7)
+        graph, parents, data, importance, groupings, shared, seed=seed, progress=progress.part(0.6, 0.7)
     )
     about = {
         **described_inputs(parents, data, seed),
@@ -80,5 +79,5 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,
-        scaled(on_progress, 0.7, 1.0),
+        progress.part(0.7, 1.0),
     )
