@@ -63,7 +63,7 @@ def rows_of(
     from fusion_engine import fuse, load_data
     from fusion_engine.core.errors import RecipeError
     from fusion_engine.data import balanced_sample
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
 
     train, test = load_data(folder / "cifar10-train-10000.npz"), load_data(folder / "cifar10-test-2000.npz")
     calibration = train.subset(balanced_sample(train, CALIBRATION // train.classes, seed=0))

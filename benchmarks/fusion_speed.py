@@ -54,7 +54,7 @@ def fusion_rows(
 ) -> list[dict[str, Any]]:
     """One row a recipe: accuracy, the references, seconds by stage, ratio to the floor."""
     from fusion_engine import fuse
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
 
     rows = []
     floor = floor_seconds(parents, data, repeats)

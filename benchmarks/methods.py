@@ -69,7 +69,7 @@ def inputs_of(row: str, folder: Path) -> tuple[list[Any], Any, Any]:
 def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, Any]:
     """One row's leaderboard; the published methods on `mnist` with every importance that was published."""
     from fusion_engine import recipes
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
     from fusion_engine.leaderboard import leaderboard, standings
     from fusion_engine.stats import StatisticsCache
 

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     from fusion_engine.data import load_data
     from fusion_engine.jobs.inputs import draw_samples
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
     from fusion_engine.parents import load_base, load_parents, write_state
     from fusion_engine.pipeline import fuse
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the preflight. FusionError (after printing) where the parents cannot be fused."""
-    from fusion_engine.jobs.preflight import inspect
+    from fusion_engine.jobs.kinds.preflight import inspect
     from fusion_engine.parents import load_parent
 
     shape = arguments.input_shape and tuple(arguments.input_shape)

@@ -8,9 +8,7 @@ from typing import Any
 from fusion_engine.core.types import Level, Space, State
 from fusion_engine.graph import Trace
 
-from .exploration import levels_json
-
-__all__ = ["described"]
+__all__ = ["described", "levels_json"]
 
 
 def described(graph: Trace, state: State, parents: int) -> dict[str, Any]:
@@ -46,6 +44,20 @@ def described(graph: Trace, state: State, parents: int) -> dict[str, Any]:
     }
 
 
+def levels_json(graph: Trace) -> list[dict[str, Any]]:
+    """JSON-able description of the levels."""
+    return [
+        {
+            "index": level.index,
+            "name": level.name,
+            "layers": list(level.layers),
+            "tensors": list(level.tensors),
+            "output_shape": None if level.output_shape is None else list(level.output_shape),
+        }
+        for level in graph.levels
+    ]
+
+
 def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> dict[str, Any]:
     return {
         "name": space.name,
@@ -68,4 +80,3 @@ def _levels_of(graph: Trace, space: Space) -> list[int]:
 
 def _shares(level: Level, tensors: set[str]) -> bool:
     return not tensors.isdisjoint(level.tensors)
-

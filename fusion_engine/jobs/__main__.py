@@ -17,7 +17,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # Read when Dask is imported, here and in the workers; its notes on every connection help nobody.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-    from .server import serve
+    from .service.serve import serve
 
     try:
         serve(arguments.owner, arguments.workers)

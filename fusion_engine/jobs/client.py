@@ -24,9 +24,9 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store import FINISHED
 from fusion_engine.store.files import write_bytes
 
-from . import service
 from .kinds import KINDS
-from .workers import UNRECORDED
+from .service import connect, tasks
+from .service.workers import UNRECORDED
 
 __all__ = [
     "FINISHED",
@@ -50,7 +50,7 @@ _asked: dict[str, tuple[float, bool]] = {}  # when the scheduler was asked about
 
 def is_running() -> bool:
     """Whether the job service answers. Takes a millisecond; never starts anything."""
-    return service.running() is not None
+    return connect.running() is not None
 
 
 def ensure_running(wait: bool = True) -> None:
@@ -60,7 +60,7 @@ def ensure_running(wait: bool = True) -> None:
     what a page does when it loads. With FUSION_SCHEDULER=tcp://host:port set, that cluster is used and
     nothing is started. JobError if the service does not come up.
     """
-    service.start(wait)
+    connect.start(wait)
 
 
 def submit(kind: str, arguments: Mapping[str, Any]) -> str:
@@ -79,7 +79,7 @@ def submit(kind: str, arguments: Mapping[str, Any]) -> str:
     if pointer is not None and (earlier := _reusable(pointer)) is not None:
         return earlier
     ensure_running()
-    run = store.create_run(kind, arguments, service.owner())
+    run = store.create_run(kind, arguments, connect.owner())
     if pointer is not None:
         with contextlib.suppress(StoreError):  # the job itself says so if the store cannot be written
             write_bytes(pointer, run.encode())
@@ -89,7 +89,7 @@ def submit(kind: str, arguments: Mapping[str, Any]) -> str:
 
 def _send(run: str, light: bool, attempt: int = 0) -> None:
     try:
-        service.send(run, light, attempt)
+        tasks.send(run, light, attempt)
     except Exception as error:
         line = str(error) if isinstance(error, JobError) else _UNREACHABLE
         with contextlib.suppress(StoreError):
@@ -136,7 +136,7 @@ def resume(run: str) -> None:
         raise JobError("only a leaderboard can go on where it stopped; run this job again")
     status(run)  # a run whose service is gone becomes a failed one
     ensure_running()
-    _send(run, spec.light, store.restart_run(run, service.owner()))
+    _send(run, spec.light, store.restart_run(run, connect.owner()))
 
 
 def result_path(run: str, name: str) -> Path:
@@ -177,13 +177,15 @@ def _lost(run: str) -> str | None:
     taken_by = store.read_job(run)["owner"]
     if taken_by is None:
         return None
-    if service.gone(taken_by):
+    if connect.gone(taken_by):
         return _INTERRUPTED
-    signs = [path.stat().st_mtime for path in store.run_folder(run).glob("*.json*")]
-    now = time.monotonic()
-    if time.time() - max(signs) < _SILENT_SECONDS:
+    now, sign = time.monotonic(), 0.0
+    for path in store.run_folder(run).glob("*.json*"):
+        with contextlib.suppress(FileNotFoundError):  # the status goes as the run ends
+            sign = max(sign, path.stat().st_mtime)
+    if time.time() - sign < _SILENT_SECONDS:
         return None
     asked, going_on = _asked.get(run, (-math.inf, True))
     if going_on and now - asked >= _ASK_SECONDS:
-        _asked[run] = now, (going_on := service.at_work(run))
+        _asked[run] = now, (going_on := connect.at_work(run))
     return None if going_on else UNRECORDED

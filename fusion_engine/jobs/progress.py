@@ -1,4 +1,4 @@
-"""A run's progress callback: events into its folder, and an ear for its cancellation."""
+"""A run's listener to progress: events into its folder, and an ear for its cancellation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 from fusion_engine import store
 from fusion_engine.core.errors import Cancelled
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import ProgressEvent
 
 __all__ = ["RunProgress"]
 
 
 class RunProgress:
-    """A progress callback that appends to the run's events and raises Cancelled when the run has ended meanwhile.
+    """A listener that appends to the run's events and raises Cancelled when the run has ended meanwhile.
 
     Events closer together than `interval` seconds are dropped unless the stage changes or the detail says that
     something is done. Events with a detail have an interval of their own, so that those without, which solvers may
@@ -26,7 +26,7 @@ class RunProgress:
         self._checked = -math.inf  # the clock starts with the machine
         self._written = {True: -math.inf, False: -math.inf}
 
-    def __call__(self, event: Progress) -> None:
+    def __call__(self, event: ProgressEvent) -> None:
         now = time.monotonic()
         if now - self._checked > 0.05:
             self._checked = now
@@ -38,7 +38,7 @@ class RunProgress:
             self._stage = event.stage
             self._written[detailed] = now
             store.append_event(
-                self._run, Progress(event.stage, self._fraction, event.message, event.detail)
+                self._run, ProgressEvent(event.stage, self._fraction, event.message, event.detail)
             )
 
     def check(self) -> None:

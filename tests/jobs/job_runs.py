@@ -6,7 +6,7 @@ from typing import Any
 
 from fusion_engine import store
 from fusion_engine.jobs.kinds import KINDS
-from fusion_engine.jobs.tasks import run_job
+from fusion_engine.jobs.service.tasks import run_job
 
 
 def ended(kind: str, **arguments: Any) -> tuple[str, dict[str, Any]]:

@@ -19,8 +19,8 @@ from fusion_engine import store
 from fusion_engine.core.seeds import torch_generator
 from fusion_engine.data import Dataset, load_data
 from fusion_engine.demo import demo_files, load_demo
-from fusion_engine.jobs.import_data import keep_data
-from fusion_engine.jobs.import_parents import keep_parents
+from fusion_engine.jobs.kinds.import_data import keep_data
+from fusion_engine.jobs.kinds.import_parents import keep_parents
 from fusion_engine.parents import Metadata, Parent, make_parent
 from tests.cli.bad_data import BAD_DATA
 from tests.jobs.job_runs import ended

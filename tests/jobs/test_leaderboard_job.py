@@ -8,8 +8,10 @@ from job_runs import done, ended, going_on
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
-from fusion_engine.jobs import client, leaderboard, parts
-from fusion_engine.jobs.tasks import run_job
+from fusion_engine.jobs import client
+from fusion_engine.jobs.kinds import leaderboard
+from fusion_engine.jobs.service import parts
+from fusion_engine.jobs.service.tasks import run_job
 from fusion_engine.leaderboard import REFERENCES
 from fusion_engine.store.files import read_lines
 
@@ -94,7 +96,7 @@ def test_resume_runs_what_is_missing_or_failed(
     monkeypatch.setattr(parts, "run_part", run_part)
     before = rows(run)[2]
     monkeypatch.setattr(client, "ensure_running", lambda: None)
-    monkeypatch.setattr(client.service, "send", lambda run, light, attempt: run_job(run))
+    monkeypatch.setattr(client.tasks, "send", lambda run, light, attempt: run_job(run))
     client.resume(run)
     assert store.read_status(run)["state"] == "done"
     table = store.read_leaderboard(run)
@@ -134,7 +136,7 @@ def test_what_cannot_start_says_why(parents: str, changes: dict[str, Any], line:
 
 
 def test_unavailable_rows_are_there_at_once(parents: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fusion_engine.jobs import tasks
+    from fusion_engine.jobs.service import tasks
 
     three = str(store.read_result(done("import_parents", demo="digits"))["parents"])
     monkeypatch.setattr(tasks, "start", lambda run: None)
@@ -149,7 +151,7 @@ def test_unavailable_rows_are_there_at_once(parents: str, monkeypatch: pytest.Mo
 def resumed(run: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The state of a run that is resumed in this process."""
     monkeypatch.setattr(client, "ensure_running", lambda: None)
-    monkeypatch.setattr(client.service, "send", lambda run, light, attempt: run_job(run))
+    monkeypatch.setattr(client.tasks, "send", lambda run, light, attempt: run_job(run))
     client.resume(run)
     return str(store.read_status(run)["state"])
 

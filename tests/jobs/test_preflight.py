@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from fusion_engine.core.types import no_progress
+from fusion_engine.core.progress import Progress
+from fusion_engine.exploration import described
 from fusion_engine.graph import trace
-from fusion_engine.jobs import preflight
-from fusion_engine.jobs.structure import described
+from fusion_engine.jobs.kinds import preflight
 from tests.zoo import build
 
 
@@ -47,7 +47,7 @@ class Picks(nn.Module):
 
 
 def test_every_parent_has_a_verdict() -> None:
-    found = preflight.inspect([Fake("a", chain()), Fake("b", chain())], None, 0, no_progress)
+    found = preflight.inspect([Fake("a", chain()), Fake("b", chain())], None, 0, Progress())
     fine = {"ok": True, "reason": "", "operation": "", "module": ""}
     assert (found["ok"], found["error"]) == (True, None)
     assert found["parents"] == [{"name": "a", **fine}, {"name": "b", **fine}]
@@ -58,7 +58,7 @@ def test_the_offending_operation_and_module_are_named() -> None:
     def strange() -> nn.Module:
         return nn.Sequential(nn.Linear(4, 5), nn.Sequential(nn.ReLU(), Picks()), nn.Linear(5, 3))
 
-    found = preflight.inspect([Fake("a", strange()), Fake("b", strange())], None, 0, no_progress)
+    found = preflight.inspect([Fake("a", strange()), Fake("b", strange())], None, 0, Progress())
     assert not found["ok"]
     for verdict in found["parents"]:
         assert (verdict["ok"], verdict["operation"], verdict["module"]) == (False, "index", "1.1")
@@ -69,7 +69,7 @@ def test_the_offending_operation_and_module_are_named() -> None:
 
 def test_the_parent_that_does_not_fit_is_the_odd_one_out() -> None:
     parents = [Fake("odd", chain(6), classes=4), Fake("a", chain()), Fake("b", chain())]
-    found = preflight.inspect(parents, None, 0, no_progress)
+    found = preflight.inspect(parents, None, 0, Progress())
     assert [v["ok"] for v in found["parents"]] == [False, True, True]
     assert "odd" in found["parents"][0]["reason"]
     assert "classes" in found["error"]
@@ -79,7 +79,7 @@ def test_weights_that_cannot_be_verified_are_the_fault_of_one_parent() -> None:
     broken = chain()
     with torch.no_grad():
         broken[0].weight[0, 0] = float("nan")
-    found = preflight.inspect([Fake("a", chain()), Fake("b", broken)], None, 0, no_progress)
+    found = preflight.inspect([Fake("a", chain()), Fake("b", broken)], None, 0, Progress())
     assert [v["ok"] for v in found["parents"]] == [True, False]
     assert "not finite" in found["parents"][1]["reason"]
     assert "not finite" in found["error"]

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import pytest
 
 from fusion_engine import __version__, store
 from fusion_engine.core.errors import JobError, StoreError
-from fusion_engine.jobs import client, service
+from fusion_engine.jobs import client
+from fusion_engine.jobs.service import connect, tasks
 from fusion_engine.store.files import read_lines
+from tests.jobs.service_runs import ROOT, eventually, final, in_another_process, started, stop_service
 from tests.jobs.worker_plugins import Gate, Hungry, set_full
 
-ROOT = Path(__file__).resolve().parents[2]
 LONG = {"parents": 2, "epochs": 10_000}
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,42 +55,8 @@ def parents() -> str:
 def gate(tmp_path: Path) -> Gate:
     """Closed for the fusions of leaderboards, in all workers of the service."""
     gate = Gate(tmp_path / "gate")
-    service._connect().register_plugin(gate)
+    connect.connect().register_plugin(gate)
     return gate
-
-
-def stop_service(how: signal.Signals) -> None:
-    found = service.running()
-    if found is not None:
-        os.kill(found["pid"], how)
-        eventually(lambda: service.gone(found["token"]))
-
-
-def eventually(check: Callable[[], Any]) -> Any:
-    """The first true value of `check`, waited for with patience: machines are slow at times."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if value := check():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("this did not happen")
-
-
-def final(run: str) -> dict[str, Any]:
-    eventually(lambda: client.status(run)["state"] in client.FINISHED)
-    return client.status(run)
-
-
-def started(run: str) -> str:
-    """Wait until the run is training."""
-    eventually(lambda: any(e["stage"] == "train" for e in client.events(run)))
-    return run
-
-
-def in_another_process(code: str) -> str:
-    """Run code as another client of the same store; it has ended when this returns."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def test_a_job_from_submission_to_result() -> None:
@@ -114,8 +79,8 @@ def test_the_catalogue_is_written_by_the_worker() -> None:
 
 def test_only_one_service_starts() -> None:
     client.ensure_running()
-    token = service.owner()
-    code = "from fusion_engine.jobs import client, service; client.ensure_running(); print(service.owner())"
+    token = connect.owner()
+    code = "from fusion_engine.jobs import client; client.ensure_running(); print(client.connect.owner())"
     assert in_another_process(code) == token
     extra = [sys.executable, "-m", "fusion_engine.jobs"]
     done = subprocess.run(extra, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -174,7 +139,7 @@ def test_cancel_while_running_and_while_queued_and_light_jobs_pass_by() -> None:
 
 def test_the_job_of_a_killed_worker_is_done_again() -> None:
     run = started(client.submit("train", {"epochs": 60}))
-    client_ = service._connect()
+    client_ = connect.connect()
     workers = client_.scheduler_info()["workers"]
     heavy = [address for address, worker in workers.items() if worker["name"].startswith("heavy")]
     busy = [address for address, tasks in client_.processing(heavy).items() if f"job-{run}" in tasks]
@@ -190,13 +155,17 @@ def board(parents: str, seeds: list[int]) -> str:
     return client.submit("leaderboard", arguments | more)
 
 
+def all_workers_are_there() -> None:
+    eventually(lambda: len(connect.connect().scheduler_info()["workers"]) == 3)
+
+
 def rows(run: str) -> list[dict[str, Any]]:
     return read_lines(store.run_folder(run) / "rows.jsonl")
 
 
 def busy_with(run: str) -> list[str]:
     """Addresses of the workers that have parts of the run."""
-    processing = service._connect().processing()
+    processing = connect.connect().processing()
     return [address for address, tasks in processing.items() if any(str(t).startswith(f"part-{run}") for t in tasks)]
 
 
@@ -206,7 +175,7 @@ def test_a_leaderboard_with_a_killed_worker_cancelled_and_resumed(parents: str, 
     eventually(lambda: (store.run_folder(run) / "leaderboard.json").exists() and store.read_leaderboard(run)["done"])
     assert client.status(run)["state"] == "running"
     address = eventually(lambda: busy_with(run))[0]
-    os.kill(service._connect().run(os.getpid, workers=[address])[address], signal.SIGKILL)
+    os.kill(connect.connect().run(os.getpid, workers=[address])[address], signal.SIGKILL)
     done = len(rows(run))
     gate.allow(2)
     eventually(lambda: len(rows(run)) > done)
@@ -231,7 +200,7 @@ def test_a_job_survives_the_process_that_submitted_it() -> None:
 
 
 def test_who_has_no_keys_is_refused() -> None:
-    address = (service.running() or {})["address"]
+    address = (connect.running() or {})["address"]
     assert address.startswith("tls://127.0.0.1:")
     run_code = "client.run_on_scheduler(lambda: print('I ran'))"
     for given, security in ((address, "None"), (address.replace("tls", "tcp"), "None"), (address, "temporary()")):
@@ -252,7 +221,7 @@ except (OSError, TypeError):
 
 
 def test_a_cluster_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    address = (service.running() or {})["address"]
+    address = (connect.running() or {})["address"]
     monkeypatch.setenv("FUSION_SCHEDULER", "tls://127.0.0.1:9")
     with pytest.raises(JobError, match="name your certificates' files in DASK_DISTRIBUTED__COMM__TLS__CA_FILE"):
         client.submit("import_data", {"source": "digits:train"})
@@ -261,7 +230,7 @@ def test_a_cluster_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     certificates = {f"distributed.comm.tls.{name}": str(keys / f"{file}.pem") for name, file in settings.items()}
     monkeypatch.setenv("FUSION_SCHEDULER", address)
     with dask.config.set(certificates):
-        service._clients.clear()  # one with the service's own keys
+        connect._clients.clear()  # one with the service's own keys
         run = client.submit("import_data", {"source": "digits:train"})
     assert store.read_job(run)["owner"] == f"cluster {address}"
     assert final(run)["state"] == "done"
@@ -269,23 +238,24 @@ def test_a_cluster_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_job_that_takes_too_much_memory_is_stopped_and_not_tried_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    service._connect().register_plugin(Hungry())
+    connect.connect().register_plugin(Hungry())
     bystanders = [client.submit("train", {"epochs": 1, "seed": seed}) for seed in (11, 12, 13, 14)]
-    run = store.create_run("hungry", {"log": str(log)}, service.owner())
-    service.send(run, light=False)
+    run = store.create_run("hungry", {"log": str(log)}, connect.owner())
+    tasks.send(run, light=False)
     status = final(run)
     assert status["state"] == "failed"
     assert status["error"].startswith("not enough memory; use fewer calibration samples or a smaller model; a worker")
     assert "2.00 GiB" in status["error"]
     assert [final(bystander)["state"] for bystander in bystanders] == ["done"] * 4
-    eventually(lambda: not service.at_work(run))
+    eventually(lambda: not connect.at_work(run))
     assert log.read_text() == "began\n"
 
 
 def test_a_job_that_can_write_nothing_has_failed_and_that_is_recorded_as_soon_as_it_can_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    scheduler = service._connect()
+    all_workers_are_there()  # one that starts meanwhile would inherit the limit
+    scheduler = connect.connect()
     everywhere = ({}, {"nanny": True})  # nannies live in the service's process
     for more in everywhere:
         scheduler.run(set_full, True, **more)
@@ -304,7 +274,7 @@ def test_a_job_that_can_write_nothing_has_failed_and_that_is_recorded_as_soon_as
 
 def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_SCHEDULER", "tcp://127.0.0.1:9")
-    monkeypatch.setattr(service, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(connect, "_CONNECT_SECONDS", 1)
     with pytest.raises(JobError, match="could not be reached"):
         client.submit("import_data", {"source": "digits:train"})
     assert store.list_runs()[0]["state"] == "failed"
@@ -313,7 +283,7 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_its_owner(
     parents: str, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    eventually(lambda: len(service._connect().scheduler_info()["workers"]) == 3)
+    all_workers_are_there()
     running = started(client.submit("train", LONG))
     resumed = board(parents, [2])
     gate.allow(1)
@@ -333,4 +303,4 @@ def test_a_dead_service_fails_its_runs_and_is_replaced_by_one_that_ends_after_it
     assert rows(resumed)[: len(kept)] == kept
     assert len(rows(resumed)) == 4
     assert store.read_status(listed)["error"].startswith("interrupted")
-    eventually(lambda: service.running() is None)
+    eventually(lambda: connect.running() is None)

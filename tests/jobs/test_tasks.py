@@ -18,7 +18,8 @@ from fusion_engine.core.progress import ProgressEvent
 from fusion_engine.jobs import client
 from fusion_engine.jobs import progress as run_progress
 from fusion_engine.jobs.kinds import KINDS, Kind
-from fusion_engine.jobs.tasks import RunProgress, run_job
+from fusion_engine.jobs.progress import RunProgress
+from fusion_engine.jobs.service.tasks import run_job
 from fusion_engine.store import files
 from tests.jobs.job_runs import going_on
 from tests.store.full import full
@@ -151,7 +152,7 @@ def test_a_job_without_room_for_its_results_has_failed(do: Callable[[Work], str]
 
 def test_a_submission_to_a_full_store_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "ensure_running", lambda: None)
-    monkeypatch.setattr(client.service, "owner", lambda: None)
+    monkeypatch.setattr(client.connect, "owner", lambda: None)
     store.folder("runs")
     for kind, arguments in (("train", {}), ("preflight", {"parents": "a" * 32})):
         with full(), pytest.raises(StoreError, match=r"store cannot be written \(File too large\)"):
@@ -166,8 +167,8 @@ def test_a_run_of_which_nothing_is_left_has_failed_though_nothing_can_be_written
     run = store.create_run("work", {}, "service")
     store.write_status(run, "running")
     asked = []
-    monkeypatch.setattr(client.service, "gone", lambda token: False)
-    monkeypatch.setattr(client.service, "at_work", lambda run: asked.append(run) or at_work)
+    monkeypatch.setattr(client.connect, "gone", lambda token: False)
+    monkeypatch.setattr(client.connect, "at_work", lambda run: asked.append(run) or at_work)
     monkeypatch.setattr(files.os, "link", lambda *names: (_ for _ in ()).throw(OSError(30, "Read-only file system")))
     with full():
         assert client.status(run)["state"] == "running"  # it said something just now

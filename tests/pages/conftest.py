@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import samples  # noqa: E402
 
 from fusion_engine import store  # noqa: E402
-from fusion_engine.jobs import client, service  # noqa: E402
+from fusion_engine.jobs import client  # noqa: E402
+from fusion_engine.jobs.service import connect  # noqa: E402
 
 Outcome = Callable[[str, dict[str, Any]], str]
 
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("FUSION_SCHEDULER", raising=False)
     monkeypatch.setattr(client, "ensure_running", lambda wait=True: None)
     monkeypatch.setattr(client, "is_running", lambda: True)
-    monkeypatch.setattr(service, "gone", lambda token: False)
+    monkeypatch.setattr(connect, "gone", lambda token: False)
     monkeypatch.setattr(client, "submit", lambda kind, arguments: store.create_run(kind, arguments))
     return tmp_path
 

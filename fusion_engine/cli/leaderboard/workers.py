@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion_engine.jobs.workers import DIED, SETTINGS
+from fusion_engine.jobs.service.workers import DIED, SETTINGS
 from fusion_engine.leaderboard.rows import REFERENCES, Row
 
 from .inputs import READ, read_inputs

@@ -1,4 +1,5 @@
-"""The kinds of jobs: their arguments, where their code is, and on which worker they run. Imports nothing heavy."""
+"""The kinds of jobs, one file each: their arguments, where their code is, and on which worker they run. This table
+imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ __all__ = ["KINDS", "Kind"]
 class Kind:
     """One kind of job.
 
-    module: the module whose `run(arguments, folder, on_progress)` does the work and writes its results to folder.
+    module: the module whose `run(arguments, folder, progress)` does the work and writes its results to folder.
     arguments: names a job of this kind may have. light: runs on the worker kept free for short interactive
     jobs. cached: the same arguments give the same result, so an earlier run is returned. parts: `run` only plans; the
     module's `parts(run)` are then done one by one by its `run_part`, on as many workers as there are for long jobs.
@@ -26,38 +27,38 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "import_parents": Kind(
-        "fusion_engine.jobs.import_parents", ("upload", "demo", "paths", "arch", "name", "base"), light=True
+        "fusion_engine.jobs.kinds.import_parents", ("upload", "demo", "paths", "arch", "name", "base"), light=True
     ),
-    "import_data": Kind("fusion_engine.jobs.import_data", ("upload", "source", "name"), light=True),
+    "import_data": Kind("fusion_engine.jobs.kinds.import_data", ("upload", "source", "name"), light=True),
     "preflight": Kind(
-        "fusion_engine.jobs.preflight", ("parents", "input_shape", "seed"), light=True, cached=True
+        "fusion_engine.jobs.kinds.preflight", ("parents", "input_shape", "seed"), light=True, cached=True
     ),
     "train": Kind(
-        "fusion_engine.jobs.train", ("arch", "data", "parents", "regime", "epochs", "seed", "name")
+        "fusion_engine.jobs.kinds.train", ("arch", "data", "parents", "regime", "epochs", "seed", "name")
     ),
     "fuse": Kind(
-        "fusion_engine.jobs.fuse",
+        "fusion_engine.jobs.kinds.fuse",
         ("parents", "data", "test", "recipe", "samples", "seed", "device", "base"),
     ),
     "explore": Kind(
-        "fusion_engine.jobs.explore",
+        "fusion_engine.jobs.kinds.explore",
         ("parents", "data", "samples", "importance", "grouping", "seed"),
         light=True,
         cached=True,
     ),
     "analyse": Kind(
-        "fusion_engine.jobs.analyse",
+        "fusion_engine.jobs.kinds.analyse",
         ("parents", "data", "run", "what", "align", "samples", "seed", "device"),
         cached=True,
     ),
     "embed": Kind(
-        "fusion_engine.jobs.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True
+        "fusion_engine.jobs.kinds.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True
     ),
     "leaderboard": Kind(
-        "fusion_engine.jobs.leaderboard",
+        "fusion_engine.jobs.kinds.leaderboard",
         ("parents", "data", "test", "presets", "importances", "seeds", "samples", "device", "base"),
         light=True,
         parts=True,
     ),
-    "evaluate": Kind("fusion_engine.jobs.evaluate", ("parents", "run", "data", "device"), light=True),
+    "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }

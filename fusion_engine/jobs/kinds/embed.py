@@ -13,17 +13,17 @@ import numpy as np
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
+from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
-from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.embedding import Embedding, umap_coordinates
 from fusion_engine.store.files import write_bytes, write_json
 
-from .inputs import whole_number
+from ..inputs import whole_number
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Embed, or take the picture of the same features from the cache; see docs/architecture.md."""
     spaces = {space["name"]: space["index"] for space in store.read_explore(arguments["run"])["spaces"]}
     name = arguments["space"]
@@ -35,7 +35,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     min_dist = arguments.get("min_dist", 0.1)
     if not isinstance(min_dist, int | float) or not 0 <= min_dist <= 1:
         raise JobError(f"min_dist must be a number from 0 to 1, not {min_dist!r}")
-    on_progress(Progress("embed", 0.1, f"UMAP of {len(features):,} neurons"))
+    progress.part(0.0, 1.0, "embed").report(0.1, f"UMAP of {len(features):,} neurons")
     text = json.dumps([neighbours, min_dist, seed, list(features.shape)]).encode()
     key = hashlib.sha256(text + np.ascontiguousarray(features).tobytes()).hexdigest()[:32]
     cached = store.folder("cache") / f"umap-{key}.npz"

@@ -8,18 +8,18 @@ from typing import Any
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.progress import Progress
 from fusion_engine.evaluation import compare
 from fusion_engine.parents import check_parents, read_safetensors
 from fusion_engine.stats import checked_device
 from fusion_engine.store.files import write_json
 
-from .inputs import one_of, read_data, read_parents
+from ..inputs import one_of, read_data, read_parents
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""
     fused, parent_set = None, arguments.get("parents")
     if one_of(arguments, "parents", "run") == "run":
@@ -27,14 +27,14 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         if job["kind"] != "fuse":
             raise JobError("only a fusion has a network to evaluate; give the id of a fuse run")
         parent_set = job["arguments"]["parents"]
-    on_progress(Progress("load", 0.05, "Reading models and data"))
+    progress.part(0.0, 1.0, "load").report(0.05, "Reading models and data")
     parents = read_parents(str(parent_set))
     check_parents(parents, minimum=1)
     data = read_data(arguments["data"], y_required=True)
     if arguments.get("run"):
         tensors, _ = read_safetensors(store.result_path(arguments["run"], "fused.safetensors"))
         fused = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
-    on_progress(Progress("evaluate", 0.2, f"Evaluating on {len(data):,} samples"))
+    progress.part(0.0, 1.0, "evaluate").report(0.2, f"Evaluating on {len(data):,} samples")
     found = compare(parents, fused, data, device=checked_device(arguments.get("device") or "cpu"))
     models = [{"name": entry.pop("file"), **entry} for entry in found.pop("parents")]
     if fused is not None:

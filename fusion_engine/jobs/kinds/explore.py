@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.core.progress import Listener, Progress
+from fusion_engine.core.progress import Progress
+from fusion_engine.exploration import described_inputs, joint_stats, write_exploration
 from fusion_engine.fusing import RunLog
 from fusion_engine.grouping import group_every_space
 from fusion_engine.pipeline import prepare
 
-from .exploration import described_inputs, joint_stats, write_exploration
-from .inputs import read_data, read_parents, whole_number
-from .statistics import statistics
+from ..inputs import read_data, read_parents, whole_number
+from ..statistics import statistics
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: Listener) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write explore.json, explore.npz and features.npz; see docs/architecture.md."""
     started = time.perf_counter()
     parents = read_parents(arguments["parents"])
@@ -30,7 +30,6 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: Listener) -> No
         "importance": arguments.get("importance") or "activation",
         "grouping": arguments.get("grouping") or "kmeans",
     }
-    progress = Progress.to(on_progress)
     log, cache = RunLog(progress), statistics()
     prepared = prepare(parents, data, recipe, log.part(0.0, 0.4, "trace"), seed=seed, cache=cache, exploring=True)
     inputs, step, shared = prepared.inputs, prepared.recipe.grouping, prepared.statistics
@@ -38,7 +37,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: Listener) -> No
     graph, groupings = inputs.trace, grouped.groupings
     importance = {n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]}
     stats = joint_stats(
-        graph, parents, inputs.data, importance, groupings, shared, seed=seed, on_progress=progress.part(0.6, 0.7)
+        graph, parents, inputs.data, importance, groupings, shared, seed=seed, progress=progress.part(0.6, 0.7)
     )
     about = {
         **described_inputs(parents, data, seed),

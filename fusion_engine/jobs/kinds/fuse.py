@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.core.types import Progress, ProgressCallback, scaled
+from fusion_engine.core.progress import Progress
 from fusion_engine.data import canonical_order
+from fusion_engine.exploration import described_inputs, joint_stats, write_exploration
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 
-from .exploration import described_inputs, joint_stats, write_exploration
-from .inputs import read_base, read_data, read_parents, whole_number
-from .statistics import shared_statistics, statistics
+from ..inputs import read_base, read_data, read_parents, whole_number
+from ..statistics import shared_statistics, statistics
 
 __all__ = ["run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Fuse and write everything docs/architecture.md lists for this kind."""
     started = time.perf_counter()
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
     samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
-    on_progress(Progress("load", 0.0, "Reading parents and data"))
+    progress.part(0.0, 1.0, "load").report(0.0, "Reading parents and data")
     parents = read_parents(arguments["parents"])
     check_parents(parents)
     data = canonical_order(read_data(arguments["data"], samples, seed))
@@ -37,14 +37,14 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         arguments["recipe"],
         seed=seed,
         test=test,
-        on_progress=scaled(on_progress, 0.02, 0.8),
+        on_progress=progress.part(0.02, 0.8),
         device=arguments.get("device") or "cpu",
         base=base,
         cache=statistics(),
     )
     result.report["seconds"]["load"] = round(loaded, 4)
     result.save(folder)
-    on_progress(Progress("explain", 0.8, "Reading the neurons for the pages"))
+    progress.part(0.0, 1.0, "explain").report(0.8, "Reading the neurons for the pages")
     stats = joint_stats(
         result.trace,
         parents,
@@ -53,7 +53,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         result.groupings,
         shared_statistics(parents),
         seed=seed,
-        on_progress=scaled(on_progress, 0.8, 0.9),
+        progress=progress.part(0.8, 0.9),
     )
     recipe = result.recipe.to_mapping()
     about = {
@@ -70,5 +70,5 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,
-        scaled(on_progress, 0.9, 1.0),
+        progress.part(0.9, 1.0),
     )

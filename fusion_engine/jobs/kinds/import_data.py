@@ -9,25 +9,25 @@ from typing import Any
 
 from fusion_engine import store
 from fusion_engine.core.errors import DataError, FusionError
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.progress import Progress
 from fusion_engine.data import Dataset, load_data, save_npz
 from fusion_engine.store.files import write_json
 
-from .inputs import BUILT_IN, displayed, one_of, read_data
+from ..inputs import BUILT_IN, displayed, one_of, read_data
 
 __all__ = ["data_summary", "keep_data", "run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Read, check and keep the data; see docs/architecture.md for arguments and result."""
-    on_progress(Progress("read", 0.1, "Reading the data"))
+    progress.part(0.0, 1.0, "read").report(0.1, "Reading the data")
     if one_of(arguments, "upload", "source") == "upload":
         data, name = _uploaded(arguments["upload"])
     elif arguments["source"] in BUILT_IN:
         data, name = read_data(arguments["source"]), arguments["source"]
     else:
         raise DataError(f"there is no built-in data {arguments['source']!r}; there are {', '.join(BUILT_IN)}")
-    on_progress(Progress("keep", 0.6, "Keeping the data"))
+    progress.part(0.0, 1.0, "keep").report(0.6, "Keeping the data")
     summary = keep_data(data, str(arguments.get("name") or name))
     if arguments.get("upload"):
         store.remove_upload(arguments["upload"])

@@ -12,13 +12,13 @@ from typing import Any
 from fusion_engine import store
 from fusion_engine.architectures import is_custom
 from fusion_engine.core.errors import FusionError, JobError, ParentError
+from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
-from fusion_engine.core.types import Progress, ProgressCallback
 from fusion_engine.demo import demo_files
 from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
 from fusion_engine.store.files import write_json
 
-from .inputs import displayed, one_of
+from ..inputs import displayed, one_of
 
 __all__ = ["keep_parents", "run"]
 
@@ -27,7 +27,7 @@ _METADATA = "parents.json"
 _METADATA_LIMIT = 1024**2
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> str | None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str | None:
     """Read every file on its own, so that each bad one gets its line; see docs/architecture.md."""
     arch = arguments.get("arch") or "auto"
     if is_custom(arch):
@@ -36,8 +36,7 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     files = _files(source, arguments[source])
     parents: list[Parent] = []
     errors = []
-    for number, (shown, path) in enumerate(files):
-        on_progress(Progress("read", number / len(files), f"Reading {shown}"))
+    for (shown, path), _ in progress.part(0.0, 1.0, "read").each(files, lambda file: f"Reading {file[0]}"):
         try:
             parent = load_parent(path, arch)
             parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError
-from fusion_engine.core.types import Progress, ProgressCallback
+from fusion_engine.core.progress import Progress, ProgressEvent
 from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
 from fusion_engine.leaderboard.table import standings
 from fusion_engine.store.files import append_line, read_json, read_lines, write_bytes, write_json, writing
@@ -32,13 +32,13 @@ __all__ = ["part_failed", "pending", "run", "run_part"]
 _PLAN, _ROWS, _TABLE, _SHARED = "plan.json", "rows.jsonl", "leaderboard.json", "shared"
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Plan the rows and write plan.json; those that cannot run are done with that. See docs/architecture.md."""
     from fusion_engine.leaderboard.plan import make_plan
 
-    on_progress(Progress("plan", 0.0, "Reading parents and data"))
+    progress.part(0.0, 1.0, "plan").report(0.0, "Reading parents and data")
     inputs = _read_inputs(arguments)
-    on_progress(Progress("plan", 0.0, "Checking what can run"))
+    progress.part(0.0, 1.0, "plan").report(0.0, "Checking what can run")
     presets = "all" if arguments.get("presets") in (None, "all") else _names(arguments, "presets")
     plan = make_plan(inputs, presets or (), _names(arguments, "importances"), _seeds(arguments))
     planned = [row.as_json() for row in plan]
@@ -60,7 +60,7 @@ def pending(run: str) -> list[str]:
     return left or ([] if store.read_status(run)["state"] in store.FINISHED else done[-1:])
 
 
-def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:
+def run_part(run: str, part: str, progress: Progress) -> None:
     """Run one row and record it; the last one ends the run."""
     from fusion_engine.leaderboard.run import references, run_row
 
@@ -70,16 +70,17 @@ def run_part(run: str, part: str, on_progress: ProgressCallback) -> None:
     row = next((Row(**row) for row in plan if row["key"] == part), None)
     name = "references" if row is None else f"{row.label}, seed {row.seed}"
 
-    def report(event: Progress) -> None:
-        on_progress(Progress("leaderboard", share, f"{name}: {event.message}"))
+    def report(event: ProgressEvent) -> None:
+        at_row.report(0.0, f"{name}: {event.message}")
 
-    report(Progress("start", 0.0, "starting"))
+    at_row = progress.part(share, share, "leaderboard")
+    at_row.report(0.0, f"{name}: starting")
     inputs, cache = _prepared(run, str(folder))
     if row is None:
         found = references(inputs, cache=cache, on_progress=report)
     else:
         found = run_row(inputs, row, cache=cache, on_progress=report)
-    report(Progress("end", 1.0, "recording"))  # a run cancelled meanwhile gets no more rows
+    at_row.report(0.0, f"{name}: recording")  # a run cancelled meanwhile gets no more rows
     if _record(run, found):
         _prepared.cache_clear()
 
@@ -118,7 +119,7 @@ def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.parents import check_parents, load_base
 
-    from .inputs import read_base, read_data, read_parents, whole_number
+    from ..inputs import read_base, read_data, read_parents, whole_number
 
     seeds = _seeds(arguments)
     if not arguments.get("test"):

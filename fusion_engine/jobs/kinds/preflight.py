@@ -12,20 +12,21 @@ from typing import Any
 import torch
 
 from fusion_engine.core.errors import FusionError, JobError
-from fusion_engine.core.types import Progress, ProgressCallback, State
+from fusion_engine.core.progress import Listener, Progress
+from fusion_engine.core.types import State
+from fusion_engine.exploration import described
 from fusion_engine.graph import Trace, VerifyReport, trace, verify_all
 from fusion_engine.parents import Parent, check_parents
 from fusion_engine.store.files import write_json
 
-from .inputs import read_parents, whole_number
-from .structure import described
+from ..inputs import read_parents, whole_number
 
 __all__ = ["inspect", "run"]
 
 
-def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallback) -> None:
+def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""
-    on_progress(Progress("load", 0.05, "Reading the parents"))
+    progress.part(0.0, 1.0, "load").report(0.05, "Reading the parents")
     parents = read_parents(arguments["parents"])
     shape = arguments.get("input_shape")
     if shape is not None and not (
@@ -33,11 +34,11 @@ def run(arguments: Mapping[str, Any], folder: Path, on_progress: ProgressCallbac
     ):
         raise JobError("input_shape must be a list of positive whole numbers, such as [3, 32, 32]")
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
-    write_json(folder / "result.json", inspect(parents, shape, seed, on_progress))
+    write_json(folder / "result.json", inspect(parents, shape, seed, progress))
 
 
 def inspect(
-    parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, on_progress: ProgressCallback
+    parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, listener: Listener
 ) -> dict[str, Any]:
     """The preflight of `parents`: compatibility, spaces, levels, layers, and the permutation test of each parent.
 
@@ -52,7 +53,7 @@ def inspect(
         result["warnings"] += check_parents(parents, minimum=1)
     except FusionError as error:
         result["error"] = str(error)
-    looks = _looks(parents, input_shape, seed, on_progress)
+    looks = _looks(parents, input_shape, seed, Progress.to(listener))
     result["parents"] = _verdicts(parents, looks, matrix)
     failed = next((look.error for look in looks if look.error is not None), None)
     if result["error"] is None and failed is not None:
@@ -84,7 +85,7 @@ class _Look:
 
 
 def _looks(
-    parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, on_progress: ProgressCallback
+    parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, progress: Progress
 ) -> list[_Look]:
     """Trace and verify every parent; those of one architecture and width share the trace."""
     kinds: dict[Any, list[int]] = {}
@@ -98,13 +99,13 @@ def _looks(
         shape = tuple(input_shape or first.input_shape)
         example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
         try:
-            on_progress(Progress("trace", start, "Tracing the architecture"))
+            progress.part(0.0, 1.0, "trace").report(start, "Tracing the architecture")
             graph = trace(first.model, (example,))
         except FusionError as error:
             for number in members:
                 looks[number].error = error
             continue
-        on_progress(Progress("verify", start + 0.3 * share, "Permuting the parents' neurons"))
+        progress.part(0.0, 1.0, "verify").report(start + 0.3 * share, "Permuting the parents' neurons")
         states = [parents[number].state for number in members]
         for number, (report, failure) in zip(members, _verified(graph, states, example, seed), strict=True):
             looks[number] = _Look(graph, report, failure)

@@ -19,12 +19,12 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.store.files import unwritable, writing
 
-from .security import cluster_security, local_security
+from .keys import cluster_security, local_security
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["at_work", "cluster", "gone", "hand_over", "owner", "running", "send", "start"]
+__all__ = ["at_work", "cluster", "connect", "gone", "hand_over", "owner", "running", "start"]
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments."""
@@ -102,7 +102,7 @@ def start(wait: bool) -> None:
 
 
 def _launch() -> subprocess.Popen[bytes]:
-    package_root = str(Path(__file__).resolve().parents[2])
+    package_root = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
     with writing():
         store.home().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -116,15 +116,6 @@ def _launch() -> subprocess.Popen[bytes]:
             env=os.environ | {"PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C in the app's terminal must not kill jobs half-way
         )
-
-
-def send(run: str, light: bool, attempt: int = 0) -> None:
-    """Hand a run to the scheduler. From then on it keeps the job, even when this process ends at once."""
-    from .tasks import run_job
-
-    key = f"job-{run}-{attempt}" if attempt else f"job-{run}"
-    tasks = {key: (run_job, (run,))}
-    hand_over(_connect(), tasks, lambda: store.read_status(run)["state"] != "queued", light=light)
 
 
 def at_work(run: str) -> bool:
@@ -179,7 +170,8 @@ def hand_over(
         time.sleep(0.005)
 
 
-def _connect() -> Client:
+def connect() -> Client:
+    """The client of this process, made when first asked for."""
     found = running()
     if found is None:
         raise JobError("the job service does not run")

@@ -1,7 +1,7 @@
 """Jobs of many parts: a first task plans, then every part is a task of its own. Imports nothing heavy itself.
 
 The module of such a kind has `pending(run) -> [part]` (names of letters, digits and dashes), `run_part(run, part,
-on_progress)` and `part_failed(run, part, reason)`; the last two record what came out, and the one that records the last
+progress)` and `part_failed(run, part, reason)`; the last two record what came out, and the one that records the last
 part ends the run. Parts survive the process that planned them, and a killed worker's part is done again elsewhere.
 """
 
@@ -13,10 +13,11 @@ from types import ModuleType
 
 from fusion_engine import store
 from fusion_engine.core.errors import Cancelled, StoreError
+from fusion_engine.core.progress import Progress
 
-from . import service
-from .kinds import KINDS
-from .progress import RunProgress
+from ..kinds import KINDS
+from ..progress import RunProgress
+from .connect import hand_over
 from .workers import at_task
 
 __all__ = ["record_failure", "run_part", "start"]
@@ -44,7 +45,7 @@ def start(run: str) -> None:
     # A client that stayed would keep the service alive after its owner.
     address, security = worker.scheduler.address, worker.security
     with Client(address, security=security, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
-        service.hand_over(
+        hand_over(
             client, tasks, lambda: waiting[-1] not in _module(run).pending(run), light=False, priority=_BEHIND
         )
 
@@ -56,7 +57,7 @@ def run_part(run: str, attempt: int, part: str) -> None:
             return
         module = _module(run)
         if part in module.pending(run):
-            module.run_part(run, part, RunProgress(run, _INTERVAL))
+            module.run_part(run, part, Progress(RunProgress(run, _INTERVAL)))
 
 
 def record_failure(key: str, reason: str) -> None:

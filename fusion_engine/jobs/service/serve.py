@@ -24,8 +24,8 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store.files import write_json, writing
 
-from . import parts
-from .security import local_security, make_keys
+from . import parts, warm
+from .keys import local_security, make_keys
 from .workers import DIED, OUT_OF_MEMORY, SETTINGS, UNRECORDED, task_of
 
 __all__ = ["serve"]
@@ -159,7 +159,7 @@ async def _worker(address: str, security: Security, kind: str, number: int, thre
         nthreads=1,
         resources={kind: 1},
         memory_limit=0,  # results never pass through Dask, so it has nothing to manage; `_watch_memory` looks instead
-        preload=["fusion_engine.jobs.warm"],
+        preload=[warm.__name__],
         env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         local_directory=str(store.home() / "scratch"),
         dashboard=False,

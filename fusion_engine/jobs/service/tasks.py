@@ -1,4 +1,5 @@
-"""What a worker does with a run: find its code, run it, and record how it ended. Imports nothing heavy itself."""
+"""Runs as tasks of the scheduler: handing one over, and what a worker does with it: find its code, run it, and record
+how it ended. Imports nothing heavy itself."""
 
 from __future__ import annotations
 
@@ -11,15 +12,23 @@ from pathlib import Path
 
 from fusion_engine import store
 from fusion_engine.core.errors import Cancelled, FusionError, StoreError
-from fusion_engine.core.types import Progress
+from fusion_engine.core.progress import Progress
 from fusion_engine.store.files import staged_files, unwritable, write_bytes
 
-from .kinds import KINDS
+from ..kinds import KINDS
+from ..progress import RunProgress
+from .connect import connect, hand_over
 from .parts import start
-from .progress import RunProgress
 from .workers import OUT_OF_MEMORY, at_task
 
-__all__ = ["RunProgress", "run_job"]
+__all__ = ["run_job", "send"]
+
+
+def send(run: str, light: bool, attempt: int = 0) -> None:
+    """Hand a run to the scheduler. From then on it keeps the job, even when this process ends at once."""
+    key = f"job-{run}-{attempt}" if attempt else f"job-{run}"
+    tasks = {key: (run_job, (run,))}
+    hand_over(connect(), tasks, lambda: store.read_status(run)["state"] != "queued", light=light)
 
 
 def run_job(run: str) -> None:
@@ -36,16 +45,17 @@ def _run_job(run: str, attempt: int) -> None:
     folder = store.run_folder(run)
     for leftover in folder.glob(".staged-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    progress = RunProgress(run)
+    listener = RunProgress(run)
+    progress = Progress(listener)
     state, line = "done", None
     results: list[Path] = []
     try:
         store.write_status(run, "running")
-        progress(Progress("starting", 0.0, "Starting"))
+        progress.part(0.0, 1.0, "starting").report(0.0, "Starting")
         module = importlib.import_module(KINDS[job["kind"]].module)
         with staged_files(folder) as stage:
             line = module.run(job["arguments"], stage, progress)
-            progress.check()  # it may have been cancelled since the last step
+            listener.check()  # it may have been cancelled since the last step
             results = [folder / file.name for file in stage.iterdir()]
         if KINDS[job["kind"]].parts:
             start(run)  # the last part records the end
