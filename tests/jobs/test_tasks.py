@@ -123,7 +123,7 @@ def test_a_job_cancelled_between_its_last_look_and_its_end_is_cancelled(
         client.cancel(run)
         return ends(run, state, *more)
 
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> None:
         (folder / "result.json").write_text("{}")
         monkeypatch.setattr(store, "end_run", late)
 
@@ -133,7 +133,7 @@ def test_a_job_cancelled_between_its_last_look_and_its_end_is_cancelled(
 
 
 def test_a_job_without_room_for_its_results_has_failed(do: Callable[[Work], str]) -> None:
-    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def work(arguments: dict[str, Any], folder: Path, on_progress: Callable[[ProgressEvent], None]) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # from now on, until the end is recorded
         (folder / "result.json").write_text("{}")
 

@@ -135,7 +135,7 @@ def _choice(arguments: argparse.Namespace) -> tuple[str | list[str], list[str] |
 
 
 def _about(inputs: Inputs, seeds: Sequence[int]) -> dict[str, Any]:
-    from fusion_engine.jobs.warm import versions
+    from fusion_engine.jobs.service.warm import versions
 
     sets = {"calibration": inputs.data, "test": inputs.test}
     about = {name: {"samples": len(data), "digest": data.digest} for name, data in sets.items()}

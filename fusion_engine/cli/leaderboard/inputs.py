@@ -20,7 +20,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     """Parents, data and base model."""
     from fusion_engine.data import load_data
     from fusion_engine.jobs.inputs import draw_samples
-    from fusion_engine.jobs.warm import warm_tracing
+    from fusion_engine.jobs.service.warm import warm_tracing
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.parents import load_base, load_parents
 
