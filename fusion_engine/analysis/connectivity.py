@@ -108,9 +108,7 @@ class Connectivity:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        return {
-            "as_is": self.as_is.as_json(), "aligned": self.aligned.as_json(), "recalibrated": self.recalibrated
-        }
+        return {"as_is": self.as_is.as_json(), "aligned": self.aligned.as_json(), "recalibrated": self.recalibrated}
 
 
 def connectivity(
@@ -147,9 +145,7 @@ def connectivity(
     return Connectivity(before, _paths(trace, first, aligned, measure, points, after), renew)
 
 
-def interpolate(
-    first: State, second: State, alpha: float, names: Collection[str] | None = None
-) -> dict[str, Tensor]:
+def interpolate(first: State, second: State, alpha: float, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """(1 - alpha) first + alpha second, in float64 and then of the first's types. Integer tensors, and tensors not in
     `names` (None: all), are the first's."""
     return {

@@ -61,9 +61,7 @@ def coverage(
     return found
 
 
-def _fused(
-    fused: Tensor, logits: Tensor, data: Dataset, scores: Sequence[Sequence[float | None]]
-) -> dict[str, Any]:
+def _fused(fused: Tensor, logits: Tensor, data: Dataset, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     own = measure(fused, data)
     right = fused.argmax(1) == data.y
     kept = []

@@ -119,11 +119,7 @@ def _from_distances(features: Sequence[Array]) -> dict[str, Array]:
 
 
 def _pooled(
-    trace: Trace,
-    states: Sequence[State],
-    data: Dataset,
-    device: torch.device | str,
-    progress: Progress,
+    trace: Trace, states: Sequence[State], data: Dataset, device: torch.device | str, progress: Progress
 ) -> list[dict[str, Array]]:
     """Per parent and space (samples, neurons x entries) features, averaged over positions, places side by side."""
     found: list[dict[str, Array]] = []

@@ -194,9 +194,7 @@ def register(
     return decorate
 
 
-def _conditions(
-    method: str, given: Iterable[Needs], parameters: Iterable[ParameterSpec]
-) -> dict[str, dict[str, Any]]:
+def _conditions(method: str, given: Iterable[Needs], parameters: Iterable[ParameterSpec]) -> dict[str, dict[str, Any]]:
     """By need that hangs on parameters: their names with the values (a list) that call for it, or True."""
     declared, found = {p.name for p in parameters}, {}
     for needs in given:

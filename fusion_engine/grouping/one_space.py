@@ -21,10 +21,7 @@ __all__ = ["group", "group_network"]
 
 
 def group(
-    stats: SpaceStats,
-    method: str,
-    parameters: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None, progress: Progress | None = None
 ) -> Grouping:
     """Group one space with the registered `method`.
 

@@ -43,13 +43,7 @@ Attributor = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
 def attribute(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-    attributor: Attributor,
-    *,
-    copies: int = 1,
+    trace: Trace, state: State, data: Dataset, progress: Progress, attributor: Attributor, *, copies: int = 1
 ) -> dict[str, Tensor]:
     """Run `attributor` over all batches and return mean scores by space name and 'output'.
 

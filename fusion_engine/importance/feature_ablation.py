@@ -19,12 +19,7 @@ __all__ = ["feature_ablation"]
 
 
 @register("importance", "feature_ablation", title="Feature ablation", needs={"moments"}, uses={"labels"})
-def feature_ablation(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """Change of the target logit when a neuron's pre-activation is set to 0 at all positions.
 
     A neuron that several layers make (of a residual stream) is ablated at each in turn, and the changes add up.

@@ -23,9 +23,7 @@ from .shapes import Report, Width
 __all__ = ["facts", "width"]
 
 
-def width(
-    parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]
-) -> Width:
+def width(parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]) -> Width:
     """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,
     and the weights of the fused network and of every parent."""
     made = [groupings[s.name] for s in graph.spaces.values() if not s.block]

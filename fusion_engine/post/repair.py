@@ -20,14 +20,7 @@ __all__ = ["repair"]
 _DEAD = 1e-5
 
 
-@register(
-    "post",
-    "repair",
-    title="REPAIR",
-    citation="Jordan et al. 2023",
-    needs={"moments"},
-    scope="network",
-)
+@register("post", "repair", title="REPAIR", citation="Jordan et al. 2023", needs={"moments"}, scope="network")
 def repair(inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog) -> dict[str, Tensor]:
     """Rescales every fused neuron to the average mean and standard deviation of the parents' neurons in its group.
 
@@ -95,9 +88,7 @@ def _targets(
     program = Program(inputs.trace, None, [layer.output for layer in layers])
     size = batch_size(inputs.trace)
     merges = {
-        layer.name: [
-            m.to(inputs.device) for m in merge_outputs(inputs.states, inputs.trace, groupings, layer)
-        ]
+        layer.name: [m.to(inputs.device) for m in merge_outputs(inputs.states, inputs.trace, groupings, layer)]
         for layer in layers
     }
     # Of a sum with negative weights the spread does not follow from its parts': it is taken from the sum itself.

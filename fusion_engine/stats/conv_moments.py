@@ -45,9 +45,7 @@ class ConvMoments:
 
     def __init__(self, channels: int, kernel: tuple[int, int], m: int) -> None:
         self.channels, self.m = channels, m
-        self.offsets = [
-            (y - kernel[0] // 2, x - kernel[1] // 2) for y in range(kernel[0]) for x in range(kernel[1])
-        ]
+        self.offsets = [(y - kernel[0] // 2, x - kernel[1] // 2) for y in range(kernel[0]) for x in range(kernel[1])]
         self.count = 0
         self._terms: dict[tuple[Span, Span, int, int], Tensor] = {}
         self._cross: dict[tuple[int, int], Tensor] = {}

@@ -152,8 +152,7 @@ class Labeler:
     def _value_of(self, value: Any) -> Any:
         """Sizes as integers, constant tensors as they are; NoRuleError for data that depends on the inputs."""
         return fx.node.map_aggregate(
-            fx.node.map_arg(value, self._value),
-            lambda x: dimension(x) if isinstance(x, torch.SymInt) else x,
+            fx.node.map_arg(value, self._value), lambda x: dimension(x) if isinstance(x, torch.SymInt) else x
         )
 
     def _value(self, node: fx.Node) -> Any:

@@ -13,11 +13,7 @@ Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def merge_greedily(
-    gains: Array,
-    groups: int,
-    updated: Callable[[Array, int, int], Array],
-) -> Labels:
+def merge_greedily(gains: Array, groups: int, updated: Callable[[Array, int, int], Array]) -> Labels:
     """Labels (N,) in 0..groups-1 of N points, merged pair by pair in order of gain.
 
     gains: (N, N) symmetric, what merging two groups gains; -inf bars a pair. updated(gains, i, j): the row (N,) of

@@ -119,11 +119,7 @@ def reorder(assigned: NDArray[np.int64]) -> Array:
 
 
 def averaged(
-    space: str,
-    method: str,
-    maps: Sequence[Array],
-    back: Sequence[Array],
-    importance: Sequence[Array] | None = None,
+    space: str, method: str, maps: Sequence[Array], back: Sequence[Array], importance: Sequence[Array] | None = None
 ) -> Grouping:
     """The mean of the aligned parents: merge[p] = w_p R_p, unmerge[p] = B_p. maps: R_p (n, n_p); back: B_p (n_p, n).
 

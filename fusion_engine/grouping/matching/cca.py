@@ -104,9 +104,7 @@ def _cca(
     return averaged(stats.space, "cca", maps, [back.get(p, np.eye(stats.size)) for p in range(stats.parents)])
 
 
-def canonical_map(
-    xx: Spectrum, xy: Array, yy: Spectrum, gamma: float, order: NDArray[np.int64]
-) -> tuple[Array, Array]:
+def canonical_map(xx: Spectrum, xy: Array, yy: Spectrum, gamma: float, order: NDArray[np.int64]) -> tuple[Array, Array]:
     """(n, n) map R with R y aligned to x, features as columns, and its inverse.
 
     xx, yy: eigenvalues (n,) and eigenvectors (n, n) of the covariances; xy: covariances (n, n). gamma: in shares of the

@@ -37,6 +37,4 @@ def optimal_transport(
     samples; aligned features diag(1/nu) T^T f_p, averaged over the parents (Singh & Jaggi 2020, section 4). Parents may
     differ in width: the fused model is as wide as the reference (FusionError where it is not).
     """
-    return transport(
-        stats, "optimal_transport", Transport(marginals, normalise, regularisation, against, reference)
-    )
+    return transport(stats, "optimal_transport", Transport(marginals, normalise, regularisation, against, reference))

@@ -205,9 +205,7 @@ class LevelRun:
             order = rows[torch.randperm(len(rows), generator=generator, device=rows.device)]
             yield from order.split(self.options.batch)
 
-    def _rate(
-        self, problem: LevelProblem, begin: State, before: float, epochs: int, progress: _LevelProgress
-    ) -> float:
+    def _rate(self, problem: LevelProblem, begin: State, before: float, epochs: int, progress: _LevelProgress) -> float:
         """The rate with the smallest held-out error after a few epochs; the smallest one if all diverge."""
         rates = _RATES[self.options.settings.optimiser]
         errors = try_rates(
