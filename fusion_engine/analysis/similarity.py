@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..core.progress import Progress
 from ..core.seeds import numpy_generator
-from ..core.types import Site, State
+from ..core.types import Array, Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
 from ..stats import Moments, fitting_batch, grouping_sites, parent_moments
@@ -21,8 +20,6 @@ from .canonical import canonical_correlations, linear_cka, svcca
 from .distance_correlation import correlation, partial_correlation, u_centred
 
 __all__ = ["MEASURES", "SpaceSimilarity", "similarity"]
-
-Array = NDArray[np.float64]
 
 MEASURES = ("cka", "svcca", "cca", "distance_correlation", "partial_distance_correlation")
 

@@ -8,17 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.types import Grouping, Member, State
+from ..core.types import Array, Grouping, Member, State
 from ..fusing import parent_part
 from ..graph import Trace, lookup, merge_states
 from ..stats import SpaceStats
 
 __all__ = ["AlignedStates", "Network", "rows_of"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.errors import FusionError
 from ...core.registry import Param
-from ...core.types import Grouping
+from ...core.types import Array, Grouping, Indices
 
 __all__ = [
     "Against", "AgainstParameter", "ReferenceParameter", "align", "align_maps", "averaged",
     "check_reference", "products", "reorder",
 ]  # fmt: skip
-
-Array = NDArray[np.float64]
 
 Against = Literal["reference", "all_pairs", "barycentre"]
 AgainstParameter = Annotated[
@@ -111,7 +108,7 @@ def check_reference(space: str, sizes: Sequence[int], size: int, reference: int)
         )
 
 
-def reorder(assigned: NDArray[np.int64]) -> Array:
+def reorder(assigned: Indices) -> Array:
     """(n, n) map that puts neuron assigned[i] in place i."""
     out = np.zeros((len(assigned), len(assigned)))
     out[np.arange(len(assigned)), assigned] = 1.0

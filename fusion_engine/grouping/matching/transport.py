@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.errors import FusionError
 from ...core.registry import Param
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..parameters import Weights
 from ..similarity import normalised
 from .alignment import Against, align_maps, averaged, products
 
 __all__ = ["Marginals", "Normalise", "Regularisation", "Transport", "costs_to", "transport", "transport_plan"]
-
-Array = NDArray[np.float64]
 
 Marginals = Annotated[Weights, Param("how much mass each neuron has: all the same, or its importance")]
 Normalise = Annotated[bool, Param("compare features scaled to length one, instead of as they are")]

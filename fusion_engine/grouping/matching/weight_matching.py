@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -20,9 +19,6 @@ from ..parameters import WeightsParameter
 from .alignment import AgainstParameter, ReferenceParameter, align, averaged, check_reference, reorder
 
 __all__ = ["weight_matching"]
-
-Array = NDArray[np.float64]
-Order = NDArray[np.int64]
 
 _SWEEPS = 100
 _GAIN = 1e-7  # a smaller relative gain is rounding
