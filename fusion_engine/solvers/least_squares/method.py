@@ -11,18 +11,9 @@ from torch import Tensor
 
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import (
-    FusedPrefix,
-    HeadParameter,
-    Inputs,
-    OutputWeights,
-    ParentFeatures,
-    RunLog,
-    batch_size,
-    output_weights,
-    read_layer,
-    write_layer,
-)
+from ...fusing import FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights
+from ...fusing.folding import read_layer, write_layer
+from ...fusing.parent_features import ParentFeatures, batch_size
 from ...graph import Trace, merge_outputs, merge_states
 from ...grouping import Grouped
 from ...stats import feature_rows

@@ -11,17 +11,8 @@ from torch import Tensor
 
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import (
-    HeadParameter,
-    Inputs,
-    OutputWeights,
-    RunLog,
-    aligned_layer,
-    batch_size,
-    output_weights,
-    parent_part,
-    write_layer,
-)
+from ...fusing import HeadParameter, Inputs, OutputWeights, RunLog, batch_size, output_weights, write_layer
+from ...fusing.aligned import aligned_layer, parent_part
 from ...graph import Program, Trace, merge_activations, merge_states
 from ...grouping import Grouped
 from ...stats import sample_bytes
