@@ -57,10 +57,8 @@ class Path:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        return {
-            "alphas": list(self.alphas), "loss": list(self.loss), "accuracy": list(self.accuracy),
-            "barrier": self.barrier, "error_barrier": self.error_barrier,
-        }
+        barriers = {"barrier": self.barrier, "error_barrier": self.error_barrier}
+        return {**{name: list(values) for name, values in vars(self).items()}, **barriers}
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,7 @@ class SpaceSimilarity:
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
         matrices = {name: np.round(matrix, 6).tolist() for name, matrix in self.measures.items()}
-        return {
-            "name": self.name, "sizes": list(self.sizes), "rows": self.rows, "samples": self.samples,
-            "measures": matrices,
-        }
+        return vars(self) | {"sizes": list(self.sizes), "measures": matrices}
 
 
 def similarity(

@@ -39,12 +39,7 @@ Needs = Iterable[Need] | Mapping[Need, Mapping[str, Any]]
 """Names, or names with the parameters they hang on: {"moments": {}, "importance": {"weights": "importance"}}."""
 
 # The packages whose files are the methods of each kind (imported on first use, never by core itself).
-_PACKAGES: dict[str, str] = {
-    "importance": "fusion_engine.importance",
-    "grouping": "fusion_engine.grouping",
-    "solver": "fusion_engine.solvers",
-    "post": "fusion_engine.post",
-}
+_PACKAGES = {kind: f"fusion_engine.{'solvers' if kind == 'solver' else kind}" for kind in KINDS}
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -111,6 +111,11 @@ class Layer:
     space: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_bias(self) -> bool:
+        """Whether its outputs can be shifted, by a bias or by the norm."""
+        return self.bias is not None or self.norm is not None
+
 
 @dataclass(frozen=True)
 class Level:

@@ -7,7 +7,6 @@ its absolute value is summed over the entries and averaged over the samples. Sco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,11 +14,9 @@ from torch import Tensor
 from ..core.errors import DataError, UnsupportedModelError
 from ..core.progress import Progress
 from ..core.types import Site, State
+from ..data import Dataset
 from ..graph import Program, Trace, shape
 from ..stats import feature_sites, fitting_batch
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 __all__ = [
     "OUTPUT",

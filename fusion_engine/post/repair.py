@@ -50,7 +50,7 @@ def _repaired(
     places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
     for weight, own in channels_in_turn(inputs, repaired, places, log, "repair", begin=0.5):
         layer = by_weight[weight]
-        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
+        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=layer.has_bias))
     return repaired
 
 
@@ -61,7 +61,7 @@ def _is_repairable(trace: Trace, layer: Layer, log: RunLog) -> bool:
     if _is_shared(trace, layer):
         log.note(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
         return False
-    if not _can_shift(layer):
+    if not layer.has_bias:
         log.note(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
     return True
 
@@ -75,10 +75,6 @@ def _is_shared(trace: Trace, layer: Layer) -> bool:
     names = [layer.weight, layer.bias]
     names += [] if norm is None else [norm.weight, norm.bias, norm.running_mean]
     return any(uses[name] > 1 or len(trace.aliases.get(name, ())) > 1 for name in names if name is not None)
-
-
-def _can_shift(layer: Layer) -> bool:
-    return layer.norm is not None or layer.bias is not None
 
 
 def _targets(

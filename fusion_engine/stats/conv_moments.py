@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..core.types import Layer
-from .moments import bordered
+from .moments import CrossAccumulator, bordered
 from .rows import each_dimension
 
-__all__ = ["ConvMoments"]
+__all__ = ["ConvMoments", "input_moments"]
 
 Span = tuple[int, int]
 _ROWS = 8192  # float32 products are summed over about this many rows before they go to float64
@@ -129,6 +129,13 @@ class ConvMoments:
         """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""
         xx = bordered(self.xx, self.x_sum, self.count)
         return xx, torch.cat([self.xf, torch.as_tensor(self._f_sum)[None]])
+
+
+def input_moments(layer: Layer, shape: tuple[int, ...], m: int) -> ConvMoments | CrossAccumulator:
+    """Moments of a layer's inputs and of m features. shape: the weight's."""
+    if ConvMoments.applies(layer, shape):
+        return ConvMoments(shape[1], (shape[2], shape[3]), m)
+    return CrossAccumulator(math.prod(shape[1:]), m, precision="mixed")
 
 
 def _correlate(x: Tensor, f: Tensor, rows: Span, columns: Span, dy: int, dx: int) -> Tensor:

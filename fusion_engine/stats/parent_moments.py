@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from torch import Tensor
 
 from ..core.progress import Progress
 from ..core.types import Array, Site, State
+from ..data import Dataset
 from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 __all__ = [
     "FeatureMoments",

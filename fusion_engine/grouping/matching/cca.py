@@ -98,7 +98,7 @@ def _cca(
         there, back[p] = canonical_map(theirs, cross[:, mine] * scale, spectrum(p), gamma, order)
         return there
 
-    maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve, _STABLE)
+    maps = align_maps(stats, reference, against, solve, _STABLE)
     return averaged(stats.space, "cca", maps, [back.get(p, np.eye(stats.size)) for p in range(stats.parents)])
 
 

@@ -55,7 +55,7 @@ def permutation(
             found /= np.sqrt(np.maximum(np.einsum("gi,gi->g", found, target), 1e-12))[:, None]
         return reorder(linear_sum_assignment(found[:, stats.part(p)], maximize=True)[1])
 
-    maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve)
+    maps = align_maps(stats, reference, against, solve)
     importance = stats.importance if weights == "importance" else None
     return averaged(stats.space, "permutation", maps, [r.T for r in maps], importance)
 
