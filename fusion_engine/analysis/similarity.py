@@ -71,19 +71,15 @@ def similarity(
         chosen = numpy_generator(seed, "similarity").choice(len(data), most_samples, replace=False)
         drawn = data.subset(np.sort(chosen).tolist())
     pooled = _pooled(trace, states, drawn, device, progress.part(0.6, 0.8))
-    widths = [_widths(trace.fitting(state)) for state in states]
+    widths = [grouping_sites(trace.fitting(state)) for state in states]
     found = []
     for name, _ in progress.part(0.8, 1.0).each(sites, lambda name: f"comparing features of {name}"):
-        sizes = tuple(own[name] for own in widths)
+        sizes = tuple(len(of_parent[name][0].index) for of_parent in widths)
         of_space = _from_moments(moments[name], sizes)
         if len(drawn) >= 4:
             of_space |= _from_distances([own[name] for own in pooled])
         found.append(SpaceSimilarity(name, sizes, moments[name].count, len(drawn), of_space))
     return found
-
-
-def _widths(trace: Trace) -> dict[str, int]:
-    return {name: len(places[0].index) for name, places in grouping_sites(trace).items()}
 
 
 def _from_moments(moments: Moments, sizes: Sequence[int]) -> dict[str, Array]:

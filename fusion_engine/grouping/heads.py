@@ -59,7 +59,8 @@ def group_heads(inputs: Inputs, nest: Nest, moments: Mapping[str, Moments], step
             if len(at):
                 width = block.features[i].index.shape[1]
                 positions = (np.arange(heads)[:, None] * width + at[None, :]).ravel()
-                costs += _summed(reader.distances(i, positions, p), heads)
+                between = reader.distances(i, positions, p).reshape(heads, len(at), heads, len(at))
+                costs += np.einsum("hege->hg", between)  # entries that keep their order
         met.append(np.asarray(linear_sum_assignment(costs)[1]))
     labels = [np.argsort(m) for m in met]  # of parent p's head g: the fused head it goes to
     info = {"fallback": fallback} if fallback else {}
@@ -140,13 +141,6 @@ def _kind_costs(reader: _Reader, kind: _Kind, p: int, heads: int) -> Array:
             inner = between[h, :, g, :]
             costs[h, g] = inner[linear_sum_assignment(inner)].sum()
     return costs
-
-
-def _summed(distances: Array, heads: int) -> Array:
-    """(heads, heads) sum over entries that keep their order."""
-    each = len(distances) // heads
-    total: Array = np.einsum("hege->hg", distances.reshape(heads, each, heads, each))
-    return total
 
 
 def _inner_stats(
