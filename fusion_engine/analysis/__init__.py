@@ -1,7 +1,5 @@
 """Analyses of parents and fused networks: why a fusion is good or bad. One analysis a file."""
 
-from __future__ import annotations
-
 from .alignment import align, pairing_methods
 from .analyse import WHAT, Fused, analyse
 from .connectivity import Connectivity, Path, connectivity, interpolate

@@ -127,9 +127,7 @@ def analyse(
     return report
 
 
-def _chosen(
-    what: Iterable[str] | None, parents: Sequence[Parent], data: Dataset, fused: FusedLike | None
-) -> list[str]:
+def _chosen(what: Iterable[str] | None, parents: Sequence[Parent], data: Dataset, fused: FusedLike | None) -> list[str]:
     """The analyses to make, in order; None for all that are possible. FusionError for unknown or impossible ones."""
     wanted = list(WHAT if what is None else what)
     reasons = {name: _obstacle(name, parents, data, fused) for name in wanted}
@@ -175,9 +173,7 @@ def _pairs(parents: Sequence[Parent], fused: FusedLike | None, notes: list[str])
     return kept
 
 
-def _outputs(
-    parents: Sequence[Parent], fused: FusedLike | None, data: Dataset, device: torch.device
-) -> Tensor:
+def _outputs(parents: Sequence[Parent], fused: FusedLike | None, data: Dataset, device: torch.device) -> Tensor:
     """(networks, N, classes) outputs of the parents, and of the fused network, the last, where there is one. Raises
     ParentError for networks whose numbers overflow: nothing about them could be told."""
     models, states = [parent.model for parent in parents], [parent.state for parent in parents]

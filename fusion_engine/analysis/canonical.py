@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..core.types import Array
 
 __all__ = ["canonical_correlations", "linear_cka", "svcca"]
-
-Array = NDArray[np.float64]
 
 _RANK = 1e-10  # directions with less of the largest variance than this are rounding
 

@@ -57,10 +57,8 @@ class Path:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        return {
-            "alphas": list(self.alphas), "loss": list(self.loss), "accuracy": list(self.accuracy),
-            "barrier": self.barrier, "error_barrier": self.error_barrier,
-        }
+        barriers = {"barrier": self.barrier, "error_barrier": self.error_barrier}
+        return {**{name: list(values) for name, values in vars(self).items()}, **barriers}
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,7 @@ class Connectivity:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        return {
-            "as_is": self.as_is.as_json(), "aligned": self.aligned.as_json(), "recalibrated": self.recalibrated
-        }
+        return {"as_is": self.as_is.as_json(), "aligned": self.aligned.as_json(), "recalibrated": self.recalibrated}
 
 
 def connectivity(
@@ -147,9 +143,7 @@ def connectivity(
     return Connectivity(before, _paths(trace, first, aligned, measure, points, after), renew)
 
 
-def interpolate(
-    first: State, second: State, alpha: float, names: Collection[str] | None = None
-) -> dict[str, Tensor]:
+def interpolate(first: State, second: State, alpha: float, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """(1 - alpha) first + alpha second, in float64 and then of the first's types. Integer tensors, and tensors not in
     `names` (None: all), are the first's."""
     return {

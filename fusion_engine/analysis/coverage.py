@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset
-from ..evaluation import measure
+from ..evaluation import Evaluation, measure
 
 __all__ = ["KNOWN", "coverage"]
 
@@ -43,12 +43,7 @@ def coverage(
     found: dict[str, Any] = {
         "threshold": KNOWN,
         "parents": [
-            {
-                "name": name,
-                "accuracy": single.accuracy,
-                "per_class": list(single.per_class),
-                "class_counts": None if count is None else list(count),
-            }
+            _scores(single, name=name) | {"class_counts": None if count is None else list(count)}
             for name, single, count in zip(names, singles, counts, strict=True)
         ],
         "best": best,
@@ -61,9 +56,7 @@ def coverage(
     return found
 
 
-def _fused(
-    fused: Tensor, logits: Tensor, data: Dataset, scores: Sequence[Sequence[float | None]]
-) -> dict[str, Any]:
+def _fused(fused: Tensor, logits: Tensor, data: Dataset, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     own = measure(fused, data)
     right = fused.argmax(1) == data.y
     kept = []
@@ -71,11 +64,10 @@ def _fused(
         parent = torch.eq(rows.argmax(1), data.y)  # type: ignore[arg-type]  # measured above, so there are labels
         kept.append(float((right & parent).sum() / parent.sum()) if bool(parent.any()) else None)
     tops = [max((s for s in of_class if s is not None), default=None) for of_class in scores]
-    return {
-        "accuracy": own.accuracy,
-        "per_class": list(own.per_class),
-        "difference": [
-            None if mine is None or top is None else mine - top for mine, top in zip(own.per_class, tops, strict=True)
-        ],
-        "kept": kept,
-    }
+    both = zip(own.per_class, tops, strict=True)
+    difference = [None if mine is None or top is None else mine - top for mine, top in both]
+    return _scores(own) | {"difference": difference, "kept": kept}
+
+
+def _scores(single: Evaluation, **about: Any) -> dict[str, Any]:
+    return about | {"accuracy": single.accuracy, "per_class": list(single.per_class)}

@@ -9,11 +9,10 @@ samples, (A . B) = sum_{i != j} A_ij B_ij / (n (n - 3)) is an unbiased estimate 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..core.types import Array
 
 __all__ = ["correlation", "partial_correlation", "u_centred"]
-
-Array = NDArray[np.float64]
 
 
 def u_centred(features: Array) -> Array:

@@ -62,11 +62,7 @@ class ErrorBudget:
             "ensemble": _short(self.ensemble),
             "fused": _short(self.levels[-1].fused),
             "levels": [
-                {
-                    "index": v.index,
-                    "name": v.name,
-                    "grouped": _short(v.grouped),
-                    "fused": _short(v.fused),
+                vars(v) | {"grouped": _short(v.grouped), "fused": _short(v.fused)} | {
                     "grouping_loss": ensemble - v.grouped.accuracy,
                     "approximation_loss": v.grouped.accuracy - v.fused.accuracy,
                 }

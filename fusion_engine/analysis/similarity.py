@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..core.progress import Progress
 from ..core.seeds import numpy_generator
-from ..core.types import Site, State
+from ..core.types import Array, Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, read_site
 from ..stats import Moments, fitting_batch, grouping_sites, parent_moments
@@ -21,8 +20,6 @@ from .canonical import canonical_correlations, linear_cka, svcca
 from .distance_correlation import correlation, partial_correlation, u_centred
 
 __all__ = ["MEASURES", "SpaceSimilarity", "similarity"]
-
-Array = NDArray[np.float64]
 
 MEASURES = ("cka", "svcca", "cca", "distance_correlation", "partial_distance_correlation")
 
@@ -44,10 +41,7 @@ class SpaceSimilarity:
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
         matrices = {name: np.round(matrix, 6).tolist() for name, matrix in self.measures.items()}
-        return {
-            "name": self.name, "sizes": list(self.sizes), "rows": self.rows, "samples": self.samples,
-            "measures": matrices,
-        }
+        return vars(self) | {"sizes": list(self.sizes), "measures": matrices}
 
 
 def similarity(
@@ -77,19 +71,15 @@ def similarity(
         chosen = numpy_generator(seed, "similarity").choice(len(data), most_samples, replace=False)
         drawn = data.subset(np.sort(chosen).tolist())
     pooled = _pooled(trace, states, drawn, device, progress.part(0.6, 0.8))
-    widths = [_widths(trace.fitting(state)) for state in states]
+    widths = [grouping_sites(trace.fitting(state)) for state in states]
     found = []
     for name, _ in progress.part(0.8, 1.0).each(sites, lambda name: f"comparing features of {name}"):
-        sizes = tuple(own[name] for own in widths)
+        sizes = tuple(len(of_parent[name][0].index) for of_parent in widths)
         of_space = _from_moments(moments[name], sizes)
         if len(drawn) >= 4:
             of_space |= _from_distances([own[name] for own in pooled])
         found.append(SpaceSimilarity(name, sizes, moments[name].count, len(drawn), of_space))
     return found
-
-
-def _widths(trace: Trace) -> dict[str, int]:
-    return {name: len(places[0].index) for name, places in grouping_sites(trace).items()}
 
 
 def _from_moments(moments: Moments, sizes: Sequence[int]) -> dict[str, Array]:
@@ -119,11 +109,7 @@ def _from_distances(features: Sequence[Array]) -> dict[str, Array]:
 
 
 def _pooled(
-    trace: Trace,
-    states: Sequence[State],
-    data: Dataset,
-    device: torch.device | str,
-    progress: Progress,
+    trace: Trace, states: Sequence[State], data: Dataset, device: torch.device | str, progress: Progress
 ) -> list[dict[str, Array]]:
     """Per parent and space (samples, neurons x entries) features, averaged over positions, places side by side."""
     found: list[dict[str, Array]] = []

@@ -142,9 +142,7 @@ def _lacking_labels(kind: str, entry: Mapping[str, Any]) -> Obstacle:
     )
 
 
-def _of_parameters(
-    kind: str, step: Mapping[str, Any], entry: Mapping[str, Any], facts: Facts
-) -> Iterator[Obstacle]:
+def _of_parameters(kind: str, step: Mapping[str, Any], entry: Mapping[str, Any], facts: Facts) -> Iterator[Obstacle]:
     values = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]} | dict(step)
     if kind == "grouping" and values.get("reference", 1) > facts.parents:
         reason = f"there is no parent {values['reference']}; there are {facts.parents}"

@@ -149,9 +149,7 @@ class Recipe(BaseModel):
 
     # ---- checking
 
-    def checked(
-        self, parents: int | None = None, available: Iterable[str] = (), equal_widths: bool = True
-    ) -> Recipe:
+    def checked(self, parents: int | None = None, available: Iterable[str] = (), equal_widths: bool = True) -> Recipe:
         """A copy with every default filled in, or RecipeError with the reason and the nearest recipe that works.
 
         parents: number of parents, if known. available: what the input offers beyond weights ('labels',

@@ -39,12 +39,7 @@ Needs = Iterable[Need] | Mapping[Need, Mapping[str, Any]]
 """Names, or names with the parameters they hang on: {"moments": {}, "importance": {"weights": "importance"}}."""
 
 # The packages whose files are the methods of each kind (imported on first use, never by core itself).
-_PACKAGES: dict[str, str] = {
-    "importance": "fusion_engine.importance",
-    "grouping": "fusion_engine.grouping",
-    "solver": "fusion_engine.solvers",
-    "post": "fusion_engine.post",
-}
+_PACKAGES = {kind: f"fusion_engine.{'solvers' if kind == 'solver' else kind}" for kind in KINDS}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -194,9 +189,7 @@ def register(
     return decorate
 
 
-def _conditions(
-    method: str, given: Iterable[Needs], parameters: Iterable[ParameterSpec]
-) -> dict[str, dict[str, Any]]:
+def _conditions(method: str, given: Iterable[Needs], parameters: Iterable[ParameterSpec]) -> dict[str, dict[str, Any]]:
     """By need that hangs on parameters: their names with the values (a list) that call for it, or True."""
     declared, found = {p.name for p in parameters}, {}
     for needs in given:

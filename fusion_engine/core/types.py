@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 __all__ = [
     "Freedom",
@@ -25,6 +26,10 @@ __all__ = [
 
 Role = Literal["out", "in"]
 Freedom = Literal["gl", "orth", "perm"]
+
+Array: TypeAlias = "NDArray[np.float64]"
+Indices: TypeAlias = "NDArray[np.int64]"
+"""Positions, or numbers of groups."""
 
 State = Mapping[str, "torch.Tensor"]
 """A state dict: tensor name -> tensor. Never modified in place by the engine."""
@@ -105,6 +110,11 @@ class Layer:
     output: str
     space: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether its outputs can be shifted, by a bias or by the norm."""
+        return self.bias is not None or self.norm is not None
 
 
 @dataclass(frozen=True)

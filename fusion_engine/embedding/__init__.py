@@ -1,7 +1,5 @@
 """Neurons as points in the plane: exact principal coordinates, and UMAP."""
 
-from __future__ import annotations
-
 from .pca import PrincipalCoordinates, principal_coordinates
 from .umap import Embedding, umap_coordinates
 

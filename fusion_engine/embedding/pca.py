@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
+
+from ..core.types import Array
 
 __all__ = ["PrincipalCoordinates", "principal_coordinates"]
 
@@ -15,11 +16,11 @@ __all__ = ["PrincipalCoordinates", "principal_coordinates"]
 class PrincipalCoordinates:
     """coordinates: (N, c) float64, columns by falling variance. variance: (c,) share of the total variance."""
 
-    coordinates: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    coordinates: Array
+    variance: Array
 
 
-def principal_coordinates(gram: NDArray[np.float64], components: int = 64) -> PrincipalCoordinates:
+def principal_coordinates(gram: Array, components: int = 64) -> PrincipalCoordinates:
     """Principal coordinates of N points from their (N, N) Gram matrix.
 
     The doubly centred Gram B = J G J, J = I - 11^T/N, has the points' principal components as its eigenvectors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from dataclasses import dataclass
@@ -49,24 +50,17 @@ def umap_coordinates(
     if len(index) > MAX_NEURONS:
         notes.append(f"{MAX_NEURONS:,} of {len(index):,} neurons are shown, drawn at random")
         index = np.sort(numpy_generator(seed, "umap", "sample").choice(index, MAX_NEURONS, replace=False))
-    shown = points[index]
+    shown, why = points[index], "UMAP failed on these neurons"
     if len(shown) < _MIN_NEURONS or np.ptp(shown, axis=0).max(initial=0.0) == 0:
-        notes.append("too few distinct neurons for UMAP: principal components are shown")
-        return Embedding(_first_two(shown), index, "pca", "; ".join(notes))
-    try:
-        coordinates = _fit(shown, min(neighbours, len(shown) - 1), min_dist, seed)
-    except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
-        coordinates = np.full((len(shown), 2), np.nan, np.float32)
-    if not np.isfinite(coordinates).all():
-        notes.append("UMAP failed on these neurons: principal components are shown")
-        return Embedding(_first_two(shown), index, "pca", "; ".join(notes))
-    return Embedding(coordinates, index, "umap", "; ".join(notes))
-
-
-def _first_two(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    padded = np.zeros((len(points), 2), np.float32)
-    padded[:, : min(2, points.shape[1])] = points[:, :2]
-    return padded
+        why = "too few distinct neurons for UMAP"
+    else:
+        with contextlib.suppress(ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
+            coordinates = _fit(shown, min(neighbours, len(shown) - 1), min_dist, seed)
+            if np.isfinite(coordinates).all():
+                return Embedding(coordinates, index, "umap", "; ".join(notes))
+    padded = np.zeros((len(shown), 2), np.float32)
+    padded[:, : min(2, shown.shape[1])] = shown[:, :2]
+    return Embedding(padded, index, "pca", "; ".join([*notes, f"{why}: principal components are shown"]))
 
 
 def _fit(points: NDArray[np.float32], neighbours: int, min_dist: float, seed: int) -> NDArray[np.float32]:

@@ -1,7 +1,5 @@
 """Evaluation: accuracy, loss, confusion, and the reference models of every comparison."""
 
-from __future__ import annotations
-
 from .measures import Evaluation, collect_logits, evaluate, measure
 from .references import average_state, compare, ensembles
 

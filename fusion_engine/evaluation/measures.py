@@ -31,10 +31,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports."""
-        return {
-            "accuracy": self.accuracy, "loss": self.loss, "per_class": list(self.per_class),
-            "confusion": [list(row) for row in self.confusion],
-        }
+        return vars(self) | {"per_class": list(self.per_class), "confusion": [list(row) for row in self.confusion]}
 
 
 def evaluate(

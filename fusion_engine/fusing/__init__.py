@@ -1,7 +1,5 @@
 """What groupings, solvers and refining steps share: a fusion's inputs, its log, and ways to read and write layers."""
 
-from __future__ import annotations
-
 from .aligned import aligned_layer, parent_part
 from .first_parent import align_to_first, keeps_first_width
 from .folding import fold_norms, per_channel, read_layer, write_layer

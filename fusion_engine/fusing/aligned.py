@@ -28,9 +28,7 @@ def parent_part(grouping: Grouping, parent: int) -> Grouping:
     return replace(grouping, merge=(merge,), unmerge=(grouping.unmerge[parent],), labels=None)
 
 
-def aligned_layer(
-    trace: Trace, state: State, parts: Mapping[str, Grouping], layer: Layer
-) -> tuple[Tensor, Tensor]:
+def aligned_layer(trace: Trace, state: State, parts: Mapping[str, Grouping], layer: Layer) -> tuple[Tensor, Tensor]:
     """A parent's effective weights of a layer, its batch norm folded in, in the fused network's neurons: (n, d [+1 with
     the bias last]) float64; and (n,) float64, 1 for the outputs that it has a neuron for, else 0.
 

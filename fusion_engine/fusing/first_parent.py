@@ -31,20 +31,15 @@ def align_to_first(
     ordered, permuted = dict(groupings), dict(state)
     for name, grouping in groupings.items():
         groups, neurons = linear_sum_assignment(np.abs(grouping.merge[0]), maximize=True)
-        order = groups[np.argsort(neurons)]
+        order = groups[np.argsort(neurons)]  # new group j is old group order[j]
         if (order == np.arange(len(order))).all():
             continue
-        ordered[name] = _reordered(grouping, order)
+        place = np.append(np.argsort(order), -1)  # label -1 (no group) stays -1
+        ordered[name] = replace(
+            grouping,
+            merge=tuple(m[order] for m in grouping.merge),
+            unmerge=tuple(u[:, order] for u in grouping.unmerge),
+            labels=None if grouping.labels is None else tuple(place[x] for x in grouping.labels),
+        )
         permuted.update(permute_state(permuted, trace.spaces[name], order, trace))
     return ordered, permuted
-
-
-def _reordered(grouping: Grouping, order: np.ndarray) -> Grouping:
-    """New group j is old group order[j]."""
-    place = np.append(np.argsort(order), -1)  # label -1 (no group) stays -1
-    return replace(
-        grouping,
-        merge=tuple(m[order] for m in grouping.merge),
-        unmerge=tuple(u[:, order] for u in grouping.unmerge),
-        labels=None if grouping.labels is None else tuple(place[x] for x in grouping.labels),
-    )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..core.types import Layer, State
 
-__all__ = ["fold_norms", "per_channel", "read_layer", "write_layer"]
+__all__ = ["fold_norms", "per_channel", "read_layer", "read_rows", "write_layer", "write_rows"]
 
 
 def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
@@ -57,6 +57,18 @@ def write_layer(state: dict[str, Tensor], layer: Layer, weight: Tensor, bias: Te
         _put(state, norm.bias, bias)
     _put(state, norm.running_mean, -bias * scale if norm.bias is None else torch.zeros_like(bias))
     _put(state, norm.running_var, torch.ones_like(state[norm.running_var]))
+
+
+def read_rows(state: State, layer: Layer) -> Tensor:
+    """Effective weight and bias as one matrix (n, d [+1 with the bias last]), float64."""
+    weight, bias = read_layer(state, layer)
+    flat = weight.reshape(len(weight), -1)
+    return flat if bias is None else torch.cat([flat, bias[:, None]], 1)
+
+
+def write_rows(state: dict[str, Tensor], layer: Layer, rows: Tensor) -> None:
+    """`write_layer` of such a matrix."""
+    write_layer(state, layer, *((rows[:, :-1], rows[:, -1]) if layer.has_bias else (rows, None)))
 
 
 def fold_norms(state: State, layers: Iterable[Layer]) -> dict[str, Tensor]:

@@ -1,7 +1,5 @@
 """From a model to its coupled channel spaces, linear layers and levels, and to programs that run parts of it."""
 
-from __future__ import annotations
-
 from .captured.nodes import arguments, dependents, is_symbolic, module_path, operator, shape
 from .rules import label_rule
 from .running.program import Program

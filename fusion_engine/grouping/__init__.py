@@ -1,7 +1,5 @@
 """Groupings: which neurons of different parents belong together. One method a file, found by the registry."""
 
-from __future__ import annotations
-
 from .every_space import Grouped, group_every_space
 from .from_labels import identity_grouping
 from .network import Network

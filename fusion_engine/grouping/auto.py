@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core import registry
 from ..core.errors import FusionError, RecipeError
@@ -16,8 +15,6 @@ from ..stats import SpaceStats
 from .parameters import FeaturesParameter
 
 __all__ = ["auto", "lost"]
-
-Array = NDArray[np.float64]
 
 _CANDIDATES = "kmeans, balanced, agglomerative, permutation"
 

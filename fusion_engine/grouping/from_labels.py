@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import FusionError
-from ..core.types import Grouping
+from ..core.types import Array, Grouping, Indices
 from ..stats import SpaceStats
 
 __all__ = [
@@ -20,14 +19,11 @@ __all__ = [
     "require_equal_widths",
 ]
 
-Labels = NDArray[np.int64]
-Array = NDArray[np.float64]
-
 
 def hard_grouping(
     space: str,
     method: str,
-    labels: Labels,
+    labels: Indices,
     sizes: Sequence[int],
     groups: int,
     weights: Array,
@@ -83,6 +79,6 @@ def require_enough_neurons(stats: SpaceStats) -> None:
         )
 
 
-def labels_from_stats(stats: SpaceStats, method: str, labels: Labels, info: dict[str, Any] | None = None) -> Grouping:
+def labels_from_stats(stats: SpaceStats, method: str, labels: Indices, info: dict[str, Any] | None = None) -> Grouping:
     """`hard_grouping` with sizes, width and importances taken from `stats`."""
     return hard_grouping(stats.space, method, labels, stats.sizes, stats.size, stats.weights, info)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ..core import registry
 from ..core.recipe import Step
-from ..core.types import Grouping
+from ..core.types import Array, Grouping, Indices
 from ..fusing import Inputs
 from ..graph import Nest, Trace
 from ..stats import Moments, SpaceStats, entry_key
@@ -20,9 +19,6 @@ from .one_space import group
 
 __all__ = ["group_heads", "inner_stats"]
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class _Kind:
@@ -30,7 +26,7 @@ class _Kind:
     positions among a block's entries for every tensor entry a neuron has, with the feature site it is read at."""
 
     names: tuple[str, ...]
-    entries: tuple[tuple[int, Labels], ...]
+    entries: tuple[tuple[int, Indices], ...]
 
 
 def group_heads(inputs: Inputs, nest: Nest, moments: Mapping[str, Moments], step: Step) -> dict[str, Grouping]:
@@ -63,7 +59,8 @@ def group_heads(inputs: Inputs, nest: Nest, moments: Mapping[str, Moments], step
             if len(at):
                 width = block.features[i].index.shape[1]
                 positions = (np.arange(heads)[:, None] * width + at[None, :]).ravel()
-                costs += _summed(reader.distances(i, positions, p), heads)
+                between = reader.distances(i, positions, p).reshape(heads, len(at), heads, len(at))
+                costs += np.einsum("hege->hg", between)  # entries that keep their order
         met.append(np.asarray(linear_sum_assignment(costs)[1]))
     labels = [np.argsort(m) for m in met]  # of parent p's head g: the fused head it goes to
     info = {"fallback": fallback} if fallback else {}
@@ -107,7 +104,7 @@ class _Reader:
         self.moments = [moments[entry_key(nest.block, i)] for i in range(len(sites))]
         self.sizes = [site.index.size for site in sites]
 
-    def distances(self, site: int, positions: Labels, p: int) -> Array:
+    def distances(self, site: int, positions: Indices, p: int) -> Array:
         """(positions, positions) squared distances of the first parent's entries to parent p's."""
         gram, others = self.moments[site].gram, positions + p * self.sizes[site]
         own = np.diag(gram)
@@ -144,13 +141,6 @@ def _kind_costs(reader: _Reader, kind: _Kind, p: int, heads: int) -> Array:
             inner = between[h, :, g, :]
             costs[h, g] = inner[linear_sum_assignment(inner)].sum()
     return costs
-
-
-def _summed(distances: Array, heads: int) -> Array:
-    """(heads, heads) sum over entries that keep their order."""
-    each = len(distances) // heads
-    total: Array = np.einsum("hege->hg", distances.reshape(heads, each, heads, each))
-    return total
 
 
 def _inner_stats(

@@ -8,17 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.types import Grouping, Member, State
+from ..core.types import Array, Grouping, Member, State
 from ..fusing import parent_part
-from ..graph import Trace, lookup, merge_states
+from ..graph import Trace, lookup, merge_states, read_site
 from ..stats import SpaceStats
 
-__all__ = ["AlignedStates", "Network", "rows_of"]
-
-Array = NDArray[np.float64]
+__all__ = ["AlignedStates", "Network"]
 
 
 @dataclass(frozen=True)
@@ -126,11 +123,4 @@ class AlignedStates:
 
     def _rows(self, p: int, space: str, number: int, member: Member) -> Tensor:
         own = [m for m in self._graphs[p].spaces[space].members if m.role == "out"][number]
-        return rows_of(lookup(self.states[p], member.tensor, self.network.trace), own)
-
-
-def rows_of(tensor: Tensor, member: Member) -> Tensor:
-    """(n, entries) what a tensor holds of every neuron."""
-    front = tensor.movedim(member.dims, tuple(range(len(member.dims)))).flatten(0, len(member.dims) - 1)
-    index = torch.as_tensor(member.index, device=tensor.device)
-    return front.reshape(len(front), -1)[index.reshape(-1)].reshape(len(index), -1)
+        return read_site(lookup(self.states[p], member.tensor, self.network.trace), own)

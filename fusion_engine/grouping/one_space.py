@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core import registry
 from ..core.errors import FusionError
 from ..core.progress import Progress
-from ..core.types import Grouping
+from ..core.types import Array, Grouping
 from ..stats import SpaceStats
 from .from_labels import identity_grouping
 from .network import Network
@@ -21,10 +20,7 @@ __all__ = ["group", "group_network"]
 
 
 def group(
-    stats: SpaceStats,
-    method: str,
-    parameters: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None, progress: Progress | None = None
 ) -> Grouping:
     """Group one space with the registered `method`.
 
@@ -60,7 +56,7 @@ def group_network(network: Network, method: str, parameters: Mapping[str, Any] |
     return found
 
 
-def _check_finite(space: str, *arrays: NDArray[np.float64]) -> None:
+def _check_finite(space: str, *arrays: Array) -> None:
     if not all(np.isfinite(array).all() for array in arrays):
         raise FusionError(
             f"space {space!r}: a parent's features are not finite on the calibration samples; check its weights, and "

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.types import Array
 from ..stats import SpaceStats
 
 __all__ = ["correlations", "normalised"]
-
-Array = NDArray[np.float64]
 
 _STILL = 1e-5  # of the mean square: a variance below it may be rounding, where products are summed in float32
 

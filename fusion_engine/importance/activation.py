@@ -16,12 +16,7 @@ __all__ = ["activation"]
 
 
 @register("importance", "activation", title="Mean activation", needs={"moments"})
-def activation(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def activation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """Mean of |f|, the neuron's pre-activation, summed over positions. Needs no labels, and no classes."""
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)

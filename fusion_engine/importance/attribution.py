@@ -7,7 +7,6 @@ its absolute value is summed over the entries and averaged over the samples. Sco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,11 +14,9 @@ from torch import Tensor
 from ..core.errors import DataError, UnsupportedModelError
 from ..core.progress import Progress
 from ..core.types import Site, State
+from ..data import Dataset
 from ..graph import Program, Trace, shape
 from ..stats import feature_sites, fitting_batch
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 __all__ = [
     "OUTPUT",
@@ -43,13 +40,7 @@ Attributor = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
 def attribute(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-    attributor: Attributor,
-    *,
-    copies: int = 1,
+    trace: Trace, state: State, data: Dataset, progress: Progress, attributor: Attributor, *, copies: int = 1
 ) -> dict[str, Tensor]:
     """Run `attributor` over all batches and return mean scores by space name and 'output'.
 

@@ -24,12 +24,7 @@ __all__ = ["deeplift"]
     needs={"gradients"},
     uses={"labels"},
 )
-def deeplift(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def deeplift(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """Share of a neuron in the difference of the target logit between the sample and a zero input.
 
     Multiplier times (f(x) - f(0)), multipliers by the rescale rule (section 3.5.1 of the paper), in one pass for

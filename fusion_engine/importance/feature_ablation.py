@@ -19,12 +19,7 @@ __all__ = ["feature_ablation"]
 
 
 @register("importance", "feature_ablation", title="Feature ablation", needs={"moments"}, uses={"labels"})
-def feature_ablation(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """Change of the target logit when a neuron's pre-activation is set to 0 at all positions.
 
     A neuron that several layers make (of a residual stream) is ablated at each in turn, and the changes add up.
@@ -50,7 +45,7 @@ def feature_ablation(
                 for keep in _masks(feature, site, max(1, at_once // len(x))):
                     k = len(keep)
                     ablated = (keep * feature).movedim(0, dims[site.node]).flatten(dims[site.node], dims[site.node] + 1)
-                    around = [_repeated(c, k, dims[node]) for c, node in zip(crossing, rests[site.node], strict=True)]
+                    around = [torch.cat([c] * k, dims[n]) for c, n in zip(crossing, rests[site.node], strict=True)]
                     (out,) = programs[site.node](state, ablated, *around)
                     change = whole - target_logits(out, targets.repeat(k)).unflatten(0, (k, len(x)))
                     parts.append(change.abs().sum(1, dtype=torch.float64))
@@ -60,25 +55,13 @@ def feature_ablation(
     return attribute(trace, state, data, progress, scores)
 
 
-def _repeated(tensor: Tensor, times: int, dim: int) -> Tensor:
-    """The batch `times` times along its dimension."""
-    return torch.cat([tensor] * times, dim)
-
-
 def _after(trace: Trace, node: str) -> list[str]:
     """Names of the nodes, besides `node`, that the rest of the network after it reads (skip connections)."""
     graph = trace.capture.graph
-    variable = dependents(graph, set(trace.inputs))
     after = dependents(graph, {node})
-    return sorted(
-        {
-            i.name
-            for n in graph.nodes
-            if n.name in after and n.name != node
-            for i in n.all_input_nodes
-            if i.name in variable and i.name not in after and not is_symbolic(i)
-        }
-    )
+    before = dependents(graph, set(trace.inputs)) - after
+    inputs = {i for n in graph.nodes if n.name in after and n.name != node for i in n.all_input_nodes}
+    return sorted(i.name for i in inputs if i.name in before and not is_symbolic(i))
 
 
 def _masks(feature: Tensor, site: Site, at_once: int) -> list[Tensor]:

@@ -22,12 +22,7 @@ __all__ = ["gradient_x_activation"]
     needs={"gradients"},
     uses={"labels"},
 )
-def gradient_x_activation(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def gradient_x_activation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """First-order change of the target logit when a neuron's pre-activation goes to 0: |f df/dlogit|, one pass."""
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)

@@ -17,12 +17,7 @@ __all__ = ["uniform"]
 
 
 @register("importance", "uniform", title="Uniform")
-def uniform(
-    trace: Trace,
-    state: State,
-    data: Dataset,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def uniform(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:
     """Every neuron has importance 1. Models without classes get no score of the output."""
     sizes = {name: len(sites[0].index) for name, sites in feature_sites(trace).items()}
     if has_classes(trace):

@@ -114,14 +114,8 @@ def _chosen(presets: str | Sequence[str | Recipe]) -> list[tuple[Recipe, str]]:
         presets = [presets]
     if not presets:
         raise RecipeError("give at least one preset, or 'all'")
-    found: list[tuple[Recipe, str]] = []
-    for entry in presets:
-        if isinstance(entry, Recipe):
-            found.append((entry, entry.name))
-        else:
-            preset = get_preset(entry)
-            found.append((preset.recipe, preset.title))
-    return found
+    known = [entry if isinstance(entry, Recipe) else get_preset(entry) for entry in presets]
+    return [(entry, entry.name) if isinstance(entry, Recipe) else (entry.recipe, entry.title) for entry in known]
 
 
 def _rows(

@@ -101,9 +101,7 @@ def _guarded(about: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) ->
     return {**about, "state": "failed", "reason": reason}
 
 
-def _fused(
-    inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: Listener
-) -> dict[str, Any]:
+def _fused(inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: Listener) -> dict[str, Any]:
     assert row.seed is not None
     reset_peak()
     result = fuse(

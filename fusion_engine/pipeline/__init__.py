@@ -1,7 +1,5 @@
 """From parents to a fused network: check, trace and verify, score, group, solve, refine, compare, report."""
 
-from __future__ import annotations
-
 from .fuse import fuse
 from .prepare import Prepared, checked_recipe, prepare, score_parents
 from .result import FusionResult

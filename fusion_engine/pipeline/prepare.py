@@ -108,9 +108,7 @@ def prepare(
     return Prepared(tuple(parents), chosen, inputs, statistics)
 
 
-def checked_recipe(
-    parents: Sequence[Parent], data: Dataset, recipe: Given, base: Parent | None = None
-) -> Recipe:
+def checked_recipe(parents: Sequence[Parent], data: Dataset, recipe: Given, base: Parent | None = None) -> Recipe:
     """The recipe with every default filled in. Raises RecipeError with the reason, before anything is computed, where
     it cannot work on these parents and these calibration samples."""
     known = all(p.metadata.class_counts is not None for p in parents)

@@ -23,9 +23,7 @@ from .shapes import Report, Width
 __all__ = ["facts", "width"]
 
 
-def width(
-    parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]
-) -> Width:
+def width(parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]) -> Width:
     """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,
     and the weights of the fused network and of every parent."""
     made = [groupings[s.name] for s in graph.spaces.values() if not s.block]
@@ -48,11 +46,8 @@ def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) ->
         "recipe": prepared.recipe.to_mapping(),
         "spaces": [
             {
-                "name": s.name,
-                "size": groupings[s.name].size,
-                "freedom": s.freedom,
-                "grouping": groupings[s.name].method,
-                "fallback": str(groupings[s.name].info.get("fallback", "")),
+                "name": s.name, "size": groupings[s.name].size, "freedom": s.freedom,
+                "grouping": groupings[s.name].method, "fallback": str(groupings[s.name].info.get("fallback", "")),
             }
             for s in graph.spaces.values()
         ],
@@ -62,7 +57,10 @@ def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) ->
         "decisions": log.decisions,
         "warnings": log.notes,
         "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
-        "versions": _versions(),
+        "versions": {
+            "neuron_fusion_lab": __version__, "python": platform.python_version(), "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
         "seed": prepared.inputs.seed,
     }
 
@@ -82,12 +80,3 @@ def _peak_memory_mb() -> float:
     """Peak resident memory of this process in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "neuron_fusion_lab": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

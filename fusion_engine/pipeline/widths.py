@@ -34,11 +34,7 @@ class Widths:
 
 
 def plan_widths(
-    parents: Sequence[Parent],
-    graph: Trace,
-    example: Tensor,
-    width: float = 1.0,
-    grouping: Step | None = None,
+    parents: Sequence[Parent], graph: Trace, example: Tensor, width: float = 1.0, grouping: Step | None = None
 ) -> Widths:
     """Widths of the fused network, `width` times the first parent's in every space that can change, or what the
     `grouping` of a checked recipe asks for.
@@ -88,12 +84,7 @@ def plan_widths(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _asked(
-    parents: Sequence[Parent],
-    graph: Trace,
-    spaces: Sequence[Space],
-    grouping: Step | None,
-) -> dict[str, int]:
+def _asked(parents: Sequence[Parent], graph: Trace, spaces: Sequence[Space], grouping: Step | None) -> dict[str, int]:
     """The widths that the grouping wants to be other than the first parent's, if only `spaces` can change."""
     asked = None if grouping is None else registry.get("grouping", grouping.method).plan
     if grouping is None or asked is None:

@@ -52,12 +52,7 @@ class ChannelMoments:
 
 
 def channels_in_turn(
-    inputs: Inputs,
-    state: State,
-    places: Mapping[str, tuple[str, int]],
-    log: RunLog,
-    step: str,
-    begin: float = 0.0,
+    inputs: Inputs, state: State, places: Mapping[str, tuple[str, int]], log: RunLog, step: str, begin: float = 0.0
 ) -> Iterator[tuple[str, ChannelMoments]]:
     """The channels' moments at one node of the fused network after the other, in the order of the levels.
 

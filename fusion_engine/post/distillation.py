@@ -16,10 +16,11 @@ from ..core.registry import Param
 from ..core.seeds import torch_generator
 from ..core.types import State
 from ..fusing import HeadWeights, Inputs, OutputWeights, RunLog, forward_work
+from ..fusing.sampling import augmented
 from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
 from ..graph import Program, Trace
 
-__all__ = ["Samples", "Teacher", "affordable", "distil", "schedule", "split_samples", "trainable"]
+__all__ = ["Samples", "Teacher", "affordable", "distil", "distil_everything", "schedule", "split_samples"]
 
 _WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
 
@@ -94,9 +95,27 @@ def split_samples(inputs: Inputs, classes: int) -> tuple[Samples, Samples]:
     return Samples(x[~mask], y[~mask]), Samples(x[mask], y[mask])
 
 
-def trainable(inputs: Inputs, state: State) -> list[str]:
-    """Names of all weights that training may change."""
-    return [name for name in inputs.trace.parameters if state[name].is_floating_point()]
+def distil_everything(
+    inputs: Inputs,
+    state: State,
+    classes: int,
+    target: Callable[[Tensor, Tensor], Tensor],
+    draw: tuple[int, bool, float],
+    settings: TrainingSettings,
+    log: RunLog,
+    label: str,
+) -> dict[str, Tensor]:
+    """`distil` of all weights. target(x, y): the probabilities wanted for inputs x with label shares y. draw: samples a
+    step, mixed or not, and shifted by how much (see `augmented`)."""
+    pool, judge = split_samples(inputs, classes)
+
+    def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        x, y = augmented(pool.x, pool.y, *draw, generator)
+        return x, target(x, y)
+
+    names = [name for name in inputs.trace.parameters if state[name].is_floating_point()]
+    student, judged = Program(inputs.trace, None, [inputs.trace.output]), (judge.x, target(judge.x, judge.y))
+    return distil(inputs, state, names, student, sample, judged, settings, log, label)
 
 
 def distil(

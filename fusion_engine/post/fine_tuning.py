@@ -12,21 +12,8 @@ from ..core.errors import DataError, FusionError
 from ..core.registry import Param, register
 from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog
-from ..fusing.sampling import augmented
 from ..graph import Program
-from .distillation import (
-    AutoRate,
-    AutoSteps,
-    Batch,
-    Mix,
-    Patience,
-    Shift,
-    affordable,
-    distil,
-    schedule,
-    split_samples,
-    trainable,
-)
+from . import distillation
 
 __all__ = ["fine_tuning"]
 
@@ -45,13 +32,13 @@ def fine_tuning(
     state: State,
     log: RunLog,
     *,
-    steps: AutoSteps = "auto",
-    batch: Batch = 256,
-    rate: AutoRate = "auto",
+    steps: distillation.AutoSteps = "auto",
+    batch: distillation.Batch = 256,
+    rate: distillation.AutoRate = "auto",
     smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.0,
-    mix: Mix = True,
-    shift: Shift = 0.0,
-    patience: Patience = 6,
+    mix: distillation.Mix = True,
+    shift: distillation.Shift = 0.0,
+    patience: distillation.Patience = 6,
 ) -> dict[str, Tensor]:
     """Trains all weights on the labels of the calibration samples, early-stopped on a held-out fifth.
 
@@ -63,25 +50,18 @@ def fine_tuning(
     """
     if inputs.data.y is None:
         raise DataError("fine_tuning: the calibration data has no labels; use full_distillation")
-    logits = Program(inputs.trace, None, [inputs.trace.output])
-    pool, judge = split_samples(inputs, _classes(inputs, state, logits))
 
-    def target(y: Tensor) -> Tensor:
+    def target(x: Tensor, y: Tensor) -> Tensor:
         return y.lerp(torch.full_like(y, 1 / y.shape[1]), smoothing)
 
-    def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x, y = augmented(pool.x, pool.y, batch, mix, shift, generator)
-        return x, target(y)
-
-    return distil(
-        inputs, state, trainable(inputs, state), logits, sample, (judge.x, target(judge.y)),
-        schedule(affordable(inputs.trace, steps, batch, 0), rate, patience), log, "fine_tuning",
-    )  # fmt: skip
+    classes, draw = _classes(inputs, state), (batch, mix, shift)
+    settings = distillation.schedule(distillation.affordable(inputs.trace, steps, batch, 0), rate, patience)
+    return distillation.distil_everything(inputs, state, classes, target, draw, settings, log, "fine_tuning")
 
 
 @torch.no_grad()
-def _classes(inputs: Inputs, state: State, logits: Program) -> int:
-    output = logits(state, next(inputs.batches(2)))
+def _classes(inputs: Inputs, state: State) -> int:
+    output = Program(inputs.trace, None, [inputs.trace.output])(state, next(inputs.batches(2)))
     if len(output) != 1 or output[0].dim() != 2 or output[0].shape[1] < inputs.data.classes:
         raise FusionError("fine_tuning: the model gives no logits of the labels' classes, so it cannot learn from them")
     return output[0].shape[1]

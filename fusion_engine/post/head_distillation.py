@@ -13,18 +13,7 @@ from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog, output_layer, output_weights
 from ..fusing.sampling import draw
 from ..graph import Program
-from .distillation import (
-    Batch,
-    Patience,
-    Rate,
-    Steps,
-    Teacher,
-    TeacherWeights,
-    Temperature,
-    distil,
-    schedule,
-    split_samples,
-)
+from . import distillation
 
 __all__ = ["head_distillation"]
 
@@ -44,12 +33,12 @@ def head_distillation(
     state: State,
     log: RunLog,
     *,
-    steps: Steps = 300,
-    batch: Batch = 256,
-    rate: Rate = 1e-3,
-    temperature: Temperature = 2.0,
-    head_weights: TeacherWeights = "importance",
-    patience: Patience = 6,
+    steps: distillation.Steps = 300,
+    batch: distillation.Batch = 256,
+    rate: distillation.Rate = 1e-3,
+    temperature: distillation.Temperature = 2.0,
+    head_weights: distillation.TeacherWeights = "importance",
+    patience: distillation.Patience = 6,
 ) -> dict[str, Tensor]:
     """Train the last layer to match the ensemble's softened probabilities, early-stopped on a held-out fifth.
 
@@ -60,9 +49,9 @@ def head_distillation(
     if last is None:
         raise FusionError("head_distillation: the model does not end in a linear layer; use full_distillation")
     weights = output_weights(inputs, head_weights)
-    teacher = Teacher(inputs, weights, temperature)
+    teacher = distillation.Teacher(inputs, weights, temperature)
     before = Program(inputs.trace, None, [last.input])
-    pool, judge = split_samples(inputs, weights.weights.shape[1])
+    pool, judge = distillation.split_samples(inputs, weights.weights.shape[1])
     with torch.no_grad():
         # Nothing before the last layer changes, so its inputs and the targets are computed once.
         features, wanted = before(state, pool.x)[0], teacher(pool.x)
@@ -72,14 +61,7 @@ def head_distillation(
         rows = draw(len(features), batch, generator)
         return features[rows], wanted[rows]
 
-    return distil(
-        inputs,
-        state,
-        [last.weight] if last.bias is None else [last.weight, last.bias],
-        Program(inputs.trace, [last.input], [inputs.trace.output]),
-        sample,
-        held_out_pair,
-        schedule(steps, rate, patience),
-        log,
-        "head_distillation",
-    )
+    names = [name for name in (last.weight, last.bias) if name is not None]
+    student = Program(inputs.trace, [last.input], [inputs.trace.output])
+    settings = distillation.schedule(steps, rate, patience)
+    return distillation.distil(inputs, state, names, student, sample, held_out_pair, settings, log, "head_distillation")

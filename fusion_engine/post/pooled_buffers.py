@@ -26,9 +26,7 @@ __all__ = ["pooled_buffers"]
     scope="network",
     statistics=True,
 )
-def pooled_buffers(
-    inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog
-) -> dict[str, Tensor]:
+def pooled_buffers(inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog) -> dict[str, Tensor]:
     """Pools the parents' BatchNorm statistics as those of one population. Needs no data.
 
     mean = sum_p n_p mu_p / sum_p n_p, var = sum_p n_p (var_p + (mu_p - mean)^2) / sum_p n_p over the parents' neurons

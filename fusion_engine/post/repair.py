@@ -20,14 +20,7 @@ __all__ = ["repair"]
 _DEAD = 1e-5
 
 
-@register(
-    "post",
-    "repair",
-    title="REPAIR",
-    citation="Jordan et al. 2023",
-    needs={"moments"},
-    scope="network",
-)
+@register("post", "repair", title="REPAIR", citation="Jordan et al. 2023", needs={"moments"}, scope="network")
 def repair(inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log: RunLog) -> dict[str, Tensor]:
     """Rescales every fused neuron to the average mean and standard deviation of the parents' neurons in its group.
 
@@ -57,7 +50,7 @@ def _repaired(
     places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
     for weight, own in channels_in_turn(inputs, repaired, places, log, "repair", begin=0.5):
         layer = by_weight[weight]
-        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=_can_shift(layer)))
+        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=layer.has_bias))
     return repaired
 
 
@@ -68,7 +61,7 @@ def _is_repairable(trace: Trace, layer: Layer, log: RunLog) -> bool:
     if _is_shared(trace, layer):
         log.note(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
         return False
-    if not _can_shift(layer):
+    if not layer.has_bias:
         log.note(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
     return True
 
@@ -84,10 +77,6 @@ def _is_shared(trace: Trace, layer: Layer) -> bool:
     return any(uses[name] > 1 or len(trace.aliases.get(name, ())) > 1 for name in names if name is not None)
 
 
-def _can_shift(layer: Layer) -> bool:
-    return layer.norm is not None or layer.bias is not None
-
-
 def _targets(
     inputs: Inputs, groupings: Mapping[str, Grouping], layers: list[Layer], log: RunLog
 ) -> dict[str, tuple[Tensor, Tensor]]:
@@ -95,9 +84,7 @@ def _targets(
     program = Program(inputs.trace, None, [layer.output for layer in layers])
     size = batch_size(inputs.trace)
     merges = {
-        layer.name: [
-            m.to(inputs.device) for m in merge_outputs(inputs.states, inputs.trace, groupings, layer)
-        ]
+        layer.name: [m.to(inputs.device) for m in merge_outputs(inputs.states, inputs.trace, groupings, layer)]
         for layer in layers
     }
     # Of a sum with negative weights the spread does not follow from its parts': it is taken from the sum itself.

@@ -1,7 +1,5 @@
 """Presets: recipes by paper, kept as data in presets.yaml. Loaded on first use; imports no torch."""
 
-from __future__ import annotations
-
 from .loader import Preset, get_preset, read_presets, recipes
 from .needs import needs
 

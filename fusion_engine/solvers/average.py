@@ -24,11 +24,7 @@ __all__ = ["average"]
     aligned_only=True,
 )
 def average(
-    inputs: Inputs,
-    grouped: Grouped,
-    log: RunLog,
-    *,
-    head_weights: HeadParameter = "importance",
+    inputs: Inputs, grouped: Grouped, log: RunLog, *, head_weights: HeadParameter = "importance"
 ) -> dict[str, Tensor]:
     """Averages the aligned weights: every fused neuron takes the weighted mean of its group.
 

@@ -66,9 +66,7 @@ class StatisticsCache:
     for missing. While one process computes a key the others wait for it; a lock ends with the process that holds it.
     """
 
-    def __init__(
-        self, folder: str | Path | None = None, memory_mb: int = 256, folder_mb: int | None = None
-    ) -> None:
+    def __init__(self, folder: str | Path | None = None, memory_mb: int = 256, folder_mb: int | None = None) -> None:
         self._folder = None if folder is None else Path(folder)
         self._limit = memory_mb * 2**20
         self._folder_limit = None if folder_mb is None else folder_mb * 2**20

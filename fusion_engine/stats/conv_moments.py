@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..core.types import Layer
-from .moments import bordered
+from .moments import CrossAccumulator, bordered
 from .rows import each_dimension
 
-__all__ = ["ConvMoments"]
+__all__ = ["ConvMoments", "input_moments"]
 
 Span = tuple[int, int]
 _ROWS = 8192  # float32 products are summed over about this many rows before they go to float64
@@ -45,9 +45,7 @@ class ConvMoments:
 
     def __init__(self, channels: int, kernel: tuple[int, int], m: int) -> None:
         self.channels, self.m = channels, m
-        self.offsets = [
-            (y - kernel[0] // 2, x - kernel[1] // 2) for y in range(kernel[0]) for x in range(kernel[1])
-        ]
+        self.offsets = [(y - kernel[0] // 2, x - kernel[1] // 2) for y in range(kernel[0]) for x in range(kernel[1])]
         self.count = 0
         self._terms: dict[tuple[Span, Span, int, int], Tensor] = {}
         self._cross: dict[tuple[int, int], Tensor] = {}
@@ -131,6 +129,13 @@ class ConvMoments:
         """[X 1]^T [X 1], (d + 1, d + 1), and [X 1]^T F, (d + 1, m): the bias comes last."""
         xx = bordered(self.xx, self.x_sum, self.count)
         return xx, torch.cat([self.xf, torch.as_tensor(self._f_sum)[None]])
+
+
+def input_moments(layer: Layer, shape: tuple[int, ...], m: int) -> ConvMoments | CrossAccumulator:
+    """Moments of a layer's inputs and of m features. shape: the weight's."""
+    if ConvMoments.applies(layer, shape):
+        return ConvMoments(shape[1], (shape[2], shape[3]), m)
+    return CrossAccumulator(math.prod(shape[1:]), m, precision="mixed")
 
 
 def _correlate(x: Tensor, f: Tensor, rows: Span, columns: Span, dy: int, dx: int) -> Tensor:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.progress import Progress
-from ..core.types import Site, State
+from ..core.types import Array, Site, State
+from ..data import Dataset
 from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 __all__ = [
     "FeatureMoments",
@@ -41,11 +38,11 @@ class Moments(NamedTuple):
     held: the part of the gram that is of held-out samples, where it was asked for, with their own mean and number.
     """
 
-    gram: NDArray[np.float64]
-    mean: NDArray[np.float64]
+    gram: Array
+    mean: Array
     count: int  # type: ignore[assignment]  # hides tuple.count
-    held: NDArray[np.float64] | None = None
-    held_mean: NDArray[np.float64] | None = None
+    held: Array | None = None
+    held_mean: Array | None = None
     held_count: int = 0
 
 

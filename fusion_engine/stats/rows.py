@@ -56,11 +56,7 @@ def feature_rows(layer: Layer, y: Tensor) -> Tensor:
 
 
 def _patches(
-    x: Tensor,
-    spans: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    padding: Sequence[tuple[int, int]],
+    x: Tensor, spans: Sequence[int], stride: Sequence[int], dilation: Sequence[int], padding: Sequence[tuple[int, int]]
 ) -> Tensor:
     """Views all the way; the reshape at the end is the one copy."""
     if any(sum(pair) for pair in padding):

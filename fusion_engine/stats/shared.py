@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from torch import Tensor
 
 from .. import __version__
 from ..core.types import Site, State
+from ..data import Dataset
 from ..graph import Trace
 from ..parents import state_digest
 from .cache import Claim, StatisticsCache, Stored
 from .moments import Precision
 from .parent_moments import FeatureMoments, Moments
-
-if TYPE_CHECKING:
-    from ..data import Dataset
 
 __all__ = ["SharedStatistics", "Wanted"]
 
@@ -206,14 +204,10 @@ def _sites_digest(sites: Mapping[str, Sequence[Site]]) -> str:
 def _packed(moments: Mapping[str, Moments]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {"names": np.array(list(moments))}
     for name, found in moments.items():
-        arrays |= {f"{name}|gram": found.gram, f"{name}|mean": found.mean, f"{name}|count": np.array(found.count)}
-        if found.held is not None and found.held_mean is not None:
-            arrays[f"{name}|held"] = found.held
-            arrays |= {f"{name}|held_mean": found.held_mean, f"{name}|held_count": np.array(found.held_count)}
+        arrays |= {f"{name}|{k}": np.asarray(part) for k, part in found._asdict().items() if part is not None}
     return arrays
 
 
 def _moments(arrays: Mapping[str, np.ndarray], name: str) -> Moments:
-    gram, mean, count = (arrays[f"{name}|{part}"] for part in ("gram", "mean", "count"))
-    held = arrays.get(f"{name}|held"), arrays.get(f"{name}|held_mean"), int(arrays.get(f"{name}|held_count", 0))
-    return Moments(gram, mean, int(count), *held)
+    found: dict[str, Any] = {part: arrays.get(f"{name}|{part}") for part in Moments._fields}
+    return Moments(**found | {part: int(found[part] or 0) for part in ("count", "held_count")})

@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..core.types import Freedom
+from ..core.types import Array, Freedom
 
 __all__ = ["SpaceStats"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

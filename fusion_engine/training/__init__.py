@@ -1,7 +1,5 @@
 """Training parents."""
 
-from __future__ import annotations
-
 from .networks import NETWORKS, network
 from .train import train_parents
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,20 +17,6 @@ from ..parents import MAX_PARENTS, Metadata, Parent, make_parent
 from .networks import network
 
 __all__ = ["train_parents"]
-
-
-@dataclass(frozen=True)
-class _Settings:
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    optimiser: Literal["adamw", "sgd"]
-
-    def check(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.learning_rate < 10:
-            raise ParentError("training needs at least 1 epoch, 2 samples a batch and a learning rate in (0, 10)")
-        if self.optimiser not in ("adamw", "sgd"):
-            raise ParentError(f"unknown optimiser {self.optimiser!r}; there are adamw and sgd")
 
 
 def train_parents(
@@ -60,8 +45,10 @@ def train_parents(
     Progress comes with every batch and may raise Cancelled; nothing is kept then. The same seed gives the same
     parents. Raises ParentError for wrong settings or diverging training, DataError for data that does not fit.
     """
-    settings = _Settings(epochs, batch_size, learning_rate, optimiser)
-    settings.check()
+    if epochs < 1 or batch_size < 2 or not 0 < learning_rate < 10:
+        raise ParentError("training needs at least 1 epoch, 2 samples a batch and a learning rate in (0, 10)")
+    if optimiser not in ("adamw", "sgd"):
+        raise ParentError(f"unknown optimiser {optimiser!r}; there are adamw and sgd")
     if not 1 <= parents <= MAX_PARENTS:
         raise ParentError(f"1 to {MAX_PARENTS} parents can be trained, not {parents}")
     if width != 1.0 and not isinstance(architecture, str):
@@ -88,7 +75,8 @@ def train_parents(
             _initialise(model, torch_generator(seed, "initial weights", 0 if same_init else p))
         else:
             model.load_state_dict(base.state)
-        _fit(model.to(device), share, settings, torch_generator(seed, "order of samples", p), report)
+        descent = _optimiser(model.to(device), optimiser, learning_rate)
+        _fit(model, share, epochs, batch_size, descent, torch_generator(seed, "order of samples", p), report)
         how = {
             "regime": regime, "seed": seed, "parent": p, "parents": parents, "samples": len(share), "data": data.name,
             "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "optimiser": optimiser,
@@ -126,24 +114,24 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
 def _fit(
     model: nn.Module,
     data: Dataset,
-    settings: _Settings,
+    epochs: int,
+    batch_size: int,
+    optimiser: torch.optim.Optimizer,
     generator: torch.Generator,
     report: Callable[[float, float], None],
 ) -> None:
     """Minimise the cross entropy; calls report(fraction done, loss) after every batch."""
-    optimiser = _optimiser(model, settings)
-    starts = [s for s in range(0, len(data), settings.batch_size) if len(data) - s > 1]  # BatchNorm needs two samples
-    steps = settings.epochs * len(starts)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps + 1)
-    device = next(model.parameters()).device
-    labels = data.y
+    starts = [s for s in range(0, len(data), batch_size) if len(data) - s > 1]  # BatchNorm needs two samples
+    steps = epochs * len(starts)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, optimiser.defaults["lr"], total_steps=steps + 1)
+    device, labels = next(model.parameters()).device, data.y
     assert labels is not None  # checked by the caller
     model.train()
     done = 0
-    for _ in range(settings.epochs):
+    for _ in range(epochs):
         order = torch.randperm(len(data), generator=generator)
         for start in starts:
-            batch = order[start : start + settings.batch_size]
+            batch = order[start : start + batch_size]
             logits: Tensor = model(data.normalised(batch).to(device))
             loss = nn.functional.cross_entropy(logits, labels[batch].to(device))
             optimiser.zero_grad()
@@ -158,8 +146,8 @@ def _fit(
     model.eval()
 
 
-def _optimiser(model: nn.Module, settings: _Settings) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": 1e-4}
-    if settings.optimiser == "sgd":
+def _optimiser(model: nn.Module, kind: str, rate: float) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": rate, "weight_decay": 1e-4}
+    if kind == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True, **options)
     return torch.optim.AdamW(model.parameters(), **options)

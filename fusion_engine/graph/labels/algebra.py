@@ -6,6 +6,7 @@ executed on the labels themselves; contractions and elementwise operations unify
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +33,10 @@ class Labels:
     def __post_init__(self) -> None:
         if len(self.varies) != len(self.shape):
             object.__setattr__(self, "varies", self.shape)
+
+    def unlabelled(self, sizes: Sequence[int]) -> frozenset[int]:
+        """Dimensions along which no label lives, of those that have more than one entry by these sizes."""
+        return frozenset(d for d, size in enumerate(sizes) if size > 1).difference(*map(live_dims, self.layers))
 
     def aligned(self, rank: int) -> Labels:
         """With leading dimensions of size 1 up to `rank`, as broadcasting does."""
@@ -70,16 +75,9 @@ class Algebra:
 
     def _pin_where_unlabelled(self, operands: Sequence[Labels], tag: str) -> None:
         """A labelled dimension that meets data varying along it without a label holds positions, not neurons."""
-        for a in operands:
+        for a, b in itertools.permutations(operands, 2):
             for layer in a.layers:
-                for b in operands:
-                    if b is a:
-                        continue
-                    pinned = [
-                        d for d in live_dims(layer) if b.varies[d] > 1 and not any(d in live_dims(x) for x in b.layers)
-                    ]
-                    if pinned:
-                        self.freeze_layer(layer, tag, pinned)
+                self.freeze_layer(layer, tag, b.unlabelled(b.varies))
 
     # ---- layers of one tensor made compatible
 
@@ -156,11 +154,10 @@ class Algebra:
 
     def _restrict_where_not_matched(self, operands: Sequence[Labels]) -> None:
         """Adding something constant over the neurons does not commute with a change of basis."""
-        for a in operands:
+        for a, b in itertools.permutations(operands, 2):
             for layer in a.layers:
-                for b in operands:
-                    if b is not a and not any(live_dims(x) == live_dims(layer) for x in b.layers):
-                        self.atoms.restrict(layer)
+                if not any(live_dims(x) == live_dims(layer) for x in b.layers):
+                    self.atoms.restrict(layer)
 
     def affine(
         self, labels: Labels, weight: Labels | None, bias: Labels | None, tag: str, dim: int | None = None

@@ -1,7 +1,5 @@
 """Label rules, one family of operators a module; importing the package registers them."""
 
-from __future__ import annotations
-
 from . import attention, contraction, convolution, movement, normalisation, pointwise, recurrent, reduction
 from .registry import Call, NoRuleError, Rule, find_rule, label_rule
 

@@ -115,11 +115,7 @@ def _joined(call: Call, pieces: list[Labels], dim: int) -> Labels:
     across = [layer for p in pieces for layer in p.layers if dim not in live_dims(layer)]
     for piece in pieces:  # a piece without labels where another has some pins them to their positions
         for layer in across:
-            pinned = [
-                d for d in live_dims(layer) if piece.shape[d] > 1 and not any(d in live_dims(x) for x in piece.layers)
-            ]
-            if pinned:
-                algebra.freeze_layer(layer, call.tag, pinned)
+            algebra.freeze_layer(layer, call.tag, piece.unlabelled(piece.shape))
     layers = algebra.tidy(across, mode="add")  # joined along another dimension (tokens): the same neurons
     along = _along(call, pieces, dim)
     return Labels(call.shape, algebra.tidy([*layers, along]) if along is not None else layers)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..captured.nodes import arguments, operator, shape, shapes
+from ..captured.nodes import operator, shape, shapes
 from ..labels.algebra import Algebra, Labels
 
 __all__ = ["Call", "NoRuleError", "Rule", "find_rule", "label_rule"]
@@ -117,10 +117,3 @@ def find_rule(node: fx.Node) -> Rule | None:
     if rule is None and isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags:
         rule = _RULES["pointwise"]
     return rule
-
-
-def call_of(
-    node: fx.Node, algebra: Algebra, labels_of: Callable[[fx.Node], Any], value_of: Callable[[Any], Any]
-) -> Call:
-    """The Call of a node."""
-    return Call(node, algebra, labels_of, value_of, arguments(node))

@@ -132,7 +132,9 @@ class _Builder:
         placeholders = [n for n in needed if n.name in self.capture.tensors]
         placeholders += [n for n in needed if n.name in self.capture.constants]
         graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {n: self._placeholder(graph, n) for n in [*self.fed, *placeholders]}
+        copies = {node: graph.placeholder(node.name) for node in [*self.fed, *placeholders]}
+        for node, copy in copies.items():
+            copy.meta = dict(node.meta)
         for node in self.capture.graph.nodes:
             if node in needed and node not in copies:
                 source = self._size_source(node)
@@ -144,12 +146,6 @@ class _Builder:
                         self._switch_to_training(copies[node], node)
         graph.output(tuple(copies[r] for r in results))
         return graph, [n.name for n in placeholders]
-
-    @staticmethod
-    def _placeholder(graph: fx.Graph, node: fx.Node) -> fx.Node:
-        copy = graph.placeholder(node.name)
-        copy.meta = dict(node.meta)
-        return copy
 
     def _needed(self, results: list[fx.Node]) -> dict[fx.Node, None]:
         """Nodes between the fed nodes and `results`, in graph order."""

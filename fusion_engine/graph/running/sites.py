@@ -1,18 +1,18 @@
-"""Read the activations of a space at a node of the graph."""
+"""Read what a tensor holds of a space: its activations at a node of the graph, or its weights."""
 
 from __future__ import annotations
 
 import torch
 
-from fusion_engine.core.types import Site
+from fusion_engine.core.types import Member, Site
 
 from ..states.transforms import entries_first
 
 __all__ = ["read_site"]
 
 
-def read_site(tensor: torch.Tensor, site: Site) -> torch.Tensor:
-    """Features of a space's neurons in `tensor`, the value at `site.node`.
+def read_site(tensor: torch.Tensor, site: Site | Member) -> torch.Tensor:
+    """Features of a space's neurons in `tensor`, the value at `site.node`, or their weights in a member's tensor.
 
     Returns (n, k * rows): one row a neuron; its k entries follow each other, each with all samples and positions
     (sample-major) of the remaining dimensions.

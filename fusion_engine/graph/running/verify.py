@@ -156,6 +156,5 @@ class _Check:
 
 def _difference(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
     scale = max([1.0, *(float(t.abs().max()) for t in first if t.numel())])
-    return (
-        max((float((a - b).abs().max()) for a, b in zip(first, second, strict=True) if a.numel()), default=0.0) / scale
-    )
+    pairs = zip(first, second, strict=True)
+    return max((float((a - b).abs().max()) for a, b in pairs if a.numel()), default=0.0) / scale

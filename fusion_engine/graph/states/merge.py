@@ -85,9 +85,7 @@ def merge_outputs(
     return matrices
 
 
-def merge_activations(
-    trace: Trace, groupings: Mapping[str, Grouping], node: str, tensors: Sequence[Tensor]
-) -> Tensor:
+def merge_activations(trace: Trace, groupings: Mapping[str, Grouping], node: str, tensors: Sequence[Tensor]) -> Tensor:
     """The merged tensor of the parents' `tensors` at a graph node: the fused features of the spaces seen there.
 
     Entries that belong to no grouped space are averaged. Type and device of the tensors.
@@ -275,12 +273,7 @@ class _Merger:
         return _Step(member.dims, [move], (kept, kept), total)
 
     def _other_width(
-        self,
-        owned: Owned,
-        dims: tuple[int, ...],
-        parent: int,
-        shape: tuple[int, ...],
-        traced: tuple[int, ...],
+        self, owned: Owned, dims: tuple[int, ...], parent: int, shape: tuple[int, ...], traced: tuple[int, ...]
     ) -> _Step:
         spaces = [space for space, _ in owned]
         layout = read_layout([m for _, m in owned], [s.name for s in spaces], math.prod(traced[d] for d in dims))

@@ -14,8 +14,7 @@ from ..captured.capture import Capture
 from ..captured.nodes import arguments, dependents, dimension, is_symbolic, module_path, operator, shape, shapes
 from ..labels.algebra import Algebra, Labels
 from ..labels.atoms import Array
-from ..rules import NoRuleError, find_rule
-from ..rules.registry import call_of
+from ..rules import Call, NoRuleError, find_rule
 from .layers import CONVOLUTIONS
 
 __all__ = ["Labeler"]
@@ -109,9 +108,8 @@ class Labeler:
         rule = find_rule(node)
         if rule is None:
             raise UnsupportedModelError(self._message(node, "it has no label rule"))
-        call = call_of(node, self.algebra, self._labels_of, self._value_of)
         try:
-            found = rule(call)
+            found = rule(Call(node, self.algebra, self._labels_of, self._value_of, arguments(node)))
         except NoRuleError as reason:
             raise UnsupportedModelError(self._message(node, str(reason))) from reason
         except (RuntimeError, ValueError, IndexError, TypeError, KeyError, NotImplementedError) as error:
@@ -152,8 +150,7 @@ class Labeler:
     def _value_of(self, value: Any) -> Any:
         """Sizes as integers, constant tensors as they are; NoRuleError for data that depends on the inputs."""
         return fx.node.map_aggregate(
-            fx.node.map_arg(value, self._value),
-            lambda x: dimension(x) if isinstance(x, torch.SymInt) else x,
+            fx.node.map_arg(value, self._value), lambda x: dimension(x) if isinstance(x, torch.SymInt) else x
         )
 
     def _value(self, node: fx.Node) -> Any:

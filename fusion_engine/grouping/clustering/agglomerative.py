@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.registry import register
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .greedy import merge_greedily
 
 __all__ = ["agglomerative"]
-
-Array = NDArray[np.float64]
 
 
 @register(

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...core.types import Array, Indices
 
 __all__ = ["merge_greedily"]
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
-
-def merge_greedily(
-    gains: Array,
-    groups: int,
-    updated: Callable[[Array, int, int], Array],
-) -> Labels:
+def merge_greedily(gains: Array, groups: int, updated: Callable[[Array, int, int], Array]) -> Indices:
     """Labels (N,) in 0..groups-1 of N points, merged pair by pair in order of gain.
 
     gains: (N, N) symmetric, what merging two groups gains; -inf bars a pair. updated(gains, i, j): the row (N,) of
@@ -50,5 +44,5 @@ def merge_greedily(
         best[rows] = gains[rows, partner[rows]]
         better = alive & (row > best)
         partner[better], best[better] = i, row[better]
-    found: Labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    found: Indices = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     return found

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from ...core.registry import Param, register
 from ...core.seeds import numpy_generator
-from ...core.types import Grouping
+from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 
 __all__ = ["best_of_starts", "kmeans", "representation_error", "weighted_kmeans"]
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 _TRIES = 3
 _MOST_TRIES = 30
@@ -71,9 +67,9 @@ def best_of_starts(
     random: np.random.Generator,
     start: str = "farthest_first",
     iterations: int = 100,
-) -> tuple[float, Labels]:
+) -> tuple[float, Indices]:
     """The smallest cost of several starts of k-means, and its labels (N,)."""
-    best: tuple[float, Labels] | None = None
+    best: tuple[float, Indices] | None = None
     for _ in range(1 if start == "heaviest_first" else tries):
         cost, labels = weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
         if best is None or cost < best[0]:
@@ -84,7 +80,7 @@ def best_of_starts(
 
 def _judged(
     stats: SpaceStats, held: Array, start: str, iterations: int, random: np.random.Generator
-) -> tuple[Labels, dict[str, Any]]:
+) -> tuple[Indices, dict[str, Any]]:
     """Labels and facts: starts made on the training samples until `_TRIES` in a row do not lower the held-out error."""
     seen, weights = stats.gram - held, stats.weights
     best, error, made, since = np.zeros(0, dtype=np.int64), np.inf, 0, 0
@@ -99,7 +95,7 @@ def _judged(
     return settled, {"cost": cost, "chosen": {"tries": made, "held_out_error": error / total if total else 0.0}}
 
 
-def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: int) -> tuple[float, Labels]:
+def weighted_kmeans(gram: Array, weights: Array, centres: Indices, iterations: int) -> tuple[float, Indices]:
     """Lloyd's algorithm for points known by their (N, N) Gram, started at the points `centres` (n,).
 
     A centre is a weighted mean A z of its members (A: (n, N), sparse), so its distance to point i is
@@ -109,7 +105,7 @@ def weighted_kmeans(gram: Array, weights: Array, centres: Labels, iterations: in
     return _lloyd(gram, weights, gram[centres], np.diag(gram)[centres], iterations)
 
 
-def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: int) -> tuple[float, Labels]:
+def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: int) -> tuple[float, Indices]:
     """cross: (n, N) products of the centres with the points; norms: (n,) of the centres with themselves."""
     count, groups = len(gram), len(norms)
     own = np.diag(gram)
@@ -128,7 +124,7 @@ def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: 
     return float(weights @ residual), labels
 
 
-def _centres(gram: Array, weights: Array, labels: Labels, groups: int) -> tuple[Array, Array]:
+def _centres(gram: Array, weights: Array, labels: Indices, groups: int) -> tuple[Array, Array]:
     """Products of the groups' weighted means with all points, (n, N), and with themselves, (n,)."""
     everyone = np.arange(len(labels))
     share = weights / np.bincount(labels, weights, groups)[labels]
@@ -137,14 +133,14 @@ def _centres(gram: Array, weights: Array, labels: Labels, groups: int) -> tuple[
     return cross, norms
 
 
-def representation_error(gram: Array, weights: Array, labels: Labels, groups: int) -> float:
+def representation_error(gram: Array, weights: Array, labels: Indices, groups: int) -> float:
     """Weighted squared distance of all points to the weighted means of their groups, for points with this Gram."""
     cross, norms = _centres(gram, weights, labels, groups)
     own = cross[labels, np.arange(len(labels))]
     return float(weights @ np.maximum(np.diag(gram) - 2 * own + norms[labels], 0.0))
 
 
-def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Labels:
+def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.random.Generator) -> Indices:
     """Indices of the first centres: by far the farthest point, or drawn by weighted squared distance. The first is
     drawn by weight, or it is the heaviest, and the longest of several."""
     own = np.diag(gram)
@@ -169,7 +165,7 @@ def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.rando
     return np.array(chosen, dtype=np.int64)
 
 
-def _fill_empty(labels: Labels, served: Array, groups: int) -> None:
+def _fill_empty(labels: Indices, served: Array, groups: int) -> None:
     """Give each empty group, in place, the worst-served neuron of a group that has more than one."""
     sizes = np.bincount(labels, minlength=groups)
     if sizes.all():

@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from ...core.registry import Param, register
 from ...core.seeds import numpy_generator
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .kmeans import best_of_starts
 
 __all__ = ["affinities", "diffusion_map", "spectral"]
-
-Array = NDArray[np.float64]
 
 
 @register(

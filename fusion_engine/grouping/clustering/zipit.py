@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.registry import Param, register
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import hard_grouping, require_enough_neurons
 from ..parameters import FeaturesParameter, WeightsParameter
@@ -17,8 +16,6 @@ from ..similarity import correlations
 from .greedy import merge_greedily
 
 __all__ = ["separate_widths", "zipit"]
-
-Array = NDArray[np.float64]
 
 _COPY = 1 - 1e-5  # from this correlation on, neurons are copies: merging them costs nothing, however many there are
 _BETWEEN = 1e-6  # equal correlations: rather a pair of two parents than of one

@@ -7,18 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...core.errors import FusionError
 from ...core.registry import Param
-from ...core.types import Grouping
+from ...core.types import Array, Grouping, Indices
+from ...stats import SpaceStats
 
 __all__ = [
     "Against", "AgainstParameter", "ReferenceParameter", "align", "align_maps", "averaged",
     "check_reference", "products", "reorder",
 ]  # fmt: skip
-
-Array = NDArray[np.float64]
 
 Against = Literal["reference", "all_pairs", "barycentre"]
 AgainstParameter = Annotated[
@@ -59,13 +57,7 @@ def align(parents: int, reference: int, against: Against, step: Callable[[int, t
 
 
 def align_maps(
-    space: str,
-    sizes: Sequence[int],
-    size: int,
-    reference: int,
-    against: Against,
-    solve: Callable[[Array, int], Array],
-    tolerance: float = 1e-6,
+    stats: SpaceStats, reference: int, against: Against, solve: Callable[[Array, int], Array], tolerance: float = 1e-6
 ) -> list[Array]:
     """Per parent the (n, n_p) map R_p that aligns its features: aligned features are R_p f_p.
 
@@ -74,23 +66,18 @@ def align_maps(
     starts as the identity. A map is stable once it changes by less than `tolerance` of its norm. Raises FusionError
     unless the reference is one of the parents and has n neurons.
     """
-    check_reference(space, sizes, size, reference)
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    maps: list[Array | None] = [None] * len(sizes)
-    maps[reference - 1] = np.eye(size)
+    check_reference(stats.space, stats.sizes, stats.size, reference)
+    maps = {reference - 1: np.eye(stats.size)}
 
     def step(p: int, others: tuple[int, ...]) -> bool:
-        target = np.zeros((size, int(offsets[-1])))
+        target = np.zeros((stats.size, len(stats.gram)))
         for q in others:
-            found = maps[q]
-            assert found is not None
-            target[:, offsets[q] : offsets[q + 1]] = found / len(others)
-        old, new = maps[p], solve(target, p)
-        maps[p] = new
-        return old is None or bool(np.linalg.norm(new - old) > tolerance * np.linalg.norm(new))
+            target[:, stats.part(q)] = maps[q] / len(others)
+        old, maps[p] = maps.get(p), solve(target, p)
+        return old is None or bool(np.linalg.norm(maps[p] - old) > tolerance * np.linalg.norm(maps[p]))
 
-    align(len(sizes), reference, against, step)
-    return [m for m in maps if m is not None]
+    align(stats.parents, reference, against, step)
+    return [maps[p] for p in range(stats.parents)]
 
 
 def products(target: Array, gram: Array) -> Array:
@@ -111,7 +98,7 @@ def check_reference(space: str, sizes: Sequence[int], size: int, reference: int)
         )
 
 
-def reorder(assigned: NDArray[np.int64]) -> Array:
+def reorder(assigned: Indices) -> Array:
     """(n, n) map that puts neuron assigned[i] in place i."""
     out = np.zeros((len(assigned), len(assigned)))
     out[np.arange(len(assigned)), assigned] = 1.0
@@ -119,11 +106,7 @@ def reorder(assigned: NDArray[np.int64]) -> Array:
 
 
 def averaged(
-    space: str,
-    method: str,
-    maps: Sequence[Array],
-    back: Sequence[Array],
-    importance: Sequence[Array] | None = None,
+    space: str, method: str, maps: Sequence[Array], back: Sequence[Array], importance: Sequence[Array] | None = None
 ) -> Grouping:
     """The mean of the aligned parents: merge[p] = w_p R_p, unmerge[p] = B_p. maps: R_p (n, n_p); back: B_p (n_p, n).
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
-from ...core.types import Grouping
+from ...core.types import Grouping, Indices
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
@@ -54,7 +53,7 @@ def balanced(
     return labels_from_stats(stats, "balanced", labels.ravel())
 
 
-def _assign(stats: SpaceStats, labels: NDArray[np.int64], parent: int) -> NDArray[np.int64]:
+def _assign(stats: SpaceStats, labels: Indices, parent: int) -> Indices:
     """(n,) groups of `parent`'s neurons, by one linear sum assignment against the other assigned parents' means."""
     n = stats.size
     others = [p for p in range(stats.parents) if p != parent and labels[p, 0] >= 0]

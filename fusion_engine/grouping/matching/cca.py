@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
-from ...core.types import Grouping
+from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats
 from ..from_labels import require_equal_widths
 from ..parameters import FeaturesParameter
@@ -19,7 +18,6 @@ from .alignment import Against, AgainstParameter, ReferenceParameter, align_maps
 
 __all__ = ["canonical_map", "cca"]
 
-Array = NDArray[np.float64]
 Spectrum = tuple[Array, Array]
 
 _GAMMAS = (1e-2, 1e-1, 1.0, 10.0)
@@ -100,13 +98,11 @@ def _cca(
         there, back[p] = canonical_map(theirs, cross[:, mine] * scale, spectrum(p), gamma, order)
         return there
 
-    maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve, _STABLE)
+    maps = align_maps(stats, reference, against, solve, _STABLE)
     return averaged(stats.space, "cca", maps, [back.get(p, np.eye(stats.size)) for p in range(stats.parents)])
 
 
-def canonical_map(
-    xx: Spectrum, xy: Array, yy: Spectrum, gamma: float, order: NDArray[np.int64]
-) -> tuple[Array, Array]:
+def canonical_map(xx: Spectrum, xy: Array, yy: Spectrum, gamma: float, order: Indices) -> tuple[Array, Array]:
     """(n, n) map R with R y aligned to x, features as columns, and its inverse.
 
     xx, yy: eigenvalues (n,) and eigenvectors (n, n) of the covariances; xy: covariances (n, n). gamma: in shares of the

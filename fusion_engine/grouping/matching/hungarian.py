@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import register
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
 __all__ = ["hungarian", "pair_costs"]
 
 
-def pair_costs(stats: SpaceStats) -> NDArray[np.float64]:
+def pair_costs(stats: SpaceStats) -> Array:
     """(n_1, n_2) cost of fusing neuron i of parent 1 with neuron j of parent 2.
 
     c_ij = s_i ||f^_ij - f_i|| + s_j ||f^_ij - f_j||, with f^_ij = P (s_i f_i + s_j f_j) / (s_i + s_j) the best that
@@ -30,7 +29,7 @@ def pair_costs(stats: SpaceStats) -> NDArray[np.float64]:
     s, t = stats.importance[0][:, None], stats.importance[1][None, :]
     to_first = np.sqrt((t / (s + t)) ** 2 * between + outside[first][:, None])
     to_second = np.sqrt((s / (s + t)) ** 2 * between + outside[second][None, :])
-    costs: NDArray[np.float64] = s * to_first + t * to_second
+    costs: Array = s * to_first + t * to_second
     return costs
 
 

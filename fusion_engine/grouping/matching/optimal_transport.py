@@ -7,7 +7,7 @@ from ...core.types import Grouping
 from ...stats import SpaceStats
 from ..parameters import FeaturesParameter
 from .alignment import AgainstParameter, ReferenceParameter
-from .transport import Marginals, Normalise, Regularisation, Transport, transport
+from .transport import Marginals, Normalise, Regularisation, transport
 
 __all__ = ["optimal_transport"]
 
@@ -37,6 +37,4 @@ def optimal_transport(
     samples; aligned features diag(1/nu) T^T f_p, averaged over the parents (Singh & Jaggi 2020, section 4). Parents may
     differ in width: the fused model is as wide as the reference (FusionError where it is not).
     """
-    return transport(
-        stats, "optimal_transport", Transport(marginals, normalise, regularisation, against, reference)
-    )
+    return transport(stats, "optimal_transport", marginals, normalise, regularisation, against, reference)

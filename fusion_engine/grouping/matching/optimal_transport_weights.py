@@ -6,7 +6,7 @@ from ...core.registry import register
 from ...core.types import Grouping
 from ..network import AlignedStates, Network
 from .alignment import AgainstParameter, ReferenceParameter
-from .transport import Marginals, Normalise, Regularisation, Transport, transport
+from .transport import Marginals, Normalise, Regularisation, transport
 
 __all__ = ["optimal_transport_weights"]
 
@@ -37,11 +37,10 @@ def optimal_transport_weights(
     the fused order of the space before; then as optimal_transport (Singh & Jaggi 2020, algorithm 1). Batch norms are
     folded first. Parents may differ in width: the fused model is as wide as the reference (FusionError where not).
     """
-    settings = Transport(marginals, normalise, regularisation, against, reference)
-    aligned = AlignedStates(network)
-    found = {}
+    aligned, found = AlignedStates(network), {}
+    settings = marginals, normalise, regularisation, against, reference
     for name in network.open:
-        grouping = transport(aligned.incoming(name), "optimal_transport_weights", settings)
+        grouping = transport(aligned.incoming(name), "optimal_transport_weights", *settings)
         aligned.apply(name, [m * network.parents for m in grouping.merge], list(grouping.unmerge))
         found[name] = grouping
     return found

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import require_equal_widths
 from ..parameters import FeaturesParameter, WeightsParameter
@@ -18,7 +17,6 @@ from .alignment import AgainstParameter, ReferenceParameter, align_maps, average
 
 __all__ = ["Score", "permutation", "scores"]
 
-Array = NDArray[np.float64]
 Score = Literal["correlation", "inner_product"]
 _TIE = 1e-6  # what the raw features' cosine counts beside the correlation: it decides between neurons that never vary
 
@@ -57,7 +55,7 @@ def permutation(
             found /= np.sqrt(np.maximum(np.einsum("gi,gi->g", found, target), 1e-12))[:, None]
         return reorder(linear_sum_assignment(found[:, stats.part(p)], maximize=True)[1])
 
-    maps = align_maps(stats.space, stats.sizes, stats.size, reference, against, solve)
+    maps = align_maps(stats, reference, against, solve)
     importance = stats.importance if weights == "importance" else None
     return averaged(stats.space, "permutation", maps, [r.T for r in maps], importance)
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ...core.errors import FusionError
 from ...core.registry import Param
-from ...core.types import Grouping
+from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..parameters import Weights
 from ..similarity import normalised
 from .alignment import Against, align_maps, averaged, products
 
-__all__ = ["Marginals", "Normalise", "Regularisation", "Transport", "costs_to", "transport", "transport_plan"]
-
-Array = NDArray[np.float64]
+__all__ = ["Marginals", "Normalise", "Regularisation", "costs_to", "transport", "transport_plan"]
 
 Marginals = Annotated[Weights, Param("how much mass each neuron has: all the same, or its importance")]
 Normalise = Annotated[bool, Param("compare features scaled to length one, instead of as they are")]
@@ -29,25 +25,22 @@ Regularisation = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Transport:
-    """Settings of a transport, as the groupings' parameters."""
-
-    marginals: Weights
-    normalise: bool
-    regularisation: float
-    against: Against
-    reference: int
-
-
-def transport(stats: SpaceStats, method: str, settings: Transport) -> Grouping:
+def transport(
+    stats: SpaceStats,
+    method: str,
+    marginals: Weights,
+    normalise: bool,
+    regularisation: float,
+    against: Against,
+    reference: int,
+) -> Grouping:
     """Transport every parent's neurons onto the target's and average.
 
     With the plan T (n_p, n) from masses mu (n_p,) to nu (n,): merge w_p diag(1/nu) T^T, the barycentric map of Singh &
     Jaggi 2020, and unmerge diag(1/mu) T. Parents may differ in width; the fused model is as wide as the reference.
     """
-    seen = normalised(stats) if settings.normalise else stats
-    if settings.marginals == "importance":
+    seen = normalised(stats) if normalise else stats
+    if marginals == "importance":
         mass = np.concatenate([s / s.sum() for s in stats.importance])
     else:
         mass = np.concatenate([np.full(n, 1 / n) for n in stats.sizes])
@@ -56,11 +49,11 @@ def transport(stats: SpaceStats, method: str, settings: Transport) -> Grouping:
     def solve(target: Array, p: int) -> Array:
         mu, nu = mass[stats.part(p)], target @ mass
         nu = nu / nu.sum()
-        plan = transport_plan(costs_to(seen, target, p), mu, nu, settings.regularisation)
+        plan = transport_plan(costs_to(seen, target, p), mu, nu, regularisation)
         back[p] = _shares(plan, plan.sum(1))
         return _shares(plan.T, plan.sum(0))
 
-    maps = align_maps(stats.space, stats.sizes, stats.size, settings.reference, settings.against, solve)
+    maps = align_maps(stats, reference, against, solve)
     unmerge = [back.get(p, np.eye(stats.size)) for p in range(stats.parents)]
     return averaged(stats.space, method, maps, unmerge)
 

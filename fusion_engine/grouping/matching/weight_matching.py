@@ -6,23 +6,19 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ...core.registry import register
 from ...core.seeds import numpy_generator
 from ...core.types import Grouping, State
-from ...graph import lookup, permute_state
+from ...graph import lookup, permute_state, read_site
 from ..from_labels import require_equal_widths
-from ..network import AlignedStates, Network, rows_of
+from ..network import AlignedStates, Network
 from ..parameters import WeightsParameter
 from .alignment import AgainstParameter, ReferenceParameter, align, averaged, check_reference, reorder
 
 __all__ = ["weight_matching"]
-
-Array = NDArray[np.float64]
-Order = NDArray[np.int64]
 
 _SWEEPS = 100
 _GAIN = 1e-7  # a smaller relative gain is rounding
@@ -113,8 +109,8 @@ class _Matching:
         space, state = self.trace.spaces[name], self.states[p]
         gains = np.zeros((space.size, space.size))
         for member in space.members:
-            wanted = rows_of(lookup(target, member.tensor, self.trace), member)
-            gains += (wanted @ rows_of(lookup(state, member.tensor, self.trace), member).T).double().cpu().numpy()
+            wanted = read_site(lookup(target, member.tensor, self.trace), member)
+            gains += (wanted @ read_site(lookup(state, member.tensor, self.trace), member).T).double().cpu().numpy()
         order = linear_sum_assignment(gains, maximize=True)[1]
         here, there = float(np.trace(gains)), float(gains[np.arange(len(order)), order].sum())
         if there <= here + _GAIN * float(np.abs(gains).sum(1).mean()):

@@ -16,7 +16,7 @@ from ...fusing import Inputs, OutputWeights
 from ...fusing.sampling import shifted
 from ...graph import Program, Trace, merge_activations, shape
 
-__all__ = ["Goal", "Merged", "Pool", "Prefix", "draw_pool"]
+__all__ = ["Goal", "Lesson", "Merged", "Pool", "Prefix", "draw_pool"]
 
 @dataclass(frozen=True)
 class Pool:
@@ -140,6 +140,19 @@ class Merged:
             else:
                 merged.append(head.ensemble([t.double() for t in tensors], self._goal.temperature))
         return merged
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What levels are trained on, the same for all: the parents, the samples, and the targets with their weights by
+    node. size: most samples at once."""
+
+    inputs: Inputs
+    goal: Goal
+    pool: Pool
+    merged: Merged
+    weights: Mapping[str, Tensor]
+    size: int
 
 
 class Prefix:

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from ...core.types import Grouping, Level, State
 from ...fusing import Inputs
 from ...graph import Program, Trace, merge_activations, operator, shape
-from .level_data import Goal, Merged, Pool, Prefix
+from .level_data import Goal, Lesson, Prefix
 
 __all__ = ["LevelProblem", "level_nodes", "node_weights"]
 
@@ -37,32 +37,21 @@ class LevelProblem:
     prediction. With several nodes: their mean.
     """
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        state: State,
-        level: Level,
-        goal: Goal,
-        pool: Pool,
-        prefix: Prefix,
-        merged: Merged,
-        weights: Mapping[str, Tensor],
-        nodes: list[str],
-        size: int,
-    ) -> None:
-        self.level, self.pool = level, pool
-        self._state, self._prefix, self._merged, self._nodes, self._size = state, prefix, merged, nodes, size
-        self._program = Program(inputs.trace, None if level.input is None else [level.input], nodes)
+    def __init__(self, lesson: Lesson, state: State, level: Level, prefix: Prefix, nodes: list[str]) -> None:
+        self.level, self.pool, trace, goal = level, lesson.pool, lesson.inputs.trace, lesson.goal
+        self._lesson, self._state, self._prefix, self._nodes = lesson, state, prefix, nodes
+        self._program = Program(trace, None if level.input is None else [level.input], nodes)
         self._temperature = goal.temperature or 1.0
-        self._distilled = None if goal.temperature is None else inputs.trace.output
-        self._weights = {n: weights[n] if n in weights else torch.ones((), device=pool.x.device) for n in nodes}
+        self._distilled = None if goal.temperature is None else trace.output
+        one = torch.ones((), device=self.pool.x.device)
+        self._weights = {node: lesson.weights.get(node, one) for node in nodes}
         self._scales = {node: self._scale(node) for node in nodes}
 
     def loss(self, weights: State, index: Tensor) -> Tensor:
         """Loss over the samples `index`, differentiable in `weights`."""
         outputs = self._outputs(weights, index)
         terms = [
-            self._distance(node, output, self._merged.rows(node, index)) / self._scales[node]
+            self._distance(node, output, self._lesson.merged.rows(node, index)) / self._scales[node]
             for node, output in zip(self._nodes, outputs, strict=True)
         ]
         return torch.stack(terms).mean()
@@ -70,7 +59,7 @@ class LevelProblem:
     @torch.no_grad()
     def held_out(self, weights: State) -> float:
         """Loss over the held-out samples."""
-        parts = self.pool.held.split(self._size)
+        parts = self.pool.held.split(self._lesson.size)
         return sum(float(self.loss(weights, part)) * len(part) for part in parts) / len(self.pool.held)
 
     @torch.no_grad()
@@ -89,7 +78,7 @@ class LevelProblem:
         return ((output - target).square() * self._weights[node]).mean()
 
     def _scale(self, node: str) -> float:
-        target = self._merged.rows(node, self.pool.samples[:_SCALE_ROWS]).double()
+        target = self._lesson.merged.rows(node, self.pool.samples[:_SCALE_ROWS]).double()
         mean = target.mean(0, keepdim=True)
         if node == self._distilled:
             gain = target.clamp_min(1e-30).log() - mean.clamp_min(1e-30).log()

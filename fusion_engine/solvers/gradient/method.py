@@ -11,25 +11,16 @@ from torch import Tensor
 
 from ...core.level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from ...core.registry import Param, register
-from ...fusing import (
-    HeadParameter,
-    HeadWeights,
-    Inputs,
-    RunLog,
-    align_to_first,
-    batch_size,
-    forward_work,
-    keeps_first_width,
-    output_weights,
-)
+from ...fusing import HeadParameter, HeadWeights, Inputs, RunLog, batch_size, forward_work, output_weights
+from ...fusing.first_parent import align_to_first, keeps_first_width
 from ...fusing.training import Optimiser, Scheduler, TrainingSettings
 from ...graph import merge_states, shape
 from ...grouping import Grouped
 from ...importance.attribution import has_classes
 from ..least_squares.method import least_squares, nodes_to_read
-from .level_data import Goal, Merged, draw_pool
+from .level_data import Goal, Lesson, Merged, draw_pool
 from .level_problem import level_nodes, node_weights
-from .level_run import LevelRun, Options, Trials
+from .level_run import LevelRun, Options
 
 __all__ = ["gradient"]
 
@@ -38,7 +29,6 @@ Start = Literal["least_squares", "average", "first_parent"]
 # Below this many held-out samples nothing is searched for: their error would choose by chance.
 _JUDGES = 20
 _FEW_EPOCHS = 3
-_RATE = 1e-3
 _CHUNK = 128  # most samples run at once, so that a request to cancel is heard soon
 # What "as many as are cheap" means. Work is multiplications and additions, forward and backward, of all epochs of a
 # run: a count, as seconds would differ from run to run.
@@ -160,16 +150,15 @@ def gradient(
     most = epochs
     if most == "auto":
         most = _FEW_EPOCHS if few else _cheap_epochs(inputs, len(pool.train) / len(pool.samples))
-    trials = Trials(0 if few else max(1, most // 20), _RATE)
+    lesson = Lesson(inputs, goal, pool, merged, weights, size)
 
     def run(low: float, high: float) -> LevelRun:
-        part = log.part(low, high)
-        return LevelRun(inputs, part, groupings, goal, pool, merged, weights, options, size=size, budget=prefix)
+        return LevelRun(lesson, log.part(low, high), options, prefix)
 
     why, tried = "set by hand", dict[str, float]()
     if plan is None:
         plan, why, tried = _choose(run, plans, begin, solution, max(1, most // 10))
-    result = run(0.45, 1.0).run(plan, begin, solution, most, trials)
+    result = run(0.45, 1.0).run(plan, begin, solution, most, 0 if few else max(1, most // 20))
     partition = {"spec": format_plan(plan), "why": why, **({"held_out": tried} if tried else {})}
     log.decide("gradient", {"levels": partition, "steps": result.steps})
     return result.state
@@ -203,7 +192,7 @@ def _choose(
         low = 0.25 + 0.2 * i / len(plans)
         quiet = f"trial {i + 1} of {len(plans)}, levels {format_plan(plan)}"
         trial = run(low, low + 0.2 / len(plans))
-        tried[format_plan(plan)] = trial.run(plan, begin, solution, epochs, Trials(0, _RATE), quiet=quiet).error
+        tried[format_plan(plan)] = trial.run(plan, begin, solution, epochs, 0, quiet=quiet).error
     best = min(plans, key=lambda p: tried[format_plan(p)])
     why = f"smallest held-out loss at the output after {epochs} epochs a level: " + ", ".join(
         f"{spec} {error:.4g}" for spec, error in tried.items()

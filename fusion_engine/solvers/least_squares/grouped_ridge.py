@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from ...core.types import Layer
 from ...fusing.positive_solve import solve_positive
 from ...stats import layer_rows
-from .ridge import RidgeResult, search
+from .ridge import RidgeResult, search, share_out
 
 __all__ = ["GroupedRegression"]
 
@@ -34,10 +35,7 @@ class GroupedRegression:
     def add(self, x: Tensor, t: Tensor, held_out: Tensor) -> None:
         """Add the layer's input x (samples, channels, ...), target rows t (samples * positions, n), and a mask
         (samples,) of those that judge lambda."""
-        rows = held_out.repeat_interleave(len(t) // len(held_out))
-        for part, mask, row_mask in ((self._train, ~held_out, ~rows), (self._held, held_out, rows)):
-            if bool(mask.any()):
-                self._add(part, x[mask], t[row_mask])
+        share_out(partial(self._add, self._train), partial(self._add, self._held), x, t, held_out)
 
     def _add(self, part: _Moments, x: Tensor, t: Tensor) -> None:
         first = 0

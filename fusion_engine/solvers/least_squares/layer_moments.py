@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...core.types import Layer
-from ...stats import ConvMoments, CrossAccumulator, layer_rows
+from ...stats import ConvMoments, layer_rows
+from ...stats.conv_moments import input_moments
 
 __all__ = ["LayerMoments"]
 
@@ -30,11 +31,7 @@ class LayerMoments:
         self.columns = math.prod(self.shape[1:])
         self.count = 0
         self._kept: list[tuple[Tensor, Tensor]] = []
-        self._moments: ConvMoments | CrossAccumulator | None = None
-        if not keep_rows and ConvMoments.applies(layer, self.shape):
-            self._moments = ConvMoments(self.shape[1], (self.shape[2], self.shape[3]), outputs)
-        elif not keep_rows:
-            self._moments = CrossAccumulator(self.columns, outputs, precision="mixed")
+        self._moments = None if keep_rows else input_moments(layer, self.shape, outputs)
         self._targets: Tensor | None = None
         self.merge: Tensor | None = None
         """(n, outputs) matrix applied to every target row when it is read, t -> merge t."""

@@ -11,18 +11,9 @@ from torch import Tensor
 
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import (
-    FusedPrefix,
-    HeadParameter,
-    Inputs,
-    OutputWeights,
-    ParentFeatures,
-    RunLog,
-    batch_size,
-    output_weights,
-    read_layer,
-    write_layer,
-)
+from ...fusing import FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights
+from ...fusing.folding import read_rows, write_rows
+from ...fusing.parent_features import ParentFeatures, batch_size
 from ...graph import Trace, merge_outputs, merge_states
 from ...grouping import Grouped
 from ...stats import feature_rows
@@ -145,19 +136,20 @@ class _Solve:
 
     def _layer(self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures) -> None:
         late, reserve = self._is_late(layer), self.inputs.reserve
-        start, shape, bias = self._weights(layer)
-        merge = None if late else self._merger(layer)
-        outputs = sum(self._widths(layer)) if late else len(start)
+        start, shape, bias = read_rows(self.state, layer), self.state[layer.weight].shape, layer.has_bias
+        merge: list[Tensor] | None = None
+        if not late:
+            matrices = merge_outputs(self.parents, self.trace, self.grouped.groupings, layer)
+            merge = [m.float().to(self.inputs.device) for m in matrices]
+        outputs = sum(state[layer.weight].shape[0] for state in self.parents) if late else len(start)
         problem: Regression | GroupedRegression | None = None
         for x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
                 rows = len(t) // len(x) * len(self.inputs.data)
-                grouped = layer.options.get("groups", 1) != 1
-                problem = (
-                    GroupedRegression(layer, shape, bias, reserve)
-                    if grouped
-                    else Regression(layer, shape, outputs, bias, rows, late, reserve)
-                )
+                if layer.options.get("groups", 1) != 1:
+                    problem = GroupedRegression(layer, shape, bias, reserve)
+                else:
+                    problem = Regression(layer, shape, outputs, bias, rows, late, reserve)
             problem.add(x, t, held)
         assert problem is not None
         if late:
@@ -168,14 +160,13 @@ class _Solve:
             matrix = torch.from_numpy(np.concatenate(self.grouped.groupings[layer.space].merge, 1))
             problem.merge_targets(matrix)
             self._merge_again(layer.space)
-            start, _, _ = self._weights(layer)
+            start = read_rows(self.state, layer)
         result = problem.solve(start, self.ridge, self.guess, lambda: self._report(layer, 0.8))
         if self.ridge is None:
             self.guess = result.ridge
         self.chosen[layer.name] = {"ridge": result.ridge, "held_out_error": result.held_out_error}
         self.solved += 1
-        weight = (result.weights[:, :-1] if bias else result.weights).reshape(shape)
-        write_layer(self.state, layer, weight, result.weights[:, -1] if bias else None)
+        write_rows(self.state, layer, result.weights)
 
     def _is_late(self, layer: Layer) -> bool:
         """Whether the layer's outputs are grouped only now, with the fused prefix known. That takes a space which
@@ -185,12 +176,6 @@ class _Solve:
         space = self.trace.spaces[layer.space]
         alone = [site.node for site in space.features] == [layer.output] and self.targets[layer.name].other is None
         return alone and space.features[0].index.shape == (self.trace.shapes[layer.weight][0], 1)
-
-    def _weights(self, layer: Layer) -> tuple[Tensor, torch.Size, bool]:
-        """The layer's present weights as (n, d [+1 with bias last]), its weight's shape, and whether it has a bias."""
-        weight, bias = read_layer(self.state, layer)
-        flat = weight.reshape(len(weight), -1)
-        return flat if bias is None else torch.cat([flat, bias[:, None]], 1), weight.shape, bias is not None
 
     def _rows(
         self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
@@ -230,12 +215,3 @@ class _Solve:
         names = {m.tensor for m in self.trace.spaces[space].members}
         merged = merge_states(self.parents, self.trace, self.grouped.groupings, self.weights, names=names)
         self.state.update({name: tensor for name, tensor in merged.items() if name not in self.inputs.kept_tensors})
-
-    def _merger(self, layer: Layer) -> list[Tensor]:
-        """The merge matrices of the layer's outputs in float32."""
-        matrices = merge_outputs(self.parents, self.trace, self.grouped.groupings, layer)
-        return [m.float().to(self.inputs.device) for m in matrices]
-
-    def _widths(self, layer: Layer) -> list[int]:
-        assert layer.space is not None
-        return [m.shape[1] for m in self.grouped.groupings[layer.space].merge]

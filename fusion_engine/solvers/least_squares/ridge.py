@@ -19,11 +19,12 @@ from ...core.types import Layer
 from ...fusing.positive_solve import solve_positive
 from .layer_moments import LayerMoments
 
-__all__ = ["GRID", "Regression", "RidgeResult", "search"]
+__all__ = ["GRID", "Regression", "RidgeResult", "search", "share_out"]
 
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 _JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
 _LARGE = 2048  # above this many columns lambda is chosen on at most this many rows, an even sample
+Adding = Callable[[Tensor, Tensor], None]
 _TINY = torch.finfo(torch.float64).tiny
 
 
@@ -74,7 +75,7 @@ class Regression:
         """Add the layer's input x (samples, ...), target rows t (samples * positions, outputs), and a mask
         (samples,) of those that judge lambda."""
         if self._sample is None:
-            _share_out(self._train, self._held, x, t, held_out)
+            share_out(self._train.add, self._held.add, x, t, held_out)
         else:
             if not self._reserve:
                 self._train.add(x, t)  # the sample judges, so all rows may train
@@ -82,7 +83,8 @@ class Regression:
                 rows = held_out.repeat_interleave(len(t) // len(held_out))
                 self._train.add(x[~held_out], t[~rows])
             few = t.reshape(len(x), -1, t.shape[1])[:: self._every].reshape(-1, t.shape[1])
-            _share_out(*self._sample, x[:: self._every], few, held_out[:: self._every])
+            train, held = self._sample
+            share_out(train.add, held.add, x[:: self._every], few, held_out[:: self._every])
 
     def merge_targets(self, matrix: Tensor) -> None:
         """Let `matrix` (n, outputs) merge every target row, t -> matrix t: for a grouping that is decided only
@@ -138,13 +140,15 @@ class Regression:
         return self._solver
 
 
-def _share_out(train: LayerMoments, held: LayerMoments, x: Tensor, t: Tensor, held_out: Tensor) -> None:
+def share_out(train: Adding, held: Adding, x: Tensor, t: Tensor, held_out: Tensor) -> None:
+    """Add inputs x (samples, ...) and their target rows t to those to train on or, where the mask (samples,) says so,
+    to those that judge."""
     rows = held_out.repeat_interleave(len(t) // len(held_out))
-    for part, mask, row_mask in ((train, ~held_out, ~rows), (held, held_out, rows)):
+    for add, mask, row_mask in ((train, ~held_out, ~rows), (held, held_out, rows)):
         if bool(mask.all()):
-            part.add(x, t)
+            add(x, t)
         elif bool(mask.any()):
-            part.add(x[mask], t[row_mask])
+            add(x[mask], t[row_mask])
 
 
 def search(

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ...core.types import Layer
-from ...stats import ConvMoments, CrossAccumulator, layer_rows
+from ...stats import ConvMoments, layer_rows
+from ...stats.conv_moments import input_moments
+from ...stats.moments import bordered
 
 __all__ = ["InputGram"]
 
@@ -29,12 +31,9 @@ class InputGram:
         self._columns = math.prod(self._shape[1:])
         self._rows: list[Tensor] | None = [] if keep_rows else None
         self._groups: Tensor | None = None
-        self._moments: ConvMoments | CrossAccumulator | None = None
         self._is_map = ConvMoments.applies(layer, self._shape)
-        if not keep_rows and self._is_map:
-            self._moments = ConvMoments(self._shape[1], (self._shape[2], self._shape[3]), 0)
-        elif not keep_rows and layer.options.get("groups", 1) == 1:
-            self._moments = CrossAccumulator(self._columns, 0, precision="mixed")
+        known_by_rows = keep_rows or layer.options.get("groups", 1) != 1
+        self._moments = None if known_by_rows else input_moments(layer, self._shape, 0)
 
     def add(self, x: Tensor) -> None:
         """Add the layer's input x (samples, ...)."""
@@ -66,13 +65,7 @@ class InputGram:
         xx, sums = self._moments.xx, self._moments.x_sum
         if self._is_map and not bool((seen := self._seen(xx.diagonal())).all()):
             xx.mul_(seen).mul_(seen[:, None])
-        if not self._bias:
-            return xx[None]
-        d = self._columns
-        bordered = xx.new_empty(1, d + 1, d + 1)
-        bordered[0, :d, :d], bordered[0, :d, d], bordered[0, d, :d] = xx, sums, sums
-        bordered[0, d, d] = self._moments.count
-        return bordered
+        return (bordered(xx, sums, self._moments.count) if self._bias else xx)[None]
 
     def _with_ones(self, rows: Tensor) -> Tensor:
         return torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1) if self._bias else rows

@@ -11,17 +11,9 @@ from torch import Tensor
 
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import (
-    HeadParameter,
-    Inputs,
-    OutputWeights,
-    RunLog,
-    aligned_layer,
-    batch_size,
-    output_weights,
-    parent_part,
-    write_layer,
-)
+from ...fusing import HeadParameter, Inputs, OutputWeights, RunLog, batch_size, output_weights
+from ...fusing.aligned import aligned_layer, parent_part
+from ...fusing.folding import write_rows
 from ...graph import Program, Trace, merge_activations, merge_states
 from ...grouping import Grouped
 from ...stats import sample_bytes
@@ -99,7 +91,7 @@ class _RegressionMean:
                 if layer.output == self.trace.output:
                     shares = self.last.weights
                 products = [of_parent[self._key(layer, state)].read() for of_parent in grams]
-                self._write(state, layer, regression_mean(products, [w for w, _ in aligned], shares, self.alpha))
+                write_rows(state, layer, regression_mean(products, [w for w, _ in aligned], shares, self.alpha))
                 done += 1
         return state
 
@@ -116,7 +108,7 @@ class _RegressionMean:
             key = self._key(layer, state)
             if key not in grams:
                 shape, keep_rows = state[layer.weight].shape, self.rows[layer.name] > 0
-                grams[key] = InputGram(layer, shape, self._has_bias(layer), keep_rows)
+                grams[key] = InputGram(layer, shape, layer.has_bias, keep_rows)
                 readers[layer.input].append(grams[key])
         share = len(layers) / total / self.inputs.count * 0.9
         for seen, x in self._batches(size):
@@ -154,16 +146,11 @@ class _RegressionMean:
         if batch:
             yield batch
 
-    def _write(self, state: dict[str, Tensor], layer: Layer, solved: Tensor) -> None:
-        bias = self._has_bias(layer)
-        weight = (solved[:, :-1] if bias else solved).reshape(state[layer.weight].shape)
-        write_layer(state, layer, weight, solved[:, -1] if bias else None)
-
     def _key(self, layer: Layer, state: Mapping[str, Tensor]) -> tuple[object, ...]:
         """What the products of a layer's inputs depend on."""
         reading = sorted((name, str(value)) for name, value in layer.options.items())
         shape = tuple(state[layer.weight].shape[1:])
-        return layer.input, shape, self._has_bias(layer), self.rows[layer.name] > 0, *reading
+        return layer.input, shape, layer.has_bias, self.rows[layer.name] > 0, *reading
 
     def _few_rows(self, layer: Layer, state: Mapping[str, Tensor]) -> int:
         """How many rows of inputs a layer has in all parents, if it is less work to solve it from them than from their
@@ -173,6 +160,3 @@ class _RegressionMean:
         rows = positions * len(self.inputs.data) * self.inputs.count
         fewer = rows_are_cheaper(rows, math.prod(inputs), outputs, self.inputs.count, self.alpha)
         return rows if fewer and layer.options.get("groups", 1) == 1 else 0
-
-    def _has_bias(self, layer: Layer) -> bool:
-        return layer.bias is not None or layer.norm is not None
