@@ -86,22 +86,13 @@ def rows_of(
                 seconds = statistics.median(r.report["seconds"]["total"] for r in results)
                 rows.append(
                     {
-                        "network": row,
-                        "parameters": sum(p.numel() for p in parents[0].model.parameters()),
-                        "regime": regime,
-                        "parents": count,
-                        "recipe": recipe,
-                        "accuracy": report["fused"]["accuracy"],
+                        "network": row, "parameters": sum(p.numel() for p in parents[0].model.parameters()),
+                        "regime": regime, "parents": count, "recipe": recipe, "accuracy": report["fused"]["accuracy"],
                         "best_parent": report["best_parent"]["accuracy"],
-                        "mean_parent": report["mean_parent"]["accuracy"],
-                        "average": report["average"]["accuracy"],
+                        "mean_parent": report["mean_parent"]["accuracy"], "average": report["average"]["accuracy"],
                         "ensemble": report["ensemble"]["accuracy"],
-                        "softmax_ensemble": report["softmax_ensemble"]["accuracy"],
-                        "seconds": seconds,
-                        "floor": floor,
-                        "ratio": seconds / floor,
-                        "stages": report["seconds"],
-                        "notes": report["warnings"],
+                        "softmax_ensemble": report["softmax_ensemble"]["accuracy"], "seconds": seconds, "floor": floor,
+                        "ratio": seconds / floor, "stages": report["seconds"], "notes": report["warnings"],
                     }
                 )
                 print(_line(rows[-1]), file=sys.stderr, flush=True)
@@ -128,23 +119,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         rows = rows_of(
-            options.one,
-            options.regimes.split(","),
-            [int(n) for n in options.parents.split(",")],
-            options.recipes.split(","),
-            options.epochs,
-            options.data,
-            options.train_only,
+            options.one, options.regimes.split(","), [int(n) for n in options.parents.split(",")],
+            options.recipes.split(","), options.epochs, options.data, options.train_only,
         )
         print(json.dumps(rows))
         return
     rows = []
     for name in options.networks.split(","):
         done = subprocess.run(
-            [sys.executable, *sys.argv, "--one", name],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
+            [sys.executable, *sys.argv, "--one", name], stdout=subprocess.PIPE, text=True, check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         rows += json.loads(done.stdout.strip().splitlines()[-1])

@@ -67,18 +67,12 @@ def fusion_rows(
         total = statistics.median(totals)
         rows.append(
             {
-                "recipe": report["recipe"]["name"],
-                "accuracy": report["fused"]["accuracy"],
-                "parents": [p["accuracy"] for p in report["parents"]],
-                "average": report["average"]["accuracy"],
-                "ensemble": report["ensemble"]["accuracy"],
-                "softmax_ensemble": report["softmax_ensemble"]["accuracy"],
-                "seconds": total,
-                "slowest": max(totals),
-                "stages": {k: statistics.median(s[k] for s in seconds) for k in seconds[0]},
-                "floor": floor,
-                "ratio": total / floor,
-                "decisions": report["decisions"],
+                "recipe": report["recipe"]["name"], "accuracy": report["fused"]["accuracy"],
+                "parents": [p["accuracy"] for p in report["parents"]], "average": report["average"]["accuracy"],
+                "ensemble": report["ensemble"]["accuracy"], "softmax_ensemble": report["softmax_ensemble"]["accuracy"],
+                "seconds": total, "slowest": max(totals),
+                "stages": {k: statistics.median(s[k] for s in seconds) for k in seconds[0]}, "floor": floor,
+                "ratio": total / floor, "decisions": report["decisions"],
             }
         )
     return rows
@@ -128,9 +122,7 @@ def vgg(folder: Path, repeats: int) -> list[dict[str, Any]]:
 
     recipe = Recipe.from_mapping(
         {
-            "name": "kmeans + least_squares",
-            "importance": "activation",
-            "grouping": "kmeans",
+            "name": "kmeans + least_squares", "importance": "activation", "grouping": "kmeans",
             "solver": {"method": "least_squares", "head_weights": "class_share"},
         }
     )
@@ -150,10 +142,7 @@ def moments(folder: Path, samples: int) -> list[dict[str, Any]]:
     found = parent_moments(graph, [p.state for p in parents], data, precision="mixed")
     return [
         {
-            "samples": samples,
-            "spaces": len(found),
-            "seconds": time.perf_counter() - start,
-            "base_mb": base,
+            "samples": samples, "spaces": len(found), "seconds": time.perf_counter() - start, "base_mb": base,
             "peak_mb": peak_mb(),
         }
     ]

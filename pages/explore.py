@@ -117,9 +117,7 @@ if as_fused and fusion is not None:
 else:
     with method_column:
         methods = choose_methods(catalogue["methods"], facts(summary))
-    arguments = {
-        "parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods
-    }
+    arguments = {"parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods}
     explored = progress.remembered("explore", arguments)
     if explored and progress.follow(explored, "Measuring the neurons", retry=lambda: progress.try_again(explored)):
         show_run(explored, space_column)

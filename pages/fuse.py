@@ -204,9 +204,7 @@ form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
 with form:
     st.subheader("Recipe", anchor=False)
-    choose_preset(
-        draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test")
-    )
+    choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])

@@ -81,8 +81,7 @@ def _budget(budget: Mapping[str, Any], run: str) -> None:
         [{
             "After level": level["name"], "Ensemble": percent(ensemble, 2),
             "Merged features": percent(level["grouped"]["accuracy"], 2),
-            "Fused features": percent(level["fused"]["accuracy"], 2),
-            "Grouping loss": points(level["grouping_loss"]),
+            "Fused features": percent(level["fused"]["accuracy"], 2), "Grouping loss": points(level["grouping_loss"]),
             "Approximation loss": points(level["approximation_loss"]),
         } for level in levels],
         alt="Accuracy of the ensemble, of merged and of fused features after each level",
@@ -213,8 +212,7 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
     )
     table(
         [{
-            "Level": level["name"],
-            "Alone": points(level["single"]["error_barrier"]),
+            "Level": level["name"], "Alone": points(level["single"]["error_barrier"]),
             "Alone, aligned": points(other["single"]["error_barrier"]),
             "Up to it": points(level["cumulative"]["error_barrier"]),
             "Up to it, aligned": points(other["cumulative"]["error_barrier"]),

@@ -140,9 +140,7 @@ def data_intake() -> None:
             hint="Samples the neurons are compared on. A few hundred are enough; labels help some methods.",
         )
     with right:
-        data_select(
-            "test", "Test data", optional=True, hint="Labelled samples the results are measured on. Optional."
-        )
+        data_select("test", "Test data", optional=True, hint="Labelled samples the results are measured on. Optional.")
     with st.expander("Upload data", icon=":material/upload:"):
         files = st.file_uploader(
             "One .npz with x and y, a pair of IDX files, or a zip of one folder of images a class",

@@ -24,10 +24,7 @@ _MOST_SEEDS = 10
 def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, Any] | None:
     """Arguments of the job but for parents, data and test; None while nothing is chosen."""
     methods = catalogue["methods"]
-    verdicts = {
-        preset["name"]: recipes.refusal(preset["recipe"], methods, given)
-        for preset in catalogue["presets"]
-    }
+    verdicts = {preset["name"]: recipes.refusal(preset["recipe"], methods, given) for preset in catalogue["presets"]}
     able = [name for name, reason in verdicts.items() if not reason]
     presets = _choose_presets(catalogue["presets"], able)
     refused = {name: reason for name, reason in verdicts.items() if reason}
@@ -51,8 +48,7 @@ def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, An
     if not presets or not importances:
         return None
     return {
-        "presets": "all" if presets == able else presets,
-        "importances": None if importances == [OWN] else importances,
+        "presets": "all" if presets == able else presets, "importances": None if importances == [OWN] else importances,
         "seeds": list(range(int(seeds))), "samples": int(samples),
     }
 

@@ -33,9 +33,7 @@ class Row:
         return not self.repeats and len(self.levels) > 1
 
 
-def folded_rows(
-    levels: Sequence[Mapping[str, Any]], groups: Plan, opened: Collection[int] | None = ()
-) -> list[Row]:
+def folded_rows(levels: Sequence[Mapping[str, Any]], groups: Plan, opened: Collection[int] | None = ()) -> list[Row]:
     """Boxes from input to output, at most MOST_ROWS where similar neighbours can be folded.
 
     opened: first groups of folded boxes that are to be shown in full; None shows everything.

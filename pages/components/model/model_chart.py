@@ -175,8 +175,7 @@ def _box_hover(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
     return "<br>".join([
         f"<b>{escaped(short(row_title(levels, row), 60))}</b>",
         f"output {shape_text(levels[row.levels[-1]]['output_shape'])}",
-        f"{count(parameters(levels, row), 'parameter')} in {count(tensors, 'tensor')}",
-        *listed,
+        f"{count(parameters(levels, row), 'parameter')} in {count(tensors, 'tensor')}", *listed,
     ])
 
 
@@ -191,9 +190,7 @@ def _add_wires(chart: go.Figure, bars: Sequence[SpaceBar]) -> None:
     chart.add_scatter(x=x, y=y, mode="lines", line={"color": "#DDE3EA", "width": 1.3}, hoverinfo="skip")
 
 
-def _add_spaces(
-    chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], bars: Sequence[SpaceBar]
-) -> None:
+def _add_spaces(chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], bars: Sequence[SpaceBar]) -> None:
     drawn = [bar for bar in bars if bar.lane is not None]
     lanes = _lanes(bars)
     room = int((_pitch(lanes) * 1.1 - 26) / _LETTER)
@@ -276,7 +273,6 @@ def _space_hover(result: Mapping[str, Any], bar: SpaceBar) -> str:
         f"<b>{escaped(short(bar.name, 60))}</b>",
         count(space["size"], bar.unit) + f", free up to {FREEDOM[space['freedom']]}",
         *([f"{count(bar.inside, 'space')} inside the {bar.unit}s"] if bar.inside else []),
-        f"in {escaped(short(where, 70))}",
-        *(escaped(short(name, 60)) for name in tensors[:10]),
+        f"in {escaped(short(where, 70))}", *(escaped(short(name, 60)) for name in tensors[:10]),
         *(["…"] if len(tensors) > 10 else []),
     ])

@@ -105,8 +105,7 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
         )
         st.button(
             "Split", key="split", icon=":material/call_split:", disabled=groups[first][0] == groups[first][1],
-            on_click=_put, args=(split(groups, first), first),
-            help="Take the chosen merged level apart again.",
+            on_click=_put, args=(split(groups, first), first), help="Take the chosen merged level apart again.",
         )
         history = st.session_state.setdefault("levels-history", [])
         st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history, on_click=_undo)
@@ -173,10 +172,8 @@ def _tables(result: Mapping[str, Any], groups: Plan) -> None:
         names = [level["name"] for level in levels]
         table(
             [{
-                "Space": s["name"], "Neurons": s["size"],
-                "Levels": ", ".join(names[i] for i in levels_of(s)) or "–",
-                "Inside": s.get("inside") or "–",
-                "Freedom": FREEDOM[s["freedom"]],
+                "Space": s["name"], "Neurons": s["size"], "Levels": ", ".join(names[i] for i in levels_of(s)) or "–",
+                "Inside": s.get("inside") or "–", "Freedom": FREEDOM[s["freedom"]],
                 "Tensors it ties together": ", ".join(m["tensor"] for m in s["members"]),
             } for s in result["spaces"]],
             alt="Spaces of interchangeable neurons",

@@ -18,9 +18,7 @@ __all__ = ["group_colours", "importance_bars", "importance_curves", "neuron_plan
 _REST = "#B4BECA"
 
 
-def importance_curves(
-    arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None
-) -> go.Figure:
+def importance_curves(arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None) -> go.Figure:
     """Each parent's importances in falling order: a steep curve means few neurons matter."""
     import numpy as np
 
@@ -150,7 +148,6 @@ def _add_legend(chart: go.Figure, colours: Mapping[int, str], groups: int) -> No
         entries.append((f"{groups - len(colours)} other groups", _REST))
     for name, colour in entries:
         chart.add_scatter(
-            x=[None], y=[None], mode="lines", name=name, hoverinfo="skip",
-            line={"color": colour, "width": 7},
+            x=[None], y=[None], mode="lines", name=name, hoverinfo="skip", line={"color": colour, "width": 7},
         )
     chart.update_layout(legend={"font": {"size": 12, "color": MUTED}, "entrywidthmode": "pixels", "entrywidth": 92})

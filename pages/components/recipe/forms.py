@@ -22,9 +22,7 @@ def method_form(label: str, methods: Sequence[Mapping[str, Any]], step: Mapping[
     names = [m["name"] for m in methods]
     titles = {m["name"]: m["title"] for m in methods}
     current = step["method"] if step["method"] in names else names[0]
-    name = st.selectbox(
-        label, names, index=names.index(current), format_func=lambda n: titles[n], key=f"{key}.method"
-    )
+    name = st.selectbox(label, names, index=names.index(current), format_func=lambda n: titles[n], key=f"{key}.method")
     chosen = next(m for m in methods if m["name"] == name)
     _describe(chosen)
     values = step if name == step["method"] else {}
@@ -58,9 +56,7 @@ def _describe(entry: Mapping[str, Any]) -> None:
         st.caption(plain(entry["summary"]) + source)
 
 
-def parameter_form(
-    parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str
-) -> dict[str, Any]:
+def parameter_form(parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str) -> dict[str, Any]:
     """One widget a parameter, those for experts on demand; returns only what differs from the defaults, so that
     recipes stay short.
 

@@ -25,14 +25,10 @@ def accuracy_bars(models: Sequence[Model]) -> go.Figure:
     shown = [m for m in models if m.accuracy is not None]
     chart = figure(62 + 40 * len(shown), legend=False, bargap=0.3)
     chart.add_bar(
-        x=[100 * (m.accuracy or 0) for m in shown],
-        y=[escaped(m.label) for m in shown],
-        orientation="h",
+        x=[100 * (m.accuracy or 0) for m in shown], y=[escaped(m.label) for m in shown], orientation="h",
         marker={"color": [ROLES[m.role] for m in shown]},
         text=[f"<b>{percent(m.accuracy)}</b>" if m.role == "fused" else percent(m.accuracy) for m in shown],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
+        textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )
     chart.update_xaxes(range=[0, 112], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %", showline=False)
     chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)

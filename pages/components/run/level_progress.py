@@ -98,9 +98,8 @@ def loss_curves(run: LevelRun) -> go.Figure:
         points = [(point[0], point[column]) for point in run.curve if point[column] is not None]
         chart.add_scatter(
             x=[p[0] for p in points], y=[p[1] for p in points], name=name,
-            line={"color": colour, "dash": dash, "width": 2},
-            mode="lines+markers" if most <= 60 else "lines", marker={"symbol": symbol, "size": 6},
-            hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3g}}<extra></extra>",
+            line={"color": colour, "dash": dash, "width": 2}, mode="lines+markers" if most <= 60 else "lines",
+            marker={"symbol": symbol, "size": 6}, hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     best = min((p for p in run.curve if p[2] is not None), key=lambda p: p[2] or 0.0, default=None)
     if best is not None and most > 1:

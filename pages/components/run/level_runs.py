@@ -84,8 +84,7 @@ def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
     return [
         LevelRun(
             index, str(step["level"]), str(step.get("kept") or "trained"), str(step.get("reason") or ""),
-            int(step.get("epochs") or 0),
-            curve=_curve(step),
+            int(step.get("epochs") or 0), curve=_curve(step),
         )
         for index, step in enumerate(steps)
     ]

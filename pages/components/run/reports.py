@@ -39,9 +39,7 @@ def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
     """Parents, plain average, ensembles, then the fused model under the name `fused`; none without test data."""
     if "fused" not in report:
         return []
-    found = [
-        _model(name, "parent", entry) for name, entry in zip(parent_names(report), report["parents"], strict=True)
-    ]
+    found = [_model(name, "parent", entry) for name, entry in zip(parent_names(report), report["parents"], strict=True)]
     found += [_model(label, role, report[key]) for key, label, role in _REFERENCES if report.get(key)]
     return [*found, _model(fused, "fused", report["fused"])]
 
