@@ -41,9 +41,6 @@ def points(share: float) -> str:
     return f"{100 * share:.1f} points".replace("-0.0", "0.0")
 
 
-# ---- error budget
-
-
 def _budget(budget: Mapping[str, Any], run: str) -> None:
     st.header("Where accuracy is lost", anchor=False)
     levels, ensemble, fused = budget["levels"], budget["ensemble"]["accuracy"], budget["fused"]["accuracy"]
@@ -86,9 +83,6 @@ def _budget(budget: Mapping[str, Any], run: str) -> None:
         } for level in levels],
         alt="Accuracy of the ensemble, of merged and of fused features after each level",
     )
-
-
-# ---- class coverage
 
 
 def _coverage(found: Mapping[str, Any], names: Sequence[str], run: str) -> None:
@@ -136,9 +130,6 @@ def _coverage_rows(found: Mapping[str, Any], names: Sequence[str]) -> list[dict[
 
 def _classes(which: Sequence[str]) -> str:
     return f"class {which[0]}" if len(which) == 1 else f"classes {join(which)}"
-
-
-# ---- paths between networks
 
 
 @st.fragment
@@ -219,9 +210,6 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
         } for level, other in zip(before["levels"], after["levels"], strict=True)],
         alt="Points of accuracy lost by averaging levels",
     )
-
-
-# ---- similarity
 
 
 @st.fragment

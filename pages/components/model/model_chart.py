@@ -22,9 +22,6 @@ _BAR, _HEADS = 9, 18
 _LETTER = 6.6
 
 
-# ---- texts
-
-
 def shape_text(shape: Sequence[int] | None) -> str:
     """One sample's shape: '16 × 32 × 32'."""
     return " × ".join(map(str, shape[1:])) if shape and len(shape) > 1 else "–"
@@ -56,9 +53,6 @@ def _number(row: Row) -> str:
 def parameters(levels: Sequence[Mapping[str, Any]], row: Row) -> int:
     """Parameters of all levels of a row."""
     return sum(levels[i].get("parameters", 0) for i in row.levels)
-
-
-# ---- the picture
 
 
 def model_picture(

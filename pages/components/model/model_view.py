@@ -78,9 +78,6 @@ def _clicked(shown: Sequence[Row]) -> Any:
     return act
 
 
-# ---- merging
-
-
 def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
     def named(number: int) -> str:
         first, last = groups[number]
@@ -150,9 +147,6 @@ def _put(groups: Plan, number: int) -> None:
 
 def _undo() -> None:
     state.put(levels=st.session_state["levels-history"].pop() or None)
-
-
-# ---- tables
 
 
 def _tables(result: Mapping[str, Any], groups: Plan) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from ..shared.text import escaped
 from ..shared.theme import FAINT, GROUPS, INK, MUTED, PARENTS, SYMBOLS, figure, scatter
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["group_colours", "importance_bars", "importance_curves", "neuron_plane"]
 
@@ -20,8 +18,6 @@ _REST = "#B4BECA"
 
 def importance_curves(arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None) -> go.Figure:
     """Each parent's importances in falling order: a steep curve means few neurons matter."""
-    import numpy as np
-
     importance, parent, neuron = arrays["importance"], arrays["parent"], arrays["neuron"]
     chart = figure(300)
     kind = scatter(len(importance))
@@ -48,8 +44,6 @@ def importance_curves(arrays: Mapping[str, np.ndarray], names: Sequence[str], se
 
 def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top: int = 12) -> go.Figure:
     """The most important neurons over all parents, as bars."""
-    import numpy as np
-
     importance, parent, neuron = arrays["importance"], arrays["parent"], arrays["neuron"]
     best = np.argsort(-importance, kind="stable")[:top]
     chart = figure(300, barmode="overlay", bargap=0.25)
@@ -71,8 +65,6 @@ def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top:
 
 def group_colours(group_importance: np.ndarray) -> dict[int, str]:
     """A colour for each of the seven most important groups; the others share a grey."""
-    import numpy as np
-
     best = np.argsort(-group_importance, kind="stable")[: len(GROUPS)]
     return {int(group): GROUPS[rank] for rank, group in enumerate(best)}
 
@@ -86,8 +78,6 @@ def neuron_plane(
     points (m, 2) coordinates; index (m,) which neuron of `arrays` each is. A chosen `group` keeps its colour
     and greys the others; the `selected` neuron gets a ring.
     """
-    import numpy as np
-
     groups, parent, importance = arrays["group"][index], arrays["parent"][index], arrays["importance"][index]
     colours = group_colours(arrays["group_importance"])
     if group is not None:
@@ -126,8 +116,6 @@ def neuron_plane(
 
 def _links(points: np.ndarray, groups: np.ndarray) -> Any:
     """Lines from each neuron to the centre of its group, as one trace with gaps."""
-    import numpy as np
-
     x: list[float | None] = []
     y: list[float | None] = []
     for group in np.unique(groups[groups >= 0]):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from fusion_engine import store
@@ -17,9 +18,6 @@ from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from ..shared.theme import show
 from . import neuron_charts
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["SpaceView", "draw", "load"]
 
@@ -68,9 +66,6 @@ def draw(view: SpaceView) -> None:
         _groups(view)
 
 
-# ---- the plane
-
-
 def _plane(view: SpaceView, neuron: int, group: int) -> None:
     head, choice = st.columns([3, 2], vertical_alignment="center")
     head.subheader("Neurons in the plane", anchor=False)
@@ -99,8 +94,6 @@ def _plane(view: SpaceView, neuron: int, group: int) -> None:
 
 def _coordinates(view: SpaceView) -> tuple[np.ndarray, np.ndarray, tuple[str, str], str]:
     """Points, their neurons, the axes' names and a note: PCA at once, UMAP as soon as its job is done."""
-    import numpy as np
-
     shares = [*view.space["variance"], 0.0, 0.0]
     pca = (
         view.arrays["pca"][:, :2], np.arange(view.total),
@@ -132,9 +125,6 @@ def _clicked(key: str) -> None:
     chosen = [point["customdata"][0] for point in points if point.get("customdata")]
     if chosen:
         state.put(neuron=int(chosen[0]))
-
-
-# ---- one neuron
 
 
 def _passport(view: SpaceView, neuron: int) -> None:
@@ -179,9 +169,6 @@ def _passport(view: SpaceView, neuron: int) -> None:
     )
 
 
-# ---- importance and groups
-
-
 def _importance(view: SpaceView, neuron: int) -> None:
     st.subheader("Importance by parent", anchor=False)
     curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
@@ -203,8 +190,6 @@ def _importance(view: SpaceView, neuron: int) -> None:
 
 
 def _groups(view: SpaceView) -> None:
-    import numpy as np
-
     st.subheader("Groups", anchor=False)
     arrays = view.arrays
     order = np.argsort(-arrays["group_importance"], kind="stable")

@@ -19,18 +19,6 @@ _STATES = {
     "waiting": ("○", "waiting"), "running": ("▸", "running"), "trained": ("✓", "trained"),
     "least_squares": ("◇", "least squares kept"), "start": ("◇", "start kept"),
 }
-_STYLE = """
-<style>
-.levels { display: flex; flex-wrap: wrap; gap: .35rem .45rem; margin: .1rem 0 .3rem; font-size: .85rem; }
-.levels span { border: 1.5px solid #C9D1DA; border-radius: 1rem; padding: .1rem .65rem .14rem; color: #6B7785;
-  background: white; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.levels .running { border-color: #0072B2; color: #00507D; font-weight: 650; background: linear-gradient(90deg,
-  #CFE5F3 var(--done), white var(--done)); }
-.levels .trained { border-color: #009E73; color: #006B4E; background: #E7F6F1; }
-.levels .least_squares, .levels .start { border-color: #E69F00; color: #7A5400; background: #FDF5E3;
-  border-style: dashed; }
-</style>
-"""
 
 
 def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
@@ -38,7 +26,7 @@ def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
 
     solved: least squares is the method itself and not what a level fell back to.
     """
-    st.html(_STYLE + f'<div class="levels" role="list">{"".join(_chip(run, solved) for run in runs)}</div>')
+    st.html(f'<div class="levels" role="list">{"".join(_chip(run, solved) for run in runs)}</div>')
     drawn = [run.index for run in runs if run.curve]
     if not drawn:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
@@ -15,21 +16,7 @@ from .text import plain
 
 __all__ = ["empty", "frame", "heading", "next_steps", "told"]
 
-_STYLE = """
-<style>
-.stMainBlockContainer { max-width: 1560px; margin: 0 auto; padding-top: 4.6rem; padding-bottom: 4rem; }
-.stMainBlockContainer h1 { font-size: 2rem; font-weight: 650; letter-spacing: -0.015em; padding: 0 0 .2rem; }
-.stMainBlockContainer h2 { font-size: 1.3rem; font-weight: 620; padding: .9rem 0 .2rem; }
-.stMainBlockContainer h3 { font-size: 1.08rem; font-weight: 620; padding: .3rem 0 .1rem; }
-.lead { font-size: 1.1rem; line-height: 1.55; color: #4A5563; max-width: 46rem; margin: 0; }
-.step { display: flex; gap: .85rem; margin: 0 0 .95rem; line-height: 1.5; font-size: 1.02rem; }
-.step .n { flex: none; width: 1.75rem; height: 1.75rem; border-radius: 50%; background: #E3EFF7; color: #005A8C;
-  font-weight: 650; display: flex; align-items: center; justify-content: center; font-size: .92rem; }
-.step b { font-variant-numeric: tabular-nums; }
-.facts { display: grid; grid-template-columns: auto 1fr; gap: .3rem 1.1rem; font-size: .95rem; }
-.facts span { color: #5B6775; } .facts div { font-variant-numeric: tabular-nums; }
-</style>
-"""
+_STYLE = Path(__file__).parent / "style.css"
 
 
 @contextmanager
