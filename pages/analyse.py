@@ -7,13 +7,12 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.analysis import analysis_view
 from pages.components.inputs import pickers
 from pages.components.run import progress
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, heading, next_steps, told
+from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 
 SAMPLES = (400, 1000, 4000, None)
 NONE = "none"
@@ -26,8 +25,7 @@ def choose_fusion(parents: str) -> str | None:
         if run["state"] == "done" and run["arguments"]["parents"] == parents
     }
     options = [*runs, NONE]
-    wanted = [state.get("fusion"), state.get("run"), options[0]]
-    shown = next(name for name in wanted if name in options)
+    shown = state.choice("fusion", options, state.get("run"))
     names = pickers.run_labels(runs.values()) | {NONE: "None: the parents alone"}
     chosen = st.selectbox(
         "Fused network", options, format_func=names.__getitem__, **state.bound("fusion", "analyse-fusion", shown)
@@ -38,12 +36,10 @@ def choose_fusion(parents: str) -> str | None:
 def choose_align(methods: list[dict[str, Any]]) -> str:
     """The grouping that pairs neurons for the aligned paths."""
     titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
-    usual = "balanced" if "balanced" in titles else next(iter(titles))
-    current = state.get("align", usual)
     return st.selectbox(
         "Align by", list(titles), format_func=titles.__getitem__,
         help="How neurons of two networks are paired before their weights are averaged.",
-        **state.bound("align", "analyse-align", current if current in titles else usual),
+        **state.bound("align", "analyse-align", state.choice("align", titles, "balanced")),
     )
 
 
@@ -82,11 +78,8 @@ def start(arguments: dict[str, Any]) -> None:
 
 def known(run: str) -> dict[str, Any] | None:
     """The arguments of an analysis, if there is one of this id."""
-    try:
-        job = store.read_job(run)
-    except FusionError:
-        return None
-    return dict(job["arguments"]) if job["kind"] == "analyse" else None
+    job = existing(store.read_job, run)
+    return dict(job["arguments"]) if job and job["kind"] == "analyse" else None
 
 
 router.enter()

@@ -28,13 +28,9 @@ def begin() -> None:
 def advance(imported: str) -> None:
     """Fuse the imported demo parents and go on with that run."""
     result = store.read_result(imported)
-    arguments = {
-        "parents": result["parents"], "data": "digits:train", "test": "digits:test", "recipe": RECIPE,
-        "samples": SAMPLES, "seed": 0,
-    }
-    run = progress.submit("fuse", arguments)
-    if run is not None:
-        state.put(demo=run, run=run, parents=result["parents"], data="digits:train", test="digits:test")
+    chosen = {"parents": result["parents"], "data": "digits:train", "test": "digits:test"}
+    if run := progress.submit("fuse", {**chosen, "recipe": RECIPE, "samples": SAMPLES, "seed": 0}):
+        state.put(demo=run, run=run, **chosen)
         st.rerun()
 
 

@@ -225,8 +225,7 @@ def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: 
         note = f"{plain(names[0])} and {plain(names[1])}, space by space."
         key = "all"
     else:
-        key = state.get("measure")
-        key = key if key in measures else measures[0]
+        key = state.choice("measure", measures)
         st.segmented_control(
             "Measure", measures, format_func=analysis_charts.MEASURES.get, required=True,
             label_visibility="collapsed", **state.bound("measure", "analyse-measure", key),

@@ -65,8 +65,7 @@ def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top:
 
 def group_colours(group_importance: np.ndarray) -> dict[int, str]:
     """A colour for each of the seven most important groups; the others share a grey."""
-    best = np.argsort(-group_importance, kind="stable")[: len(GROUPS)]
-    return {int(group): GROUPS[rank] for rank, group in enumerate(best)}
+    return dict(zip(np.argsort(-group_importance, kind="stable").tolist(), GROUPS, strict=False))
 
 
 def neuron_plane(
@@ -116,17 +115,15 @@ def neuron_plane(
 
 def _links(points: np.ndarray, groups: np.ndarray) -> Any:
     """Lines from each neuron to the centre of its group, as one trace with gaps."""
-    x: list[float | None] = []
-    y: list[float | None] = []
+    lines: list[tuple[float | None, float | None]] = []
     for group in np.unique(groups[groups >= 0]):
         members = points[groups == group]
         if len(members) > 1:
-            centre = members.mean(0)
-            for member in members:
-                x += [float(centre[0]), float(member[0]), None]
-                y += [float(centre[1]), float(member[1]), None]
-    return scatter(len(x))(
-        x=x, y=y, mode="lines", line={"color": FAINT, "width": 1}, hoverinfo="skip", showlegend=False
+            centre = tuple(members.mean(0).tolist())
+            lines += [place for member in members.tolist() for place in (centre, tuple(member), (None, None))]
+    return scatter(len(lines))(
+        x=[x for x, _ in lines], y=[y for _, y in lines], mode="lines", line={"color": FAINT, "width": 1},
+        hoverinfo="skip", showlegend=False,
     )
 
 

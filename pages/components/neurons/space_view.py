@@ -69,8 +69,7 @@ def draw(view: SpaceView) -> None:
 def _plane(view: SpaceView, neuron: int, group: int) -> None:
     head, choice = st.columns([3, 2], vertical_alignment="center")
     head.subheader("Neurons in the plane", anchor=False)
-    if state.get("view") not in ("umap", "pca"):
-        state.put(view="umap")
+    state.put(view=state.choice("view", ("umap", "pca")))
     with choice.container(horizontal=True, horizontal_alignment="right"):
         st.segmented_control(
             "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get,
@@ -180,13 +179,9 @@ def _importance(view: SpaceView, neuron: int) -> None:
         chart = neuron_charts.importance_bars(view.arrays, view.names)
         show(chart, "The most important neurons of all parents", f"bars-{key}")
     with listed:
-        arrays = view.arrays
-        table(
-            {"Parent": [view.names[p] for p in arrays["parent"]], "Neuron": arrays["neuron"],
-             "Importance": arrays["importance"], "Group": arrays["group"], "Mean": arrays["mean"],
-             "Std": arrays["std"]},
-            height=300, alt="All neurons with importance, group and statistics",
-        )
+        columns = {name.title(): view.arrays[name] for name in ("neuron", "importance", "group", "mean", "std")}
+        parents = [view.names[p] for p in view.arrays["parent"]]
+        table({"Parent": parents, **columns}, height=300, alt="All neurons with importance, group and statistics")
 
 
 def _groups(view: SpaceView) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from fusion_engine import store
 from fusion_engine.core.capability import Methods
-from fusion_engine.core.errors import FusionError
 
 from ..inputs.base_model import base_file
 from ..inputs.pickers import BUILT_IN
+from ..shared.page_frame import existing
 from .recipes import normal, settings, shown
 
 __all__ = ["command"]
@@ -47,18 +47,14 @@ def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, An
 
 def _parent_files(parents: str) -> list[str]:
     """The parents' file names; what they are called where the set is gone."""
-    try:
-        return [p["file"] for p in store.read_parents_summary(parents)["parents"]]
-    except FusionError:
-        return ["PARENT..."]
+    summary = existing(store.read_parents_summary, parents)
+    return [p["file"] for p in summary["parents"]] if summary else ["PARENT..."]
 
 
 def _data_file(identifier: str) -> str:
     """What the command line calls a data set: a built-in name, or a file."""
     if not identifier or identifier in BUILT_IN:
         return identifier
-    try:
-        name = str(store.read_data_summary(identifier)["name"])
-    except FusionError:
-        return "data.npz"
+    summary = existing(store.read_data_summary, identifier)
+    name = str(summary["name"]) if summary else "data"
     return name if name.endswith(".npz") else f"{name}.npz"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ from fusion_engine.jobs import client
 from . import state
 from .text import plain
 
-__all__ = ["empty", "frame", "heading", "next_steps", "told"]
+__all__ = ["empty", "existing", "frame", "heading", "next_steps", "told"]
 
 _STYLE = Path(__file__).parent / "style.css"
 
@@ -24,14 +25,13 @@ def frame(page: str) -> Iterator[None]:
     """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
     st.html(_STYLE)
     state.restore(page)
-    try:
-        client.ensure_running(wait=False)
-        yield
-    except StoreError as error:
-        _tell(error)
-        st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
-    except FusionError as error:
-        _tell(error)
+    with told():
+        try:
+            client.ensure_running(wait=False)
+            yield
+        except StoreError as error:
+            _tell(error)
+            st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
 
 
 @contextmanager
@@ -41,6 +41,14 @@ def told() -> Iterator[None]:
         yield
     except FusionError as error:
         _tell(error)
+
+
+def existing(read: Callable[..., Any], *arguments: Any) -> Any:
+    """What `read` gives; None where what it is to read is no longer there."""
+    try:
+        return read(*arguments)
+    except FusionError:
+        return None
 
 
 def _tell(error: FusionError) -> None:
@@ -53,7 +61,7 @@ def heading(title: str, lead: str) -> None:
     st.html(f'<p class="lead">{lead}</p>')
 
 
-def empty(message: str, page: str, label: str) -> None:
+def empty(message: str, page: str, label: str) -> NoReturn:
     """An empty state: what is missing and the link to where it is made. Ends the page."""
     with st.container(border=True, key="empty"):
         st.markdown(message)

@@ -5,12 +5,12 @@ Moving between pages drops a URL's parameters; the session remembers them and pu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
 
-__all__ = ["bound", "clear", "forget", "get", "number", "put", "restore"]
+__all__ = ["bound", "choice", "clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
 _OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
@@ -39,6 +39,12 @@ def restore(page: str) -> None:
 def get(key: str, default: str = "") -> str:
     """A parameter's value."""
     return str(st.query_params.get(key, default))
+
+
+def choice(key: str, options: Iterable[str], default: str = "") -> str:
+    """A parameter that is one of `options`; where it is not, `default`, or the first of them."""
+    listed = list(options)
+    return next(value for value in (get(key, default), default, listed[0]) if value in listed)
 
 
 def number(key: str, default: int) -> int:
