@@ -57,7 +57,6 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
     spaces = sorted(result["spaces"], key=lambda s: (s["level"] if s["level"] is not None else 0, s["index"]))
     levels = {level["index"]: level["name"] for level in result["levels"]}
     by_name = {s["name"]: s for s in spaces}
-    st.session_state["explore-space"] = state.choice("space", by_name)
 
     def label(name: str) -> str:
         space = by_name[name]
@@ -65,12 +64,8 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
         within = f" in {level}" if level not in ("", name) else ""
         return f"Level {space['level']} · {name}{within} ({count(sum(space['sizes']), 'neuron')})"
 
-    def change() -> None:
-        state.forget("neuron", "group")
-        state.put(space=st.session_state["explore-space"])
-
-    st.selectbox("Space, by depth", list(by_name), format_func=label, key="explore-space", on_change=change)
-    return by_name[st.session_state["explore-space"]]
+    bound = state.bound("space", "explore-space", state.choice("space", by_name))
+    return by_name[st.selectbox("Space, by depth", list(by_name), format_func=label, **bound)]
 
 
 def show_run(run: str, space_column: Any) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.capability import used
+from fusion_engine.core.recipe import Recipe
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
@@ -125,7 +126,7 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
     line, file = st.tabs(["Command", "Recipe file"])
     with line:
         st.code(command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
-    file.code(recipes.to_yaml(recipe), language="yaml")
+    file.code(Recipe.from_mapping(recipe).to_yaml(), language="yaml")
 
 
 def start(arguments: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from fusion_engine.core.recipe import Recipe
 
 __all__ = [
     "LEVELS", "able", "differences", "needs_base", "normal", "refusal", "settings", "shown", "takes_levels",
-    "to_yaml", "with_levels",
+    "with_levels",
 ]
 
 LEVELS = "levels"
@@ -70,11 +70,6 @@ def differences(recipes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]
 
 def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def to_yaml(recipe: Mapping[str, Any]) -> str:
-    """The recipe file that `--recipe` reads."""
-    return Recipe.from_mapping(recipe).to_yaml()
 
 
 def needs_base(recipe: Mapping[str, Any], methods: Methods) -> bool:

@@ -25,12 +25,12 @@ def navigate() -> tuple[str, Any]:
     """
     st.set_page_config(page_title="Neuron Fusion Lab", page_icon=_LOOKS / "icon.png", layout="wide")
     st.logo(_LOOKS / "logo.svg", size="large")
-    pages = {
-        name: st.Page(f"pages/{name}.py", title=name.title(), icon=f":material/{icon}:", default=name == "start")
+    pages = [
+        st.Page(f"pages/{name}.py", title=name.title(), icon=f":material/{icon}:", default=name == "start")
         for name, icon in _ICONS.items()
-    }
-    page = st.navigation(list(pages.values()), position="top")
-    return next(name for name, candidate in pages.items() if candidate == page), page
+    ]
+    page = st.navigation(pages, position="top")
+    return page.url_path or "start", page
 
 
 def run() -> None:

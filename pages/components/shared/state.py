@@ -13,7 +13,7 @@ import streamlit as st
 __all__ = ["bound", "choice", "clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
-_OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
+_DEPENDENT = {"parents": ("levels", "base", "on", "fusion", "analysis", "pair"), "space": ("neuron", "group")}
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
@@ -37,7 +37,6 @@ def restore(page: str) -> None:
 
 
 def get(key: str, default: str = "") -> str:
-    """A parameter's value."""
     return str(st.query_params.get(key, default))
 
 
@@ -59,8 +58,8 @@ def put(**values: str | int | None) -> None:
         if value is None:
             forget(key)
         else:
-            if key == "parents" and get(key) != str(value):
-                forget(*_OF_PARENTS)
+            if get(key) != str(value):
+                forget(*_DEPENDENT.get(key, ()))
             _memory()[key] = str(value)
             if st.query_params.get(key) != str(value):
                 st.query_params[key] = str(value)
@@ -79,8 +78,7 @@ def forget(*keys: str) -> None:
     """Remove parameters from the URL and from the session's memory."""
     for key in keys:
         _memory().pop(key, None)
-        if key in st.query_params:
-            del st.query_params[key]
+        st.query_params.pop(key, None)
 
 
 def clear() -> None:
