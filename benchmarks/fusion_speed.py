@@ -74,11 +74,6 @@ def fusion_rows(
     return rows
 
 
-def mnist(folder: Path, repeats: int) -> list[dict[str, Any]]:
-    """The published parents."""
-    return fusion_rows(*published_mnist(folder), MNIST_RECIPES, repeats)
-
-
 def vgg_parents(data: Any) -> list[Any]:
     """Two VGG11 of 9.2 M weights on non-IID shares of 10,000 CIFAR-10 images; trained once."""
     from fusion_engine.training import train_parents
@@ -117,7 +112,7 @@ def moments(folder: Path, samples: int) -> list[dict[str, Any]]:
 
 
 PARTS = {
-    "mnist": mnist,
+    "mnist": lambda folder, repeats: fusion_rows(*published_mnist(folder), MNIST_RECIPES, repeats),
     "vgg": lambda folder, repeats: vgg(folder, max(1, repeats // 2)),
     "moments-400": lambda folder, repeats: moments(folder, 400),
     "moments-10000": lambda folder, repeats: moments(folder, 10_000),

@@ -44,7 +44,6 @@ def choose_align(methods: list[dict[str, Any]]) -> str:
 
 
 def choose_samples() -> int | None:
-    """How many samples to measure on."""
     current = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
     return st.selectbox(
         "Samples", SAMPLES, format_func=lambda n: "All" if n is None else f"{n:,}",
@@ -53,7 +52,6 @@ def choose_samples() -> int | None:
 
 
 def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the job."""
     columns = st.columns([4, 4, 2, 3])
     with columns[0]:
         fusion = choose_fusion(summary["id"])
@@ -76,10 +74,11 @@ def start(arguments: dict[str, Any]) -> None:
     state.put(analysis=progress.submit("analyse", arguments), fusion=arguments["run"] or NONE)
 
 
-def known(run: str) -> dict[str, Any] | None:
-    """The arguments of an analysis, if there is one of this id."""
-    job = existing(store.read_job, run)
-    return dict(job["arguments"]) if job and job["kind"] == "analyse" else None
+def analysed(run: str, parents: str) -> dict[str, Any] | None:
+    """The arguments of an analysis, if there is one of this id and of these parents."""
+    job = existing(store.read_job, run) if run else None
+    fits = job is not None and job["kind"] == "analyse" and job["arguments"]["parents"] == parents
+    return dict(job["arguments"]) if fits else None
 
 
 router.enter()
@@ -93,9 +92,7 @@ if not (state.get("test") or state.get("data") or state.get("on")):
 progress.wait_for_service()
 arguments = choose_settings(summary, client.catalogue() or {})
 run = state.get("analysis")
-made = known(run) if run else None
-if made is not None and made["parents"] != arguments["parents"]:
-    made = None
+made = analysed(run, arguments["parents"])
 with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
     if progress.pressed(
         "Analyse", "analyse", type="secondary" if made == arguments else "primary", icon=":material/troubleshoot:",

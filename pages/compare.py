@@ -10,7 +10,6 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.recipe import recipes
-from pages.components.recipe.command import command
 from pages.components.run import charts, reports
 from pages.components.run.downloads import download_row
 from pages.components.shared import router, state
@@ -195,7 +194,7 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
             )
             if catalogue:
                 with st.expander("The command that does the same", icon=":material/terminal:"):
-                    line = command(job["arguments"], found[run]["recipe"], catalogue)
+                    line = recipes.command(job["arguments"], found[run]["recipe"], catalogue)
                     st.code(line, language="bash", wrap_lines=True)
 
 
@@ -210,7 +209,6 @@ def remove(run: str) -> None:
 
 
 def restore(run: str) -> None:
-    """Bring a deleted run back."""
     store.restore_run(run)
     st.session_state.pop("deleted", None)
     state.put(runs=",".join(filter(None, [state.get("runs"), run])))

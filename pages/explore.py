@@ -44,10 +44,9 @@ def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
     chosen = {}
     for column, kind, default in zip(st.columns(2), ("importance", "grouping"), (IMPORTANCE, GROUPING), strict=True):
         titles = {m["name"]: m["title"] for m in able(kind, methods, given)}
-        current = state.choice(kind, titles, default)
         chosen[kind] = column.selectbox(
             kind.capitalize(), list(titles), format_func=titles.__getitem__,
-            **state.bound(kind, f"explore-{kind}", current),
+            **state.bound(kind, f"explore-{kind}", state.choice(kind, titles, default)),
         )
     return chosen
 

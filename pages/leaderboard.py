@@ -65,15 +65,11 @@ def _name(run: dict[str, Any]) -> str:
 
 def follow(run: str) -> None:
     """The board, drawn again and again while rows come."""
-    if client.status(run)["state"] in client.FINISHED:
-        board(run)
-    else:
-        live(run)
+    (board if client.status(run)["state"] in client.FINISHED else live)(run)
 
 
 @st.fragment(run_every=EVERY)
 def live(run: str) -> None:
-    """The board of a run at work."""
     if client.status(run)["state"] in client.FINISHED:
         st.rerun()
     board(run)
@@ -92,8 +88,7 @@ def board(run: str) -> None:
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     st.subheader("Best first", anchor=False)
     standings_table(found, f"table-{key}")
-    without = {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}
-    if without:
+    if without := {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}:
         with st.expander(f"Why {count(len(without), 'recipe')} did not run", icon=":material/block:"):
             reasons(without)
     with st.container(horizontal=True):
@@ -146,7 +141,6 @@ def how_far(run: str, status: dict[str, Any], found: dict[str, Any] | None) -> N
 
 
 def resume(run: str) -> None:
-    """Go on where the run stopped."""
     with told():
         client.resume(run)
 

@@ -31,10 +31,9 @@ _REGIMES = {
 
 def parents_intake() -> None:
     """Choose how to get parents, and do it. The job that imports or trains them goes to the URL as `import`."""
-    current = state.choice("load", _WAYS)
     way = st.segmented_control(
         "Where the parents come from", list(_WAYS), format_func=_WAYS.__getitem__, required=True,
-        label_visibility="collapsed", **state.bound("load", "parents-way", current),
+        label_visibility="collapsed", **state.bound("load", "parents-way", state.choice("load", _WAYS)),
     )
     {"demo": _demo, "upload": _upload, "train": _train, "earlier": _earlier}[way]()
 
@@ -119,7 +118,6 @@ def _adopt(job: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def _file_errors(run: str) -> None:
-    """One line a file that could not be read."""
     errors = (existing(store.read_result, run) or {}).get("errors", [])
     if len(errors) > 1:
         for entry in errors:
@@ -127,7 +125,6 @@ def _file_errors(run: str) -> None:
 
 
 def data_intake() -> None:
-    """Choose calibration and test data, or upload some."""
     left, right = st.columns(2)
     with left:
         data_select(

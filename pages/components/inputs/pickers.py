@@ -67,7 +67,6 @@ def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: 
 
 
 def data_name(identifier: str) -> str:
-    """A data set's name for people."""
     if identifier in BUILT_IN:
         return BUILT_IN[identifier].removesuffix(" (scikit-learn)")
     summary = existing(store.read_data_summary, identifier)

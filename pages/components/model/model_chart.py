@@ -47,7 +47,6 @@ def _subtitle(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
 
 
 def parameters(levels: Sequence[Mapping[str, Any]], row: Row) -> int:
-    """Parameters of all levels of a row."""
     return sum(levels[i].get("parameters", 0) for i in row.levels)
 
 
@@ -180,22 +179,16 @@ def _add_spaces(
         },
         hovertemplate="%{customdata[1]}<extra></extra>", selected=still, unselected=still,
     )
-    _add_inside(chart, [n for n, bar in enumerate(bars) if bar.inside], x, start, tall)
-    _add_dots(chart, result, shown, bars, x, colours)
-    right = [at + across / 2 + 3 for at, across in zip(x, wide, strict=True)]
-    labels = [_label(bar, result["levels"], shown, room) for bar in bars]
-    _add_text(chart, right, [_top(bar.rows[0]) + 0.3 * _ROW for bar in bars], labels, INK, 12, "middle right")
-
-
-def _add_inside(
-    chart: go.Figure, heads: Sequence[int], x: Sequence[float], start: Sequence[float], tall: Sequence[float]
-) -> None:
-    """Two thin bars in each wide one: the spaces inside heads."""
-    chart.add_bar(
+    heads = [n for n, bar in enumerate(bars) if bar.inside]
+    chart.add_bar(  # two thin bars in each wide one: the spaces inside heads
         x=[x[n] + side * _HEADS / 5 for n in heads for side in (-1, 1)], y=[tall[n] - 10 for n in heads for _ in "ab"],
         base=[start[n] + 5 for n in heads for _ in "ab"], width=[3] * 2 * len(heads), hoverinfo="skip",
         marker={"color": [_COLOURS[(n + i) % len(_COLOURS)] for n in heads for i in (1, 2)], "cornerradius": 2},
     )
+    _add_dots(chart, result, shown, bars, x, colours)
+    right = [at + across / 2 + 3 for at, across in zip(x, wide, strict=True)]
+    labels = [_label(bar, result["levels"], shown, room) for bar in bars]
+    _add_text(chart, right, [_top(bar.rows[0]) + 0.3 * _ROW for bar in bars], labels, INK, 12, "middle right")
 
 
 def _add_dots(

@@ -12,7 +12,7 @@ from fusion_engine.core.level_plan import Plan, finest
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count
-from ..shared.theme import show
+from ..shared.theme import clicked, show
 from .level_groups import join_groups, merged, parsed, split, written
 from .level_rows import Row, folded_rows, numbered
 from .model_chart import model_picture, parameters, row_title, shape_text
@@ -47,7 +47,7 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
         f"{count(len(result['spaces']), 'space')} beside them; the tables below say the same"
     )
     picture = model_picture(result, shown, marked, input_shape)
-    show(picture, alt, _CHART, on_select=_clicked(shown), selection_mode="points")
+    show(picture, alt, _CHART, on_select=lambda: _clicked(shown), selection_mode="points")
     st.caption(
         "Boxes are levels, from input to output. Coloured bars are spaces of interchangeable neurons beside the levels "
         "that use them: ● a level makes the neurons, ○ it reads them. A wide bar is attention heads with the spaces "
@@ -56,21 +56,16 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
     _tables(result, groups)
 
 
-def _clicked(shown: Sequence[Row]) -> Any:
+def _clicked(shown: Sequence[Row]) -> None:
     """What a click on a box does: a folded one unfolds, any other becomes the first level to merge."""
-
-    def act() -> None:
-        points = st.session_state[_CHART]["selection"]["points"]
-        numbers = [p["customdata"][0] for p in points if p.get("customdata") and p["customdata"][0] is not None]
-        if not numbers or not int(numbers[0]) < len(shown):
-            return
-        row = shown[int(numbers[0])]
-        if row.repeats:
-            st.session_state["opened-levels"].add(row.groups[0])
-        else:
-            _choose(row.groups[0])
-
-    return act
+    number = clicked(_CHART)
+    if number is None or number >= len(shown):
+        return
+    row = shown[number]
+    if row.repeats:
+        st.session_state["opened-levels"].add(row.groups[0])
+    else:
+        _choose(row.groups[0])
 
 
 def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
@@ -100,7 +95,8 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
             on_click=_put, args=(split(groups, first), first), help="Take the chosen merged level apart again.",
         )
         history = st.session_state.setdefault("levels-history", [])
-        st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history, on_click=_undo)
+        st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history,
+                  on_click=lambda: state.put(levels=history.pop() or None))
         st.button(
             "Reset", key="merge-reset", icon=":material/restart_alt:", disabled=not written(groups),
             on_click=_put, args=(finest(len(levels)), 0),
@@ -127,10 +123,6 @@ def _put(groups: Plan, number: int) -> None:
     st.session_state["levels-history"] = [*st.session_state["levels-history"], state.get("levels")][-50:]
     state.put(levels=written(groups) or None)
     _choose(number)
-
-
-def _undo() -> None:
-    state.put(levels=st.session_state["levels-history"].pop() or None)
 
 
 def _tables(result: Mapping[str, Any], groups: Plan) -> None:

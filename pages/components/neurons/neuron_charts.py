@@ -38,8 +38,7 @@ def importance_curves(arrays: Mapping[str, np.ndarray], names: Sequence[str], se
                 marker={"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 2}},
             )
     chart.update_xaxes(title_text="Rank within the parent")
-    chart.update_yaxes(title_text="Importance", rangemode="tozero", exponentformat="power")
-    return chart
+    return chart.update_yaxes(title_text="Importance", rangemode="tozero", exponentformat="power")
 
 
 def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top: int = 12) -> go.Figure:
@@ -59,8 +58,7 @@ def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top:
         title_text=f"The {len(best)} most important neurons (parent·neuron)", type="category", categoryorder="array",
         categoryarray=labels, showgrid=False, tickangle=-45 if len(best) > 8 else 0,
     )
-    chart.update_yaxes(title_text="Importance", exponentformat="power")
-    return chart
+    return chart.update_yaxes(title_text="Importance", exponentformat="power")
 
 
 def group_colours(group_importance: np.ndarray) -> dict[int, str]:
@@ -98,7 +96,11 @@ def neuron_plane(
             "<extra></extra>",
             selected={"marker": {"opacity": 0.92}}, unselected={"marker": {"opacity": 0.92}},
         ))
-    _add_legend(chart, colours, len(arrays["group_importance"]))
+    others = len(arrays["group_importance"]) - len(colours)
+    legend = {f"group {number}": colour for number, colour in colours.items()}
+    for name, colour in (legend | ({f"{others} other groups": _REST} if others > 0 else {})).items():
+        line = {"color": colour, "width": 7}
+        chart.add_scatter(x=[None], y=[None], mode="lines", name=name, hoverinfo="skip", line=line)
     if selected is not None and selected in index:
         place = points[int(np.flatnonzero(index == selected)[0])]
         chart.add_scatter(
@@ -109,7 +111,8 @@ def neuron_plane(
     chart.update_yaxes(title_text=axes[1], showticklabels=False)
     # The same `uirevision` keeps the reader's zoom while a click only changes the ring.
     return chart.update_layout(
-        legend={"itemsizing": "constant"}, clickmode="event+select", dragmode="pan", uirevision="plane"
+        legend={"itemsizing": "constant", "font": {"size": 12, "color": MUTED}, "entrywidth": 92},
+        legend_entrywidthmode="pixels", clickmode="event+select", dragmode="pan", uirevision="plane",
     )
 
 
@@ -125,14 +128,3 @@ def _links(points: np.ndarray, groups: np.ndarray) -> Any:
         x=[x for x, _ in lines], y=[y for _, y in lines], mode="lines", line={"color": FAINT, "width": 1},
         hoverinfo="skip", showlegend=False,
     )
-
-
-def _add_legend(chart: go.Figure, colours: Mapping[int, str], groups: int) -> None:
-    entries = [(f"group {group}", colour) for group, colour in colours.items()]
-    if groups > len(colours):
-        entries.append((f"{groups - len(colours)} other groups", _REST))
-    for name, colour in entries:
-        chart.add_scatter(
-            x=[None], y=[None], mode="lines", name=name, hoverinfo="skip", line={"color": colour, "width": 7},
-        )
-    chart.update_layout(legend={"font": {"size": 12, "color": MUTED}, "entrywidthmode": "pixels", "entrywidth": 92})

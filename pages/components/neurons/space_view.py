@@ -16,7 +16,7 @@ from ..run import progress
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
-from ..shared.theme import show
+from ..shared.theme import clicked, show
 from . import neuron_charts
 
 __all__ = ["SpaceView", "draw", "load"]
@@ -37,7 +37,6 @@ class SpaceView:
 
     @property
     def total(self) -> int:
-        """Number of neurons of all parents together."""
         return len(self.arrays["parent"])
 
 
@@ -120,10 +119,8 @@ def _await(run: str) -> None:
 
 
 def _clicked(key: str) -> None:
-    points = st.session_state[key]["selection"]["points"]
-    chosen = [point["customdata"][0] for point in points if point.get("customdata")]
-    if chosen:
-        state.put(neuron=int(chosen[0]))
+    if (neuron := clicked(key)) is not None:
+        state.put(neuron=neuron)
 
 
 def _passport(view: SpaceView, neuron: int) -> None:

@@ -121,18 +121,13 @@ def _number(parameter: Mapping[str, Any], value: Any, key: str, label: str) -> A
     low = None if parameter["ge"] is None else kind(parameter["ge"])
     high = None if parameter["le"] is None else kind(parameter["le"])
     start = kind(value) if value is not None else low if low is not None else kind(0)
+    usual = parameter["default"] if isinstance(parameter["default"], int | float) and parameter["default"] else 1.0
+    # Whole steps for integers; for floats a tenth of the default, rounded to one digit.
+    step = 1 if kind is int else float(f"{abs(usual) / 10:.0e}")
     return st.number_input(
-        label, min_value=low, max_value=high, value=start, step=_step(kind, parameter["default"]),
+        label, min_value=low, max_value=high, value=start, step=step,
         help=_help(parameter), key=key, format=None if kind is int else "%g",
     )
-
-
-def _step(kind: type, default: Any) -> Any:
-    """Whole steps for integers; for floats a tenth of the default, rounded to one digit."""
-    if kind is int:
-        return 1
-    usual = default if isinstance(default, int | float) and default else 1.0
-    return float(f"{abs(usual) / 10:.0e}")
 
 
 def _help(parameter: Mapping[str, Any]) -> str:

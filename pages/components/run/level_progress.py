@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -72,11 +73,6 @@ def _chip(run: LevelRun, solved: bool) -> str:
     )
 
 
-def _named(run: LevelRun) -> str:
-    name = escaped(short(run.name, 40))
-    return name if run.unit == "step" else f"level {run.index} · {name}"
-
-
 def loss_curves(run: LevelRun) -> go.Figure:
     """Training loss (dashed) and held-out loss (line with marks) against epoch, on a logarithmic axis."""
     chart = figure(270)
@@ -96,8 +92,9 @@ def loss_curves(run: LevelRun) -> go.Figure:
             marker={"symbol": "circle-open", "size": 14, "color": INK, "line": {"width": 2}},
         )
     last = max([run.epochs if run.state == "running" else 0, *(p[0] for p in run.curve)])
+    level = "" if run.unit == "step" else f"level {run.index} · "
     chart.update_xaxes(
-        title_text=f"{run.unit.capitalize()} of {_named(run)}", range=[0, last * 1.02 + 0.2],
+        title_text=f"{run.unit.capitalize()} of {level}{escaped(short(run.name, 40))}", range=[0, last * 1.02 + 0.2],
         dtick=1 if last <= 10 else None,
     )
     low, high = _limits([v for _, *pair in run.curve for v in pair if v is not None])
@@ -130,10 +127,9 @@ def _marks(low: float, high: float) -> list[float]:
 
 def summary(runs: Sequence[LevelRun]) -> str:
     """'5 levels trained, 1 kept its least-squares solution'."""
-    trained = sum(run.state == "trained" for run in runs)
-    kept = sum(run.state == "least_squares" for run in runs)
-    started = sum(run.state == "start" for run in runs)
-    parts = [f"✓ {count(trained, 'level')} trained"] if trained else []
-    parts += [f"◇ {count(kept, 'level')} kept the least-squares solution"] if kept else []
-    parts += [f"◇ {count(started, 'level')} kept the weights training starts from"] if started else []
-    return ", ".join(parts)
+    numbers = Counter(run.state for run in runs)
+    kept = (
+        ("trained", "✓ {} trained"), ("least_squares", "◇ {} kept the least-squares solution"),
+        ("start", "◇ {} kept the weights training starts from"),
+    )
+    return ", ".join(text.format(count(numbers[state], "level")) for state, text in kept if numbers[state])

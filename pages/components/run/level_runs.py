@@ -74,7 +74,6 @@ def steps_from_events(events: Sequence[Mapping[str, Any]], first: int) -> list[L
 
 
 def _details(events: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[str, Any]]:
-    """What the events of a stage say about levels."""
     details = [event.get("detail") or {} for event in events if event["stage"] == stage]
     return [d for d in details if isinstance(d.get("levels"), int) and "index" in d]
 

@@ -17,6 +17,7 @@ from .text import plain
 
 __all__ = ["empty", "existing", "frame", "heading", "next_steps", "told"]
 
+_ERROR = ":material/error:"
 _STYLE = Path(__file__).parent / "style.css"
 
 
@@ -30,7 +31,7 @@ def frame(page: str) -> Iterator[None]:
             client.ensure_running(wait=False)
             yield
         except StoreError as error:
-            _tell(error)
+            st.error(plain(error), icon=_ERROR)
             st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
 
 
@@ -40,7 +41,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except FusionError as error:
-        _tell(error)
+        st.error(plain(error), icon=_ERROR)
 
 
 def existing(read: Callable[..., Any], *arguments: Any) -> Any:
@@ -51,12 +52,7 @@ def existing(read: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
-def _tell(error: FusionError) -> None:
-    st.error(plain(error), icon=":material/error:")
-
-
 def heading(title: str, lead: str) -> None:
-    """A page's title and the sentence that says what it is for."""
     st.title(title, anchor=False)
     st.html(f'<p class="lead">{lead}</p>')
 

@@ -34,7 +34,6 @@ def navigate() -> tuple[str, Any]:
 
 
 def run() -> None:
-    """Run the chosen page inside the app's frame."""
     name, page = navigate()
     st.session_state["routed"] = True
     with frame(name):

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 __all__ = [
-    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "figure", "hatched", "scatter",
-    "show",
+    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "clicked", "figure", "hatched",
+    "scatter", "show",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
@@ -70,3 +70,9 @@ def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: An
     """
     config = _CONFIG | {"staticPlot": live}
     return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
+
+
+def clicked(key: str) -> int | None:
+    """The number that a clicked point of the chart `key` carries as its customdata's first; None if it carries none."""
+    carried = (point.get("customdata") for point in st.session_state[key]["selection"]["points"])
+    return next((int(data[0]) for data in carried if data and data[0] is not None), None)
