@@ -13,16 +13,16 @@ of its own. Prints a table and writes benchmarks/results/architectures.json.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-from pathlib import Path
+from argparse import Namespace
+from itertools import product
 from typing import Any
 
-from fusion_speed import RESULTS, ROOT, floor_seconds
+from _inputs import balanced, cifar10, trained_once
+from _running import RESULTS, line, names, numbers, parser, print_table, run_alone, write_results
+from fusion_speed import floor_seconds
 
 # Name of the row -> network and width multiplier. Narrow VGG11 and ViT: ten parents of each are trained.
 NETWORKS: dict[str, tuple[str, float]] = {
@@ -32,129 +32,81 @@ NETWORKS: dict[str, tuple[str, float]] = {
     "resnet20": ("resnet20", 1.0),
     "vit / 2": ("vit", 0.5),
 }
-RECIPES = ("average", "hf_linear", "kf_linear", "kf_gradient", "best_zero_shot")
+RECIPES = "average,hf_linear,kf_linear,kf_gradient,best_zero_shot"
+REFERENCES = ("best_parent", "mean_parent", "average", "ensemble", "softmax_ensemble")
+COLUMNS = "network,regime,parents,recipe,best parent,average,ensemble,softmax,fused,s,x floor"
 CALIBRATION = 400
 
 
 def parents_of(row: str, regime: str, count: int, epochs: int, data: Any) -> list[Any]:
     """The trained parents, from the cache or trained now."""
-    from fusion_engine import load_parents
-    from fusion_engine.parents import save_parent
     from fusion_engine.training import train_parents
 
     name, width = NETWORKS[row]
     trained = 4 if regime == "full" else count
     folder = RESULTS / "parents" / f"{name}-{width}-{regime}-{trained}-{epochs}"
+    settings = {"parents": trained, "regime": regime, "seed": 0, "epochs": epochs, "batch_size": 64, "width": width}
     paths = [folder / f"parent_{p}.safetensors" for p in range(trained)]
-    if not all(path.exists() for path in paths):
-        made = train_parents(
-            name, data, parents=trained, regime=regime, seed=0, epochs=epochs, batch_size=64, width=width
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, parent in zip(paths, made, strict=True):
-            save_parent(path, parent)
-    return load_parents([str(path) for path in paths[:count]])
+    return trained_once(paths, lambda: train_parents(name, data, **settings))[:count]
 
 
-def rows_of(
-    row: str, regimes: list[str], counts: list[int], recipes: list[str], epochs: int, folder: Path, train_only: bool
-) -> list[dict[str, Any]]:
+def rows_of(row: str, options: Namespace) -> list[dict[str, Any]]:
     """One row a recipe, regime and number of parents."""
-    from fusion_engine import fuse, load_data
+    from fusion_engine import fuse
     from fusion_engine.core.errors import RecipeError
-    from fusion_engine.data import balanced_sample
     from fusion_engine.jobs.service.warm import warm_tracing
 
-    train, test = load_data(folder / "cifar10-train-10000.npz"), load_data(folder / "cifar10-test-2000.npz")
-    calibration = train.subset(balanced_sample(train, CALIBRATION // train.classes, seed=0))
+    train, test = cifar10(options.data)
+    calibration = balanced(train, CALIBRATION)
     rows = []
     warm_tracing()
-    for regime in regimes:
-        for count in counts:
-            parents = parents_of(row, regime, count, epochs, train)
-            if train_only:
+    for regime, count in product(options.regimes, options.parents):
+        parents = parents_of(row, regime, count, options.epochs, train)
+        if options.train_only:
+            continue
+        floor = floor_seconds(parents, calibration, 3)
+        for recipe in options.recipes:
+            try:
+                results = [fuse(parents, calibration, recipe, seed=0, test=test)]
+            except RecipeError:  # hf_linear takes two parents
                 continue
-            floor = floor_seconds(parents, calibration, 3)
-            for recipe in recipes:
-                try:
-                    results = [fuse(parents, calibration, recipe, seed=0, test=test)]
-                except RecipeError:  # hf_linear takes two parents
-                    continue
-                if results[0].report["seconds"]["total"] < 3:
-                    results += [fuse(parents, calibration, recipe, seed=0) for _ in range(2)]
-                report = results[0].report
-                seconds = statistics.median(r.report["seconds"]["total"] for r in results)
-                rows.append(
-                    {
-                        "network": row,
-                        "parameters": sum(p.numel() for p in parents[0].model.parameters()),
-                        "regime": regime,
-                        "parents": count,
-                        "recipe": recipe,
-                        "accuracy": report["fused"]["accuracy"],
-                        "best_parent": report["best_parent"]["accuracy"],
-                        "mean_parent": report["mean_parent"]["accuracy"],
-                        "average": report["average"]["accuracy"],
-                        "ensemble": report["ensemble"]["accuracy"],
-                        "softmax_ensemble": report["softmax_ensemble"]["accuracy"],
-                        "seconds": seconds,
-                        "floor": floor,
-                        "ratio": seconds / floor,
-                        "stages": report["seconds"],
-                        "notes": report["warnings"],
-                    }
-                )
-                print(_line(rows[-1]), file=sys.stderr, flush=True)
+            if results[0].report["seconds"]["total"] < 3:
+                results += [fuse(parents, calibration, recipe, seed=0) for _ in range(2)]
+            report = results[0].report
+            seconds = statistics.median(r.report["seconds"]["total"] for r in results)
+            rows.append({
+                "network": row, "parameters": sum(p.numel() for p in parents[0].model.parameters()),
+                "regime": regime, "parents": count, "recipe": recipe, "accuracy": report["fused"]["accuracy"],
+                **{name: report[name]["accuracy"] for name in REFERENCES}, "seconds": seconds, "floor": floor,
+                "ratio": seconds / floor, "stages": report["seconds"], "notes": report["warnings"],
+            })
+            print(line(_cells(rows[-1])), file=sys.stderr, flush=True)
     return rows
 
 
-def _line(row: dict[str, Any]) -> str:
+def _cells(row: dict[str, Any]) -> list[str]:
     shares = [f"{100 * row[k]:.1f}" for k in ("best_parent", "average", "ensemble", "softmax_ensemble", "accuracy")]
     cells = [row["network"], row["regime"], str(row["parents"]), row["recipe"], *shares]
-    return "| " + " | ".join([*cells, f"{row['seconds']:.2f}", f"{row['ratio']:.1f}"]) + " |"
+    return [*cells, f"{row['seconds']:.2f}", f"{row['ratio']:.1f}"]
 
 
 def main() -> None:
     """Run the networks one after another, each in its own process."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--regimes", default="full,non_iid")
-    parser.add_argument("--parents", default="2,4")
-    parser.add_argument("--recipes", default=",".join(RECIPES))
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--train-only", action="store_true", help="train and keep the parents, fuse nothing")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        rows = rows_of(
-            options.one,
-            options.regimes.split(","),
-            [int(n) for n in options.parents.split(",")],
-            options.recipes.split(","),
-            options.epochs,
-            options.data,
-            options.train_only,
-        )
-        print(json.dumps(rows))
+    arguments = parser(__doc__)
+    arguments.add_argument("--networks", type=names, default=",".join(NETWORKS))
+    arguments.add_argument("--regimes", type=names, default="full,non_iid")
+    arguments.add_argument("--parents", type=numbers, default="2,4")
+    arguments.add_argument("--recipes", type=names, default=RECIPES)
+    arguments.add_argument("--epochs", type=int, default=5)
+    arguments.add_argument("--train-only", action="store_true", help="train and keep the parents, fuse nothing")
+    options = arguments.parse_args()
+    if options.alone:
+        print(json.dumps(rows_of(options.alone, options)))
         return
-    rows = []
-    for name in options.networks.split(","):
-        done = subprocess.run(
-            [sys.executable, *sys.argv, "--one", name],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        rows += json.loads(done.stdout.strip().splitlines()[-1])
-    if options.train_only:
-        return
-    print("| network | regime | parents | recipe | best parent | average | ensemble | softmax | fused | s | x floor |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    print("\n".join(map(_line, rows)))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "architectures.json").write_text(json.dumps(rows, indent=1))
+    rows = [row for name in options.networks for row in run_alone(name)]
+    if not options.train_only:
+        print_table(names(COLUMNS), list(map(_cells, rows)))
+        write_results("architectures", rows)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ benchmarks/results/fine_tuned.json.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fusion_speed import RESULTS, ROOT
+from _inputs import balanced, cifar10
+from _running import names, parser, print_table, read_results, run_alone, write_results
 
 NETWORKS = {"mlp": ("mlp", 1.0), "vgg11": ("vgg", 0.25), "resnet20": ("resnet20", 1.0)}  # name in the trainer, width
 PARENTS = (2, 4)
@@ -46,7 +45,7 @@ def images_of(network: str, folder: Path) -> tuple[Any, Any, Any]:
         images = load_data(folder / "mnist-test-9600.npz")
         train, test = every(images, 3, rest=True), every(images, 3)
     else:
-        train, test = load_data(folder / "cifar10-train-10000.npz"), load_data(folder / "cifar10-test-2000.npz")
+        train, test = cifar10(folder)
     return every(train, 4), every(train, 4, rest=True), test
 
 
@@ -76,11 +75,10 @@ def scores_of(network: str, seed: int, folder: Path) -> dict[str, dict[str, Any]
 def fusions_of(parents: list[Any], base: Any, data: Any, test: Any, seed: int) -> dict[str, Any]:
     """Accuracy by recipe and reference, and [density, scale, accuracy] of the sweep."""
     from fusion_engine import fuse
-    from fusion_engine.data import balanced_sample
     from fusion_engine.evaluation import evaluate
     from fusion_engine.stats import StatisticsCache
 
-    calibration = data.subset(balanced_sample(data, CALIBRATION // data.classes, seed=seed))
+    calibration = balanced(data, CALIBRATION, seed)
     given = {"seed": seed, "base": base, "cache": StatisticsCache()}
     found = {"base": evaluate(base.model, None, test).accuracy}
     normed = any("running_mean" in tensor for tensor in base.state)
@@ -108,38 +106,28 @@ def show(results: dict[str, dict[str, dict[str, Any]]]) -> None:
             for name, accuracy in {**run["accuracy"], **swept}.items():
                 found.setdefault(name, {}).setdefault(f"{count} x {network}", []).append(accuracy)
     columns = list(dict.fromkeys(column for cells in found.values() for column in cells))
-    print("| recipe | " + " | ".join(columns) + " |")
-    print("|---" * (len(columns) + 1) + "|")
+    rows = []
     for name, cells in found.items():
         means = [f"{100 * statistics.mean(cells[c]):.1f}" if c in cells else "–" for c in columns]
-        print(f"| {name.replace('_', ' ') if name in REFERENCES else name} | " + " | ".join(means) + " |")
+        rows.append([name.replace("_", " ") if name in REFERENCES else name, *means])
+    print_table(["recipe", *columns], rows)
 
 
 def main() -> None:
     """Run networks and seeds one after another, each in its own process; results of earlier runs stay."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not options.data.is_dir():
-        sys.exit(f"no folder {options.data}: give the folder with the data by --data")
+    arguments = parser(__doc__)
+    arguments.add_argument("--networks", type=names, default=",".join(NETWORKS))
+    arguments.add_argument("--seeds", type=names, default="0,1,2")
+    options = arguments.parse_args()
     if options.alone:
-        print(json.dumps(scores_of(options.networks, int(options.seeds), options.data)))
+        network, seed = options.alone.split()
+        print(json.dumps(scores_of(network, int(seed), options.data)))
         return
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "fine_tuned.json"
-    for network in options.networks.split(","):
-        for seed in options.seeds.split(","):
-            command = [sys.executable, __file__, "--alone", "--data", str(options.data)]
-            command += ["--networks", network, "--seeds", seed]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-            results = json.loads(path.read_text()) if path.exists() else {}
-            results[f"{network} {seed}"] = json.loads(done.stdout.splitlines()[-1])
-            path.write_text(json.dumps(dict(sorted(results.items())), indent=1))
-    show(json.loads(path.read_text()))
+    for network, seed in product(options.networks, options.seeds):
+        part = f"{network} {seed}"
+        results = {**read_results("fine_tuned"), part: run_alone(part)}
+        write_results("fine_tuned", dict(sorted(results.items())))
+    show(read_results("fine_tuned"))
 
 
 if __name__ == "__main__":

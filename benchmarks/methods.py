@@ -11,17 +11,15 @@ Prints a table a row and writes benchmarks/results/methods.json.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from _inputs import balanced, cifar10, published_mnist
+from _running import names, numbers, parser, print_table, read_results, run_alone, write_results
 from architectures import CALIBRATION, parents_of
-from fusion_speed import RESULTS, ROOT
 
 # Row -> network of architectures.py, regime, number of parents.
 ROWS: dict[str, tuple[str, str, int] | None] = {
@@ -32,38 +30,23 @@ ROWS: dict[str, tuple[str, str, int] | None] = {
     "vgg11-4": ("vgg11 / 4", "non_iid", 4),
 }
 # Preset and importance -> accuracy in % and seconds of the published code on the parents of `mnist`.
-PUBLISHED: dict[tuple[str, str], tuple[float, float]] = {
-    ("hf_linear", "uniform"): (91.76, 0.43),
-    ("hf_linear", "conductance"): (94.36, 0.56),
-    ("hf_linear", "deeplift"): (94.43, 0.51),
-    ("kf_linear", "uniform"): (92.6, 2.8),
-    ("kf_linear", "conductance"): (94.8, 3.0),
-    ("kf_linear", "deeplift"): (94.8, 3.0),
-    ("kf_gradient", "uniform"): (91.1, 1.0),
-    ("kf_gradient", "conductance"): (91.0, 1.1),
-    ("kf_gradient", "deeplift"): (91.0, 1.1),
-    ("ot_fusion", "uniform"): (87.97, 0.02),
-    ("ot_fusion", "conductance"): (89.08, 0.15),
-    ("ot_fusion", "deeplift"): (89.09, 0.06),
-    ("git_rebasin_activations", "uniform"): (90.34, 0.17),
-    ("git_rebasin_activations", "conductance"): (83.88, 0.30),
-    ("git_rebasin_activations", "deeplift"): (83.60, 0.22),
+PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
+    "hf_linear": {"uniform": (91.76, 0.43), "conductance": (94.36, 0.56), "deeplift": (94.43, 0.51)},
+    "kf_linear": {"uniform": (92.6, 2.8), "conductance": (94.8, 3.0), "deeplift": (94.8, 3.0)},
+    "kf_gradient": {"uniform": (91.1, 1.0), "conductance": (91.0, 1.1), "deeplift": (91.0, 1.1)},
+    "ot_fusion": {"uniform": (87.97, 0.02), "conductance": (89.08, 0.15), "deeplift": (89.09, 0.06)},
+    "git_rebasin_activations": {"uniform": (90.34, 0.17), "conductance": (83.88, 0.30), "deeplift": (83.60, 0.22)},
 }
 EPOCHS = 5
 
 
 def inputs_of(row: str, folder: Path) -> tuple[list[Any], Any, Any]:
     """Parents, calibration and test data."""
-    from fusion_engine import load_data, load_parents
-    from fusion_engine.data import balanced_sample
-
     network = ROWS[row]
     if network is None:
-        parents = load_parents(sorted((folder / "mnist-mlp-noniid2").glob("parent_*.safetensors")))
-        return parents, load_data(folder / "mnist-calibration-400.npz"), load_data(folder / "mnist-test-9600.npz")
-    train, test = load_data(folder / "cifar10-train-10000.npz"), load_data(folder / "cifar10-test-2000.npz")
-    calibration = train.subset(balanced_sample(train, CALIBRATION // train.classes, seed=0))
-    return parents_of(*network, EPOCHS, train), calibration, test
+        return published_mnist(folder)
+    train, test = cifar10(folder)
+    return parents_of(*network, EPOCHS, train), balanced(train, CALIBRATION), test
 
 
 def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, Any]:
@@ -84,9 +67,9 @@ def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, 
     cache = StatisticsCache()
     board = leaderboard(parents, data, test, presets, seeds=seeds, cache=cache, on_row=report)
     if row == "mnist":
-        known = dict.fromkeys(preset for preset, _ in PUBLISHED if preset in presets)
+        known = [preset for preset in PUBLISHED if preset in presets]
         more = leaderboard(
-            parents, data, test, list(known), ["uniform", "conductance", "deeplift"], seeds, cache=cache,
+            parents, data, test, known, ["uniform", "conductance", "deeplift"], seeds, cache=cache,
             done=board["rows"], on_row=report,
         )  # fmt: skip
         both = {found["key"]: found for found in [*board["rows"], *more["rows"]]}
@@ -98,17 +81,15 @@ def board_of(row: str, folder: Path, seeds: list[int], slow: bool) -> dict[str, 
 def show(board: dict[str, Any]) -> None:
     """The board as a Markdown table; references in between, what could not run below."""
     with_published = board["row"] == "mnist"
-    names = ["recipe", "importance", "accuracy %", "spread", "s", "s spent", "MB"]
-    names += ["s untraced", "published %, s"] if with_published else []
+    columns = ["recipe", "importance", "accuracy %", "spread", "s", "s spent", "MB"]
+    columns += ["s untraced", "published %, s"] if with_published else []
     print(f"\n**{board['row']}**, {len(board['parents'])} parents, seeds {board['seeds']}\n")
-    print("| " + " | ".join(names) + " |")
-    print("|---" * len(names) + "|")
     lines: list[tuple[float, list[str]]] = []
     for entry in board["entries"]:
         accuracy = entry["accuracy"]
         if accuracy is None:
             continue
-        published = PUBLISHED.get((entry["preset"], entry["importance"])) if with_published else None
+        published = PUBLISHED.get(entry["preset"], {}).get(entry["importance"]) if with_published else None
         name = f"**{entry['preset']}**" if entry["pareto"] else entry["preset"]
         cells = [name, entry["importance"], f"{100 * accuracy['mean']:.2f}", f"{100 * accuracy['std']:.2f}"]
         cells += [f"{entry['seconds']:.2f}", f"{entry['spent']:.2f}", f"{entry['peak_memory_mb']:.0f}"]
@@ -118,10 +99,9 @@ def show(board: dict[str, Any]) -> None:
         lines.append((accuracy["mean"], cells))
     for reference in board["references"]:
         name = f"({reference['name'].replace('_', ' ')})"
-        cells = [name, "", f"{100 * reference['accuracy']:.2f}", *[""] * (len(names) - 3)]
+        cells = [name, "", f"{100 * reference['accuracy']:.2f}", *[""] * (len(columns) - 3)]
         lines.append((reference["accuracy"], cells))
-    for _, cells in sorted(lines, key=lambda line: -line[0]):
-        print("| " + " | ".join(cells) + " |")
+    print_table(columns, [cells for _, cells in sorted(lines, key=lambda line: -line[0])])
     for entry in board["entries"]:
         if entry["accuracy"] is None:
             print(f"\n- {entry['label']}: {entry['reason']}", end="")
@@ -138,29 +118,19 @@ def _untraced(row: dict[str, Any]) -> float:
 
 def main() -> None:
     """Run the rows one after another, each in its own process."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--slow", action="store_true", help="presets that train weights as well")
-    parser.add_argument("--alone", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not options.data.is_dir():
-        sys.exit(f"no folder {options.data}: give the folder with the parents and data by --data")
+    arguments = parser(__doc__)
+    arguments.add_argument("--rows", type=names, default=",".join(ROWS), help=f"of {', '.join(ROWS)}")
+    arguments.add_argument("--seeds", type=numbers, default="0,1,2")
+    arguments.add_argument("--slow", action="store_true", help="presets that train weights as well")
+    options = arguments.parse_args()
     if options.alone:
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-        print(json.dumps(board_of(options.alone, options.data, seeds, options.slow)))
+        print(json.dumps(board_of(options.alone, options.data, options.seeds, options.slow)))
         return
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / "methods.json"
-    boards = json.loads(path.read_text()) if path.exists() else {}
-    for row in options.rows.split(","):
-        command = [sys.executable, *sys.argv, "--alone", row]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-        boards[row] = json.loads(done.stdout.splitlines()[-1])
+    boards = read_results("methods")
+    for row in options.rows:
+        boards[row] = run_alone(row)
         show(boards[row])
-        path.write_text(json.dumps(boards, indent=1))
+        write_results("methods", boards)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.analysis import analysis_view
 from pages.components.inputs import pickers
 from pages.components.run import progress
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, heading, next_steps, told
+from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 
 SAMPLES = (400, 1000, 4000, None)
 NONE = "none"
@@ -26,8 +25,7 @@ def choose_fusion(parents: str) -> str | None:
         if run["state"] == "done" and run["arguments"]["parents"] == parents
     }
     options = [*runs, NONE]
-    wanted = [state.get("fusion"), state.get("run"), options[0]]
-    shown = next(name for name in wanted if name in options)
+    shown = state.choice("fusion", options, state.get("run"))
     names = pickers.run_labels(runs.values()) | {NONE: "None: the parents alone"}
     chosen = st.selectbox(
         "Fused network", options, format_func=names.__getitem__, **state.bound("fusion", "analyse-fusion", shown)
@@ -38,17 +36,14 @@ def choose_fusion(parents: str) -> str | None:
 def choose_align(methods: list[dict[str, Any]]) -> str:
     """The grouping that pairs neurons for the aligned paths."""
     titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
-    usual = "balanced" if "balanced" in titles else next(iter(titles))
-    current = state.get("align", usual)
     return st.selectbox(
         "Align by", list(titles), format_func=titles.__getitem__,
         help="How neurons of two networks are paired before their weights are averaged.",
-        **state.bound("align", "analyse-align", current if current in titles else usual),
+        **state.bound("align", "analyse-align", state.choice("align", titles, "balanced")),
     )
 
 
 def choose_samples() -> int | None:
-    """How many samples to measure on."""
     current = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
     return st.selectbox(
         "Samples", SAMPLES, format_func=lambda n: "All" if n is None else f"{n:,}",
@@ -57,7 +52,6 @@ def choose_samples() -> int | None:
 
 
 def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the job."""
     columns = st.columns([4, 4, 2, 3])
     with columns[0]:
         fusion = choose_fusion(summary["id"])
@@ -80,13 +74,11 @@ def start(arguments: dict[str, Any]) -> None:
     state.put(analysis=progress.submit("analyse", arguments), fusion=arguments["run"] or NONE)
 
 
-def known(run: str) -> dict[str, Any] | None:
-    """The arguments of an analysis, if there is one of this id."""
-    try:
-        job = store.read_job(run)
-    except FusionError:
-        return None
-    return dict(job["arguments"]) if job["kind"] == "analyse" else None
+def analysed(run: str, parents: str) -> dict[str, Any] | None:
+    """The arguments of an analysis, if there is one of this id and of these parents."""
+    job = existing(store.read_job, run) if run else None
+    fits = job is not None and job["kind"] == "analyse" and job["arguments"]["parents"] == parents
+    return dict(job["arguments"]) if fits else None
 
 
 router.enter()
@@ -100,9 +92,7 @@ if not (state.get("test") or state.get("data") or state.get("on")):
 progress.wait_for_service()
 arguments = choose_settings(summary, client.catalogue() or {})
 run = state.get("analysis")
-made = known(run) if run else None
-if made is not None and made["parents"] != arguments["parents"]:
-    made = None
+made = analysed(run, arguments["parents"])
 with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
     if progress.pressed(
         "Analyse", "analyse", type="secondary" if made == arguments else "primary", icon=":material/troubleshoot:",

@@ -10,7 +10,6 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.recipe import recipes
-from pages.components.recipe.command import command
 from pages.components.run import charts, reports
 from pages.components.run.downloads import download_row
 from pages.components.shared import router, state
@@ -24,10 +23,7 @@ MOST = 8
 
 def choose(runs: dict[str, dict[str, Any]]) -> list[str]:
     """The runs to compare: those in the URL, else the one just fused, else the newest."""
-    wanted = [run for run in state.get("runs").split(",") if run in runs]
-    latest = state.get("run")
-    if not wanted:
-        wanted = [latest] if latest in runs else [next(iter(runs))]
+    wanted = [run for run in state.get("runs").split(",") if run in runs] or [state.choice("run", runs)]
     names = pickers.run_labels(runs.values())
     st.multiselect(
         "Runs", list(runs), format_func=names.__getitem__, max_selections=MOST, placeholder="Choose runs",
@@ -163,12 +159,11 @@ def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> 
         st.header("Time", anchor=False)
         spent = {names[run]: reports.stage_seconds(report) for run, report in found.items()}
         show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by run", "stages")
-        with st.expander("As a table"):
-            stages = [s for s in reports.STAGES if any(s in one for one in spent.values())]
-            table(
-                [{"Run": run, **{s: seconds(one.get(s, 0.0)) for s in stages}} for run, one in spent.items()],
-                alt="Seconds of each stage by run",
-            )
+        stages = [s for s in reports.STAGES if any(s in one for one in spent.values())]
+        folded_table(
+            [{"Run": run, **{s: seconds(one.get(s, 0.0)) for s in stages}} for run, one in spent.items()],
+            alt="Seconds of each stage by run",
+        )
     with right:
         st.header("Recipe" if len(found) == 1 else "Where the recipes differ", anchor=False)
         mappings = {names[run]: report["recipe"] for run, report in found.items()}
@@ -199,7 +194,7 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
             )
             if catalogue:
                 with st.expander("The command that does the same", icon=":material/terminal:"):
-                    line = command(job["arguments"], found[run]["recipe"], catalogue)
+                    line = recipes.command(job["arguments"], found[run]["recipe"], catalogue)
                     st.code(line, language="bash", wrap_lines=True)
 
 
@@ -214,15 +209,13 @@ def remove(run: str) -> None:
 
 
 def restore(run: str) -> None:
-    """Bring a deleted run back."""
     store.restore_run(run)
     st.session_state.pop("deleted", None)
     state.put(runs=",".join(filter(None, [state.get("runs"), run])))
 
 
 def offer_undo() -> None:
-    deleted = st.session_state.get("deleted")
-    if deleted:
+    if deleted := st.session_state.get("deleted"):
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo-panel"):
             st.markdown("The run was deleted.", width="stretch")
             st.button("Undo", key="undo-delete", on_click=restore, args=(deleted,), icon=":material/undo:")

@@ -8,7 +8,6 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.capability import Facts, Methods
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
@@ -16,7 +15,7 @@ from pages.components.neurons import space_view
 from pages.components.recipe.recipes import able
 from pages.components.run import progress
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.page_frame import empty, existing, heading, next_steps
 from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
@@ -25,24 +24,19 @@ IMPORTANCE, GROUPING = "activation", "kmeans"
 def fusion_of(parents: str) -> dict[str, Any] | None:
     """The fuse run in the URL, if it is done and has these parents."""
     run = state.get("run")
-    try:
-        job = store.read_job(run) if run else None
-        done = job is not None and client.status(run)["state"] == "done"
-    except FusionError:
+    job = existing(store.read_job, run) if run else None
+    if job is None or job["kind"] != "fuse" or job["arguments"]["parents"] != parents:
         return None
-    return job if job and done and job["kind"] == "fuse" and job["arguments"]["parents"] == parents else None
+    return job if client.status(run)["state"] == "done" else None
 
 
 def choose_source(fusion: dict[str, Any] | None) -> bool:
     """Whether to show the groupings of the fusion in the URL rather than those of chosen methods."""
     if fusion is None:
         return False
-    current = "run" if state.get("source", "run") == "run" else "methods"
-    name = pickers.run_label(fusion)
-    return st.segmented_control(
-        "Groups", ["run", "methods"], required=True, **state.bound("source", "explore-source", current),
-        format_func={"run": f"As fused: {name}", "methods": "By other methods"}.get,
-    ) == "run"
+    ways = {"run": f"As fused: {pickers.run_label(fusion)}", "methods": "By other methods"}
+    bound = state.bound("source", "explore-source", state.choice("source", ways))
+    return st.segmented_control("Groups", list(ways), required=True, format_func=ways.get, **bound) == "run"
 
 
 def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
@@ -50,11 +44,9 @@ def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
     chosen = {}
     for column, kind, default in zip(st.columns(2), ("importance", "grouping"), (IMPORTANCE, GROUPING), strict=True):
         titles = {m["name"]: m["title"] for m in able(kind, methods, given)}
-        current = state.get(kind, default)
-        current = current if current in titles else next(iter(titles))
         chosen[kind] = column.selectbox(
             kind.capitalize(), list(titles), format_func=titles.__getitem__,
-            **state.bound(kind, f"explore-{kind}", current),
+            **state.bound(kind, f"explore-{kind}", state.choice(kind, titles, default)),
         )
     return chosen
 
@@ -64,8 +56,6 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
     spaces = sorted(result["spaces"], key=lambda s: (s["level"] if s["level"] is not None else 0, s["index"]))
     levels = {level["index"]: level["name"] for level in result["levels"]}
     by_name = {s["name"]: s for s in spaces}
-    current = state.get("space")
-    st.session_state["explore-space"] = current if current in by_name else spaces[0]["name"]
 
     def label(name: str) -> str:
         space = by_name[name]
@@ -73,12 +63,8 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
         within = f" in {level}" if level not in ("", name) else ""
         return f"Level {space['level']} · {name}{within} ({count(sum(space['sizes']), 'neuron')})"
 
-    def change() -> None:
-        state.forget("neuron", "group")
-        state.put(space=st.session_state["explore-space"])
-
-    st.selectbox("Space, by depth", list(by_name), format_func=label, key="explore-space", on_change=change)
-    return by_name[st.session_state["explore-space"]]
+    bound = state.bound("space", "explore-space", state.choice("space", by_name))
+    return by_name[st.selectbox("Space, by depth", list(by_name), format_func=label, **bound)]
 
 
 def show_run(run: str, space_column: Any) -> None:
@@ -117,9 +103,7 @@ if as_fused and fusion is not None:
 else:
     with method_column:
         methods = choose_methods(catalogue["methods"], facts(summary))
-    arguments = {
-        "parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods
-    }
+    arguments = {"parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods}
     explored = progress.remembered("explore", arguments)
     if explored and progress.follow(explored, "Measuring the neurons", retry=lambda: progress.try_again(explored)):
         show_run(explored, space_column)

@@ -9,12 +9,12 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.capability import used
+from fusion_engine.core.recipe import Recipe
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
 from pages.components.inputs.facts import facts
 from pages.components.recipe import forms, recipes
-from pages.components.recipe.command import command
 from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import level_progress, level_runs, progress, reports
@@ -58,15 +58,11 @@ def levels_note(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
         return
     with st.container(border=True, key="levels-note"):
         text, change, clear = st.columns([5, 1.5, 1.3], vertical_alignment="center")
-        if not draft.levels:
-            text.markdown(":material/layers: Levels: found automatically.")
-        elif used:
-            text.markdown(f":material/layers: Levels merged by hand: **{plain(draft.levels)}**")
-        else:
-            text.markdown(
-                f":material/layers: Merged levels {plain(draft.levels)}: not used, this solver does not train level by "
-                "level."
-            )
+        note = f"Merged levels {plain(draft.levels)}: not used, this solver does not train level by level."
+        if used:
+            merged = f"Levels merged by hand: **{plain(draft.levels)}**"
+            note = merged if draft.levels else "Levels: found automatically."
+        text.markdown(f":material/layers: {note}")
         change.page_link("pages/parents.py", label="Change" if draft.levels else "Merge")
         if draft.levels:
             clear.button(
@@ -108,8 +104,7 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
         st.markdown(f"**{plain(title)}**")
         parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
-        refused = recipes.refusal(recipe, methods, facts(summary))
-        if refused:
+        if refused := recipes.refusal(recipe, methods, facts(summary)):
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
@@ -124,8 +119,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             st.caption("No test data chosen: the network will be fused but not measured.")
     line, file = st.tabs(["Command", "Recipe file"])
     with line:
-        st.code(command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
-    file.code(recipes.to_yaml(recipe), language="yaml")
+        st.code(recipes.command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
+    file.code(Recipe.from_mapping(recipe).to_yaml(), language="yaml")
 
 
 def start(arguments: dict[str, Any]) -> None:
@@ -134,7 +129,6 @@ def start(arguments: dict[str, Any]) -> None:
 
 
 def show_job(run: str) -> None:
-    """The fusion under way, or its result."""
     arguments = store.read_job(run)["arguments"]
     if not progress.follow(run, "Fusing", retry=lambda: start(arguments)):
         return
@@ -204,9 +198,7 @@ form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
 with form:
     st.subheader("Recipe", anchor=False)
-    choose_preset(
-        draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test")
-    )
+    choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])

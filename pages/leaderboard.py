@@ -7,7 +7,6 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
@@ -19,7 +18,7 @@ from pages.components.recipe import recipes
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, heading, told
+from pages.components.shared.page_frame import empty, existing, heading, told
 from pages.components.shared.text import count, plain, seconds, when
 from pages.components.shared.theme import show
 
@@ -52,31 +51,25 @@ def start(arguments: dict[str, Any]) -> None:
 def choose_board(runs: list[dict[str, Any]]) -> str:
     """The leaderboard to show: the one in the URL, else the newest."""
     names = {run["id"]: _name(run) for run in runs}
-    if state.get("board") not in names:
-        state.put(board=next(iter(names)))
+    state.put(board=state.choice("board", names))
     if len(runs) > 1:
         pickers.select("board", "Leaderboard", names, "Choose a leaderboard")
     return state.get("board")
 
 
 def _name(run: dict[str, Any]) -> str:
-    arguments = run["arguments"]
-    presets = arguments.get("presets") or "all"
+    presets, seeds = run["arguments"].get("presets") or "all", run["arguments"].get("seeds") or [0]
     what = "all recipes" if presets == "all" else count(len(presets), "recipe")
-    return f"{when(run['created'])} · {what} · {count(len(arguments.get('seeds') or [0]), 'seed')}"
+    return f"{when(run['created'])} · {what} · {count(len(seeds), 'seed')}"
 
 
 def follow(run: str) -> None:
     """The board, drawn again and again while rows come."""
-    if client.status(run)["state"] in client.FINISHED:
-        board(run)
-    else:
-        live(run)
+    (board if client.status(run)["state"] in client.FINISHED else live)(run)
 
 
 @st.fragment(run_every=EVERY)
 def live(run: str) -> None:
-    """The board of a run at work."""
     if client.status(run)["state"] in client.FINISHED:
         st.rerun()
     board(run)
@@ -85,10 +78,7 @@ def live(run: str) -> None:
 def board(run: str) -> None:
     """How far the run is, its table and picture, and one recipe in detail."""
     status = client.status(run)
-    try:
-        found = store.read_leaderboard(run)
-    except FusionError:
-        found = None
+    found = existing(store.read_leaderboard, run)
     how_far(run, status, found)
     if found is None:
         return
@@ -98,8 +88,7 @@ def board(run: str) -> None:
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
     st.subheader("Best first", anchor=False)
     standings_table(found, f"table-{key}")
-    without = {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}
-    if without:
+    if without := {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}:
         with st.expander(f"Why {count(len(without), 'recipe')} did not run", icon=":material/block:"):
             reasons(without)
     with st.container(horizontal=True):
@@ -131,8 +120,7 @@ def how_far(run: str, status: dict[str, Any], found: dict[str, Any] | None) -> N
     at_work = status["state"] not in client.FINISHED
     failed = [entry for entry in (found or {}).get("entries", ()) if entry["state"] == "failed"]
     if status["state"] == "done" and not failed:
-        spent = seconds(status["ended"] - status["started"])
-        st.caption(f":material/check_circle: {rows}, done in {spent}.")
+        st.caption(f":material/check_circle: {rows}, done in {seconds(status['ended'] - status['started'])}.")
         return
     with st.container(border=True, key="how-far"):
         text, button = st.columns([6, 1.3], vertical_alignment="center")
@@ -153,7 +141,6 @@ def how_far(run: str, status: dict[str, Any], found: dict[str, Any] | None) -> N
 
 
 def resume(run: str) -> None:
-    """Go on where the run stopped."""
     with told():
         client.resume(run)
 
@@ -161,10 +148,8 @@ def resume(run: str) -> None:
 def take_to_fuse(run: str, entry: dict[str, Any]) -> None:
     """Put this recipe, and the leaderboard's samples and first seed, where the Fuse page finds them."""
     catalogue, arguments = client.catalogue() or {}, store.read_job(run)["arguments"]
-    draft = Draft(catalogue["presets"], catalogue["methods"])
-    draft.take(entry["preset"], entry["recipe"])
-    seeds = arguments.get("seeds") or [0]
-    state.put(samples=arguments.get("samples") or "all", seed=seeds[0])
+    Draft(catalogue["presets"], catalogue["methods"]).take(entry["preset"], entry["recipe"])
+    state.put(samples=arguments.get("samples") or "all", seed=(arguments.get("seeds") or [0])[0])
     state.forget("job")
 
 

@@ -18,19 +18,17 @@ from pages.components.shared.text import count, distinct, join, plain, size
 from pages.components.shared.theme import show
 
 
-def data_shape() -> list[int] | None:
-    """Shape of one calibration sample, where the store knows it."""
+def chosen_data() -> dict[str, Any] | None:
+    """Summary of the calibration data; None where there is none, or it is built in."""
     chosen = state.get("data")
-    if not chosen or chosen in BUILT_IN:
-        return None
-    return list(store.read_data_summary(chosen)["shape"])
+    return store.read_data_summary(chosen) if chosen and chosen not in BUILT_IN else None
 
 
 def preflight(summary: dict[str, Any]) -> None:
     """Whether the set can be fused: the job's verdict, spaces and levels."""
     arguments: dict[str, Any] = {"parents": summary["id"]}
-    if summary["input_shape"] is None and (shape := data_shape()) is not None:
-        arguments["input_shape"] = shape
+    if summary["input_shape"] is None and (data := chosen_data()) is not None:
+        arguments["input_shape"] = list(data["shape"])
     run = progress.remembered("preflight", arguments)
     if run is None or not progress.follow(
         run, "Checking that the parents can be fused", retry=lambda: progress.try_again(run), cancel=False
@@ -60,12 +58,11 @@ def preflight(summary: dict[str, Any]) -> None:
 
 def verdicts(result: dict[str, Any]) -> None:
     """Each parent on a line, those with the same trouble together: fine, or what is in the way, where, and the fix."""
-    found = result.get("parents", [])
     if result["ok"]:
         return
-    names = distinct(p["name"] for p in found)
+    parents = result.get("parents", [])
     lines: dict[str, list[str]] = {}
-    for name, parent in zip(names, found, strict=True):
+    for name, parent in zip(distinct(p["name"] for p in parents), parents, strict=True):
         lines.setdefault("" if parent["ok"] else _trouble(parent), []).append(f"**{plain(name)}**")
     for trouble, whose in lines.items():
         icon = ":red[:material/block:]" if trouble else ":green[:material/check:]"
@@ -127,10 +124,9 @@ def overview(summary: dict[str, Any]) -> None:
 
 
 def data_overview() -> None:
-    chosen = state.get("data")
-    if not chosen or chosen in BUILT_IN:
+    data = chosen_data()
+    if data is None:
         return
-    data = store.read_data_summary(chosen)
     shape = " × ".join(map(str, data["shape"]))
     labels = "with labels" if data["labelled"] else "without labels"
     classes = count(data["classes"], "class", "classes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from fusion_engine import store
@@ -9,11 +11,11 @@ from pages.components.run import charts, progress, reports
 from pages.components.run.downloads import download
 from pages.components.run.story import story
 from pages.components.shared import router, state
-from pages.components.shared.fusion_picture import PICTURE_TEXT, fusion_picture
 from pages.components.shared.page_frame import next_steps
 from pages.components.shared.tables import folded_table
 from pages.components.shared.theme import show
 
+PICTURE = Path(__file__).parent / "components/shared/fusion.svg"
 RECIPE = "kf_linear"
 SAMPLES = 400
 
@@ -26,13 +28,9 @@ def begin() -> None:
 def advance(imported: str) -> None:
     """Fuse the imported demo parents and go on with that run."""
     result = store.read_result(imported)
-    arguments = {
-        "parents": result["parents"], "data": "digits:train", "test": "digits:test", "recipe": RECIPE,
-        "samples": SAMPLES, "seed": 0,
-    }
-    run = progress.submit("fuse", arguments)
-    if run is not None:
-        state.put(demo=run, run=run, parents=result["parents"], data="digits:train", test="digits:test")
+    chosen = {"parents": result["parents"], "data": "digits:train", "test": "digits:test"}
+    if run := progress.submit("fuse", {**chosen, "recipe": RECIPE, "samples": SAMPLES, "seed": 0}):
+        state.put(demo=run, run=run, **chosen)
         st.rerun()
 
 
@@ -52,7 +50,10 @@ def draw_hero(started: bool) -> None:
             )
             if not started:
                 st.caption("Small networks for handwritten digits. Nothing to fill in; a few seconds.")
-    picture.image(fusion_picture(), width="stretch", alt=PICTURE_TEXT)
+    picture.image(
+        PICTURE, width="stretch",
+        alt="Two small networks with matching neurons in different places are merged into one network",
+    )
 
 
 def draw_story(run: str) -> None:

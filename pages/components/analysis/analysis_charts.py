@@ -81,9 +81,7 @@ def path_chart(pair: Mapping[str, Any], quantity: str) -> go.Figure:
     return chart.update_yaxes(title_text="Accuracy", ticksuffix=" %", range=[min(seen) - room, max(seen) + room])
 
 
-def _barrier(
-    chart: go.Figure, alphas: Sequence[float], values: Sequence[float], colour: str, is_loss: bool
-) -> None:
+def _barrier(chart: go.Figure, alphas: Sequence[float], values: Sequence[float], colour: str, is_loss: bool) -> None:
     """A vertical line from the line between the ends to the curve where that is furthest on the bad side."""
     sign = 1 if is_loss else -1
     line = [(1 - a) * values[0] + a * values[-1] for a in alphas]
@@ -117,10 +115,9 @@ def similarity_heatmap(rows: Sequence[str], columns: Sequence[str], values: Sequ
     """Similarity of pairs (columns) in spaces (rows), 0 to 1; numbers in the cells while there is room for them."""
     chart = figure(84 + 30 * len(rows), legend=False)
     chart.add_heatmap(
-        z=[list(row) for row in values], x=[escaped(c) for c in columns],
-        y=[escaped(r) for r in distinct(rows, 26)], zmin=0, zmax=1, colorscale=_SEQUENTIAL, xgap=2, ygap=2,
-        texttemplate="%{z:.2f}" if len(columns) <= 12 else None, textfont={"size": 13},
-        colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
+        z=[list(row) for row in values], x=[escaped(c) for c in columns], y=[escaped(r) for r in distinct(rows, 26)],
+        zmin=0, zmax=1, colorscale=_SEQUENTIAL, xgap=2, ygap=2, texttemplate="%{z:.2f}" if len(columns) <= 12 else None,
+        textfont={"size": 13}, colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
     chart.update_xaxes(type="category", showgrid=False, showline=False, side="top", tickfont={"color": INK})

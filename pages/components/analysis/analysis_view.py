@@ -41,9 +41,6 @@ def points(share: float) -> str:
     return f"{100 * share:.1f} points".replace("-0.0", "0.0")
 
 
-# ---- error budget
-
-
 def _budget(budget: Mapping[str, Any], run: str) -> None:
     st.header("Where accuracy is lost", anchor=False)
     levels, ensemble, fused = budget["levels"], budget["ensemble"]["accuracy"], budget["fused"]["accuracy"]
@@ -81,15 +78,11 @@ def _budget(budget: Mapping[str, Any], run: str) -> None:
         [{
             "After level": level["name"], "Ensemble": percent(ensemble, 2),
             "Merged features": percent(level["grouped"]["accuracy"], 2),
-            "Fused features": percent(level["fused"]["accuracy"], 2),
-            "Grouping loss": points(level["grouping_loss"]),
+            "Fused features": percent(level["fused"]["accuracy"], 2), "Grouping loss": points(level["grouping_loss"]),
             "Approximation loss": points(level["approximation_loss"]),
         } for level in levels],
         alt="Accuracy of the ensemble, of merged and of fused features after each level",
     )
-
-
-# ---- class coverage
 
 
 def _coverage(found: Mapping[str, Any], names: Sequence[str], run: str) -> None:
@@ -137,9 +130,6 @@ def _coverage_rows(found: Mapping[str, Any], names: Sequence[str]) -> list[dict[
 
 def _classes(which: Sequence[str]) -> str:
     return f"class {which[0]}" if len(which) == 1 else f"classes {join(which)}"
-
-
-# ---- paths between networks
 
 
 @st.fragment
@@ -213,17 +203,13 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
     )
     table(
         [{
-            "Level": level["name"],
-            "Alone": points(level["single"]["error_barrier"]),
+            "Level": level["name"], "Alone": points(level["single"]["error_barrier"]),
             "Alone, aligned": points(other["single"]["error_barrier"]),
             "Up to it": points(level["cumulative"]["error_barrier"]),
             "Up to it, aligned": points(other["cumulative"]["error_barrier"]),
         } for level, other in zip(before["levels"], after["levels"], strict=True)],
         alt="Points of accuracy lost by averaging levels",
     )
-
-
-# ---- similarity
 
 
 @st.fragment
@@ -239,8 +225,7 @@ def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: 
         note = f"{plain(names[0])} and {plain(names[1])}, space by space."
         key = "all"
     else:
-        key = state.get("measure")
-        key = key if key in measures else measures[0]
+        key = state.choice("measure", measures)
         st.segmented_control(
             "Measure", measures, format_func=analysis_charts.MEASURES.get, required=True,
             label_visibility="collapsed", **state.bound("measure", "analyse-measure", key),

@@ -62,13 +62,11 @@ def base_select(summary: dict[str, Any]) -> None:
 def _candidates(summary: Mapping[str, Any]) -> dict[str, str]:
     """Labels of possible base models by reference: a set's id, a dot, and a number in it."""
     wanted = shapes(summary["parents"][0])
-    found = {}
-    for known in store.list_parents(1):
-        for number, parent in enumerate(known["parents"]):
-            if known["id"] != summary["id"] and shapes(parent) == wanted:
-                alone = len(known["parents"]) == 1
-                found[f"{known['id']}.{number}"] = known["name"] if alone else f"{known['name']} · {parent['name']}"
-    return found
+    return {
+        f"{stored['id']}.{number}": stored["name"] + (f" · {parent['name']}" if len(stored["parents"]) > 1 else "")
+        for stored in store.list_parents(1) if stored["id"] != summary["id"]
+        for number, parent in enumerate(stored["parents"]) if shapes(parent) == wanted
+    }
 
 
 def shapes(parent: Mapping[str, Any]) -> list[tuple[str, list[int]]]:

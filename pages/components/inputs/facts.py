@@ -20,8 +20,7 @@ def facts(summary: Mapping[str, Any]) -> Facts:
     data, parents = state.get("data"), summary["parents"]
     offered = {
         "labels": data in BUILT_IN or bool(store.read_data_summary(data)["labelled"]),
-        "class_counts": all(parent["class_counts"] for parent in parents),
-        "base": bool(base_model(summary)),
+        "class_counts": all(parent["class_counts"] for parent in parents), "base": bool(base_model(summary)),
     }
     widths = [shapes(parent) for parent in parents]
     available = frozenset(name for name, there in offered.items() if there)

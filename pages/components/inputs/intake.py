@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 from fusion_engine.jobs import client
 
 from ..run import progress
 from ..shared import state
+from ..shared.page_frame import existing
 from ..shared.text import plain
 from .pickers import BUILT_IN, data_select, parents_select
 
@@ -31,10 +31,9 @@ _REGIMES = {
 
 def parents_intake() -> None:
     """Choose how to get parents, and do it. The job that imports or trains them goes to the URL as `import`."""
-    current = state.get("load") if state.get("load") in _WAYS else "demo"
     way = st.segmented_control(
         "Where the parents come from", list(_WAYS), format_func=_WAYS.__getitem__, required=True,
-        label_visibility="collapsed", **state.bound("load", "parents-way", current),
+        label_visibility="collapsed", **state.bound("load", "parents-way", state.choice("load", _WAYS)),
     )
     {"demo": _demo, "upload": _upload, "train": _train, "earlier": _earlier}[way]()
 
@@ -73,10 +72,10 @@ def _train() -> None:
 
 
 def _earlier() -> None:
-    if not store.list_parents():
+    if store.list_parents():
+        parents_select("Sets in the store")
+    else:
         st.caption("No sets yet: use the demo, upload, or train some.")
-        return
-    parents_select("Sets in the store")
 
 
 def _import(files: list[Any], kind: str, extra: dict[str, Any]) -> None:
@@ -97,8 +96,7 @@ def follow_import() -> None:
         return
     job = store.read_job(run)
     titles = {"train": "Training the parents", "import_data": "Reading the data"}
-    done = progress.follow(run, titles.get(job["kind"], "Reading the parents"))
-    if done:
+    if progress.follow(run, titles.get(job["kind"], "Reading the parents")):
         _adopt(job, store.read_result(run))
         st.rerun()
     if client.status(run)["state"] == "failed":
@@ -108,8 +106,7 @@ def follow_import() -> None:
 def _adopt(job: dict[str, Any], result: dict[str, Any]) -> None:
     state.forget("import")
     if job["kind"] == "import_data":
-        purpose = st.session_state.get("data-purpose", "data")
-        state.put(**{purpose: result["data"]})
+        state.put(**{st.session_state.get("data-purpose", "data"): result["data"]})
         return
     state.forget("run", "explore", "space", "neuron", "group")
     state.put(parents=result["parents"])
@@ -121,18 +118,13 @@ def _adopt(job: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def _file_errors(run: str) -> None:
-    """One line a file that could not be read."""
-    try:
-        errors = store.read_result(run).get("errors", [])
-    except FusionError:
-        return
+    errors = (existing(store.read_result, run) or {}).get("errors", [])
     if len(errors) > 1:
         for entry in errors:
             st.markdown(f"- **{plain(entry['file'])}**: {plain(entry['error'])}")
 
 
 def data_intake() -> None:
-    """Choose calibration and test data, or upload some."""
     left, right = st.columns(2)
     with left:
         data_select(
@@ -140,9 +132,7 @@ def data_intake() -> None:
             hint="Samples the neurons are compared on. A few hundred are enough; labels help some methods.",
         )
     with right:
-        data_select(
-            "test", "Test data", optional=True, hint="Labelled samples the results are measured on. Optional."
-        )
+        data_select("test", "Test data", optional=True, hint="Labelled samples the results are measured on. Optional.")
     with st.expander("Upload data", icon=":material/upload:"):
         files = st.file_uploader(
             "One .npz with x and y, a pair of IDX files, or a zip of one folder of images a class",

@@ -8,10 +8,9 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
 
 from ..shared import state
-from ..shared.page_frame import empty
+from ..shared.page_frame import empty, existing
 from ..shared.text import count, distinct, plain, short, when
 
 __all__ = [
@@ -41,10 +40,7 @@ def selected_parents() -> dict[str, Any] | None:
 
 def parents_or_empty(message: str) -> dict[str, Any]:
     """Summary of the parent set in the URL; without one the page says so and ends."""
-    summary = selected_parents()
-    if summary is None:
-        empty(message, "parents", "Choose parents")
-    return summary
+    return selected_parents() or empty(message, "parents", "Choose parents")
 
 
 def parents_select(label: str = "Parents") -> None:
@@ -55,32 +51,26 @@ def parents_select(label: str = "Parents") -> None:
 
 def data_select(key: str, label: str, optional: bool = False, hint: str | None = None) -> None:
     """Choose calibration ('data') or test data ('test'): built in, or imported earlier."""
-    known = {"": "None"} if optional else {}
-    known |= BUILT_IN
-    known |= {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
-    select(key, label, known, "Choose data", hint)
+    stored = {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
+    select(key, label, ({"": "None"} if optional else {}) | BUILT_IN | stored, "Choose data", hint)
 
 
 def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
     """Choose among `known`, labels by value; the choice goes to the URL as `key`."""
-    options = list(known)
     # Streamlit tells options apart by their labels, so those must differ.
-    names = dict(zip(options, distinct(known.values(), 80), strict=True))
+    names = dict(zip(known, distinct(known.values(), 80), strict=True))
     current = state.get(key)
     st.selectbox(
-        label, options, format_func=names.__getitem__, placeholder=placeholder, help=hint,
+        label, list(known), format_func=names.__getitem__, placeholder=placeholder, help=hint,
         **state.bound(key, f"pick-{key}", current if current in known else None, lambda chosen: chosen or None),
     )
 
 
 def data_name(identifier: str) -> str:
-    """A data set's name for people."""
     if identifier in BUILT_IN:
         return BUILT_IN[identifier].removesuffix(" (scikit-learn)")
-    try:
-        return str(store.read_data_summary(identifier)["name"])
-    except FusionError:
-        return "no longer in the store"
+    summary = existing(store.read_data_summary, identifier)
+    return str(summary["name"]) if summary else "no longer in the store"
 
 
 def context(summary: dict[str, Any], test: bool = False) -> None:
@@ -107,7 +97,6 @@ def run_labels(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 def run_label(run: dict[str, Any]) -> str:
     """'14:03:22 · kf_linear · seed 0'."""
-    arguments = run["arguments"]
-    recipe = arguments["recipe"]
+    recipe, seed = run["arguments"]["recipe"], run["arguments"].get("seed", 0)
     name = recipe if isinstance(recipe, str) else recipe.get("name", "custom")
-    return f"{when(run['created'])} · {short(name, 24)} · seed {arguments.get('seed', 0)}"
+    return f"{when(run['created'])} · {short(name, 24)} · seed {seed}"

@@ -37,7 +37,6 @@ def front_chart(
     low, high = min(levels, default=0.0), max(levels, default=100.0)
     room = max(0.06 * (high - low), 0.3)
     low, high = low - room, high + room
-    chart.update_yaxes(range=[low, high])
     _lines(chart, references, _PLOT / (high - low))
     front = sorted((pair for pair in shown if pair[1]["pareto"]), key=lambda pair: pair[1]["seconds"])
     rest = [pair for pair in shown if not pair[1]["pareto"]]
@@ -57,8 +56,7 @@ def front_chart(
         title_text="Seconds a fusion takes by itself, median", type="log", tickvals=marks,
         ticktext=[_mark(m) for m in marks],
     )
-    chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %")
-    return chart
+    return chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %", range=[low, high])
 
 
 def _points(

@@ -24,14 +24,10 @@ _MOST_SEEDS = 10
 def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, Any] | None:
     """Arguments of the job but for parents, data and test; None while nothing is chosen."""
     methods = catalogue["methods"]
-    verdicts = {
-        preset["name"]: recipes.refusal(preset["recipe"], methods, given)
-        for preset in catalogue["presets"]
-    }
+    verdicts = {preset["name"]: recipes.refusal(preset["recipe"], methods, given) for preset in catalogue["presets"]}
     able = [name for name, reason in verdicts.items() if not reason]
     presets = _choose_presets(catalogue["presets"], able)
-    refused = {name: reason for name, reason in verdicts.items() if reason}
-    if refused:
+    if refused := {name: reason for name, reason in verdicts.items() if reason}:
         with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
             reasons(refused)
     importances = _choose_importances(methods, given)
@@ -51,16 +47,14 @@ def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, An
     if not presets or not importances:
         return None
     return {
-        "presets": "all" if presets == able else presets,
-        "importances": None if importances == [OWN] else importances,
+        "presets": "all" if presets == able else presets, "importances": None if importances == [OWN] else importances,
         "seeds": list(range(int(seeds))), "samples": int(samples),
     }
 
 
 def _choose_presets(presets: Sequence[Mapping[str, Any]], able: Sequence[str]) -> list[str]:
     """Pills of the recipes that can run, all chosen at first."""
-    st.session_state.setdefault("board-presets", list(able))
-    st.session_state["board-presets"] = [name for name in st.session_state["board-presets"] if name in able]
+    st.session_state["board-presets"] = [n for n in st.session_state.get("board-presets", able) if n in able]
     summaries = {preset["name"]: preset["title"] for preset in presets}
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Recipes**", width="content")

@@ -49,7 +49,6 @@ def standings_table(board: Mapping[str, Any], key: str) -> None:
 
 
 def reasons(refused: Mapping[str, str]) -> None:
-    """Why recipes cannot run, in full, by name."""
     st.markdown("\n".join(f"- **{plain(name)}**: {plain(reason)}" for name, reason in refused.items()))
 
 

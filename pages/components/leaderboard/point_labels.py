@@ -31,14 +31,11 @@ def offsets(
             for level in (2, -HEIGHT - 2, -HEIGHT / 2, 2 + HEIGHT, -2 - 2 * HEIGHT, 2 + 2 * HEIGHT, -2 - 3 * HEIGHT)
             for side in (_GAP, -_GAP - wide)
         ]
-
-        def covered(place: tuple[float, float], x: float = x, y: float = y, wide: float = wide) -> float:
-            box = (x + place[0], y + place[1], x + place[0] + wide, y + place[1] + HEIGHT)
-            return sum(_common(box, other) for other in taken) + wide * HEIGHT - _common(box, plot)
-
-        best = min(places, key=covered)
-        taken.append((x + best[0], y + best[1], x + best[0] + wide, y + best[1] + HEIGHT))
-        chosen.append(best)
+        boxes = [(x + right, y + up, x + right + wide, y + up + HEIGHT) for right, up in places]
+        covered = [sum(_common(box, other) for other in taken) - _common(box, plot) for box in boxes]
+        best = covered.index(min(covered))
+        taken.append(boxes[best])
+        chosen.append(places[best])
     return chosen
 
 

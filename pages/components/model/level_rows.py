@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from fusion_engine.core.level_plan import Plan
 
-__all__ = ["MOST_ROWS", "Row", "folded_rows"]
+__all__ = ["MOST_ROWS", "Row", "folded_rows", "numbered"]
 
 MOST_ROWS = 14
 _LONGEST_PERIOD = 4
@@ -33,9 +34,12 @@ class Row:
         return not self.repeats and len(self.levels) > 1
 
 
-def folded_rows(
-    levels: Sequence[Mapping[str, Any]], groups: Plan, opened: Collection[int] | None = ()
-) -> list[Row]:
+def numbered(levels: Sequence[int]) -> str:
+    """Neighbouring levels by number: '3', or '0–2' for several."""
+    return str(levels[0]) if levels[0] == levels[-1] else f"{levels[0]}–{levels[-1]}"
+
+
+def folded_rows(levels: Sequence[Mapping[str, Any]], groups: Plan, opened: Collection[int] | None = ()) -> list[Row]:
     """Boxes from input to output, at most MOST_ROWS where similar neighbours can be folded.
 
     opened: first groups of folded boxes that are to be shown in full; None shows everything.
@@ -44,9 +48,11 @@ def folded_rows(
     if opened is None or len(single) <= MOST_ROWS:
         return single
     folded = single
-    for key, period in ((_same_size, _LONGEST_PERIOD), (_same_shape, _LONGEST_PERIOD), (_same_module, 1)):
-        folded = _folded(levels, folded, key, period)
-    return [part for row in _packed(folded) for part in (_unfolded(row, single) if row.groups[0] in opened else [row])]
+    alike = zip(*map(_likeness, levels), strict=True)
+    for keys, period in zip(alike, (_LONGEST_PERIOD, _LONGEST_PERIOD, 1), strict=True):
+        folded = _folded(keys, folded, period)
+    unfolded = [[single[g] for g in row.groups] if row.groups[0] in opened else [row] for row in _packed(folded)]
+    return list(chain.from_iterable(unfolded))
 
 
 def _packed(given: Sequence[Row]) -> list[Row]:
@@ -64,16 +70,10 @@ def _one(parts: Sequence[Row], repeats: int) -> Row:
     return Row(groups, indices, repeats)
 
 
-def _unfolded(row: Row, single: Sequence[Row]) -> list[Row]:
-    return [single[g] for g in row.groups]
-
-
-def _folded(
-    levels: Sequence[Mapping[str, Any]], given: Sequence[Row], key: Callable[[Mapping[str, Any]], Any], period: int
-) -> list[Row]:
+def _folded(likeness: Sequence[Any], given: Sequence[Row], period: int) -> list[Row]:
     """Fold the longest repetitions until few enough rows are left. The first of three or more stays in sight."""
     keys = [
-        key(levels[row.levels[0]]) if not row.repeats and not row.merged else ("alone", number)
+        likeness[row.levels[0]] if not row.repeats and not row.merged else ("alone", number)
         for number, row in enumerate(given)
     ]
     runs = []
@@ -99,10 +99,7 @@ def _folded(
     result, at = [], 0
     while at < len(given):
         end, count = chosen.get(at, (at + 1, 0))
-        if count:
-            result.append(_one(given[at:end], count))
-        else:
-            result.append(given[at])
+        result.append(_one(given[at:end], count) if count else given[at])
         at = end
     return result
 
@@ -115,17 +112,7 @@ def _repeats(keys: Sequence[Any], at: int, period: int) -> int:
     return count
 
 
-def _pattern(level: Mapping[str, Any]) -> str:
-    return re.sub(r"\d+", "*", level["name"])
-
-
-def _same_size(level: Mapping[str, Any]) -> Any:
-    return _pattern(level), level["output_shape"], level.get("parameters")
-
-
-def _same_shape(level: Mapping[str, Any]) -> Any:
-    return _pattern(level), level["output_shape"]
-
-
-def _same_module(level: Mapping[str, Any]) -> Any:
-    return level["name"].split(".")[0]
+def _likeness(level: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    """What levels that are folded have in common: shape and size, the shape, or only the module."""
+    pattern, shape = re.sub(r"\d+", "*", level["name"]), level["output_shape"]
+    return (pattern, shape, level.get("parameters")), (pattern, shape), level["name"].split(".")[0]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from ..shared.text import count, escaped, short
 from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, figure
-from .level_rows import Row
+from .level_rows import Row, numbered
 from .space_bars import FREEDOM, SpaceBar, levels_of, space_bars
 
 __all__ = ["model_picture", "parameters", "row_title", "shape_text"]
@@ -20,9 +20,6 @@ _BOX, _FIRST_LANE, _WIDTH = 400, 432, 1000
 _ROW, _GAP, _TOP = 46, 8, 34
 _BAR, _HEADS = 9, 18
 _LETTER = 6.6
-
-
-# ---- texts
 
 
 def shape_text(shape: Sequence[int] | None) -> str:
@@ -49,16 +46,8 @@ def _subtitle(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
     return escaped(short(", ".join(names), 40)) if names != [level["name"]] else ""
 
 
-def _number(row: Row) -> str:
-    return str(row.levels[0]) if len(row.levels) == 1 else f"{row.levels[0]}–{row.levels[-1]}"
-
-
 def parameters(levels: Sequence[Mapping[str, Any]], row: Row) -> int:
-    """Parameters of all levels of a row."""
     return sum(levels[i].get("parameters", 0) for i in row.levels)
-
-
-# ---- the picture
 
 
 def model_picture(
@@ -68,15 +57,21 @@ def model_picture(
 
     The boxes' customdata carries the number of the row, for clicks.
     """
-    bars = space_bars(result, shown)
+    bars = [bar for bar in space_bars(result, shown) if bar.lane is not None]
+    pitch = min(200.0, (_WIDTH - _FIRST_LANE) / (1 + max((bar.lane or 0 for bar in bars), default=0)))
+    places = [_FIRST_LANE + (bar.lane or 0) * pitch for bar in bars]
     bottom = _TOP + len(shown) * (_ROW + _GAP) - _GAP + _TOP
     chart = figure(bottom, legend=False, margin={"l": 0, "r": 0, "t": 0, "b": 0}, barmode="overlay", dragmode=False)
     chart.update_xaxes(range=[-6, _WIDTH], visible=False, fixedrange=True)
     chart.update_yaxes(range=[bottom, 0], visible=False, fixedrange=True)
     _add_flow(chart, len(shown), input_shape, bottom)
-    _add_wires(chart, bars)
+    wires = [(place, _wire(row)) for bar, place in zip(bars, places, strict=True) for row in bar.rows]
+    chart.add_scatter(  # from each box to the spaces it uses
+        x=[x for place, _ in wires for x in (_BOX, place, None)], y=[y for _, y0 in wires for y in (y0, y0, None)],
+        mode="lines", line={"color": "#DDE3EA", "width": 1.3}, hoverinfo="skip",
+    )
     _add_boxes(chart, result["levels"], shown, chosen)
-    _add_spaces(chart, result, shown, bars)
+    _add_spaces(chart, result, shown, bars, places, room=int((1.1 * pitch - 26) / _LETTER))
     return chart.update_layout(hoverlabel={"align": "left"}, clickmode="event+select", hovermode="closest")
 
 
@@ -88,18 +83,6 @@ def _wire(row: int) -> float:
     return _top(row) + 0.76 * _ROW
 
 
-def _lane(lane: int, lanes: int) -> float:
-    return _FIRST_LANE + lane * _pitch(lanes)
-
-
-def _pitch(lanes: int) -> float:
-    return min(200.0, (_WIDTH - _FIRST_LANE) / lanes)
-
-
-def _lanes(bars: Sequence[SpaceBar]) -> int:
-    return 1 + max((bar.lane for bar in bars if bar.lane is not None), default=0)
-
-
 def _add_flow(chart: go.Figure, number: int, input_shape: Sequence[int], bottom: float) -> None:
     """A line through all boxes, the input above it and the output below."""
     edges = [_TOP - 10, *(y for n in range(number) for y in (_top(n), _top(n) + _ROW)), bottom - _TOP + 11]
@@ -108,13 +91,10 @@ def _add_flow(chart: go.Figure, number: int, input_shape: Sequence[int], bottom:
         y=[y for i in range(0, len(edges), 2) for y in (edges[i], edges[i + 1], None)], mode="lines",
         line={"color": FAINT, "width": 2},
     )
-    given = " × ".join(map(str, input_shape))
+    ends = [_TOP - 14, bottom - _TOP + 15]
+    _add_text(chart, 40, ends, ["input " + " × ".join(map(str, input_shape)), "output"], MUTED, 13, "middle right")
     chart.add_scatter(
-        x=[40, 40], y=[_TOP - 14, bottom - _TOP + 15], mode="text", hoverinfo="skip", textposition="middle right",
-        text=[f"input {given}", "output"], textfont={"size": 13, "color": MUTED},
-    )
-    chart.add_scatter(
-        x=[26, 26], y=[_TOP - 14, bottom - _TOP + 15], mode="markers", hoverinfo="skip",
+        x=[26, 26], y=ends, mode="markers", hoverinfo="skip",
         marker={"symbol": ["circle-open", "triangle-down"], "size": 9, "color": MUTED, "line": {"width": 2}},
     )
 
@@ -146,7 +126,7 @@ def _add_boxes(
     subtitles = [_subtitle(levels, row) for row in shown]
     high = [_top(n) + (_ROW * 0.32 if subtitles[n] else _ROW * 0.5) for n in range(len(shown))]
     low = [_top(n) + _ROW * 0.71 for n in range(len(shown))]
-    _add_text(chart, 26, middle, [_number(row) for row in shown], MUTED, 12, "middle center")
+    _add_text(chart, 26, middle, [numbered(row.levels) for row in shown], MUTED, 12, "middle center")
     _add_text(
         chart, 52, high, [f"<b>{escaped(short(row_title(levels, row), 34))}</b>" for row in shown], INK, 14,
         "middle right",
@@ -160,11 +140,12 @@ def _add_boxes(
 
 
 def _add_text(
-    chart: go.Figure, x: float, y: Sequence[float], texts: Sequence[str], colour: str, points: int, position: str
+    chart: go.Figure, x: float | Sequence[float], y: Sequence[float], texts: Sequence[str], colour: str, points: int,
+    position: str,
 ) -> None:
     chart.add_scatter(
-        x=[x] * len(texts), y=list(y), text=list(texts), mode="text", textposition=position, hoverinfo="skip",
-        textfont={"size": points, "color": colour}, cliponaxis=False,
+        x=[x] * len(texts) if isinstance(x, int) else x, y=list(y), text=list(texts), mode="text",
+        textposition=position, hoverinfo="skip", textfont={"size": points, "color": colour}, cliponaxis=False,
     )
 
 
@@ -175,62 +156,39 @@ def _box_hover(levels: Sequence[Mapping[str, Any]], row: Row) -> str:
     return "<br>".join([
         f"<b>{escaped(short(row_title(levels, row), 60))}</b>",
         f"output {shape_text(levels[row.levels[-1]]['output_shape'])}",
-        f"{count(parameters(levels, row), 'parameter')} in {count(tensors, 'tensor')}",
-        *listed,
+        f"{count(parameters(levels, row), 'parameter')} in {count(tensors, 'tensor')}", *listed,
     ])
 
 
-def _add_wires(chart: go.Figure, bars: Sequence[SpaceBar]) -> None:
-    """From each box to the spaces it uses."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for bar in bars:
-        for row in bar.rows if bar.lane is not None else ():
-            x += [_BOX, _lane(bar.lane or 0, _lanes(bars)), None]
-            y += [_wire(row), _wire(row), None]
-    chart.add_scatter(x=x, y=y, mode="lines", line={"color": "#DDE3EA", "width": 1.3}, hoverinfo="skip")
-
-
 def _add_spaces(
-    chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], bars: Sequence[SpaceBar]
+    chart: go.Figure, result: Mapping[str, Any], shown: Sequence[Row], bars: Sequence[SpaceBar], x: Sequence[float],
+    room: int,
 ) -> None:
-    drawn = [bar for bar in bars if bar.lane is not None]
-    lanes = _lanes(bars)
-    room = int((_pitch(lanes) * 1.1 - 26) / _LETTER)
-    colours = [_COLOURS[n % len(_COLOURS)] if bar.several == 1 else MUTED for n, bar in enumerate(drawn)]
-    x = [_lane(bar.lane or 0, lanes) for bar in drawn]
-    start = [_top(bar.rows[0]) + 4 for bar in drawn]
-    tall = [_top(bar.rows[-1]) + _ROW - 4 - low for bar, low in zip(drawn, start, strict=True)]
-    wide = [_HEADS if bar.inside else _BAR for bar in drawn]
+    """The bars at `x`, each with its name, of which `room` letters are shown."""
+    colours = [_COLOURS[n % len(_COLOURS)] if bar.several == 1 else MUTED for n, bar in enumerate(bars)]
+    start = [_top(bar.rows[0]) + 4 for bar in bars]
+    tall = [_top(bar.rows[-1]) + _ROW - 4 - low for bar, low in zip(bars, start, strict=True)]
+    wide = [_HEADS if bar.inside else _BAR for bar in bars]
     still = {"marker": {"opacity": 1}}
     chart.add_bar(
-        x=x, y=tall, base=start, width=wide, customdata=[[None, _space_hover(result, bar)] for bar in drawn],
+        x=x, y=tall, base=start, width=wide, customdata=[[None, _space_hover(result, bar)] for bar in bars],
         marker={
-            "color": ["#FFFFFF" if bar.inside else colour for bar, colour in zip(drawn, colours, strict=True)],
-            "line": {"color": colours, "width": [2 if bar.inside else 0 for bar in drawn]}, "cornerradius": 4,
+            "color": ["#FFFFFF" if bar.inside else colour for bar, colour in zip(bars, colours, strict=True)],
+            "line": {"color": colours, "width": [2 if bar.inside else 0 for bar in bars]}, "cornerradius": 4,
             "opacity": 1,
         },
         hovertemplate="%{customdata[1]}<extra></extra>", selected=still, unselected=still,
     )
-    _add_inside(chart, [n for n, bar in enumerate(drawn) if bar.inside], x, start, tall)
-    _add_dots(chart, result, shown, drawn, x, colours)
-    labels = [_label(bar, result["levels"], shown, room) for bar in drawn]
-    chart.add_scatter(
-        x=[at + across / 2 + 3 for at, across in zip(x, wide, strict=True)],
-        y=[_top(bar.rows[0]) + 0.3 * _ROW for bar in drawn], text=labels, mode="text", hoverinfo="skip",
-        textposition="middle right", textfont={"size": 12, "color": INK}, cliponaxis=False,
-    )
-
-
-def _add_inside(
-    chart: go.Figure, heads: Sequence[int], x: Sequence[float], start: Sequence[float], tall: Sequence[float]
-) -> None:
-    """Two thin bars in each wide one: the spaces inside heads."""
-    chart.add_bar(
+    heads = [n for n, bar in enumerate(bars) if bar.inside]
+    chart.add_bar(  # two thin bars in each wide one: the spaces inside heads
         x=[x[n] + side * _HEADS / 5 for n in heads for side in (-1, 1)], y=[tall[n] - 10 for n in heads for _ in "ab"],
         base=[start[n] + 5 for n in heads for _ in "ab"], width=[3] * 2 * len(heads), hoverinfo="skip",
         marker={"color": [_COLOURS[(n + i) % len(_COLOURS)] for n in heads for i in (1, 2)], "cornerradius": 2},
     )
+    _add_dots(chart, result, shown, bars, x, colours)
+    right = [at + across / 2 + 3 for at, across in zip(x, wide, strict=True)]
+    labels = [_label(bar, result["levels"], shown, room) for bar in bars]
+    _add_text(chart, right, [_top(bar.rows[0]) + 0.3 * _ROW for bar in bars], labels, INK, 12, "middle right")
 
 
 def _add_dots(
@@ -276,7 +234,6 @@ def _space_hover(result: Mapping[str, Any], bar: SpaceBar) -> str:
         f"<b>{escaped(short(bar.name, 60))}</b>",
         count(space["size"], bar.unit) + f", free up to {FREEDOM[space['freedom']]}",
         *([f"{count(bar.inside, 'space')} inside the {bar.unit}s"] if bar.inside else []),
-        f"in {escaped(short(where, 70))}",
-        *(escaped(short(name, 60)) for name in tensors[:10]),
+        f"in {escaped(short(where, 70))}", *(escaped(short(name, 60)) for name in tensors[:10]),
         *(["…"] if len(tensors) > 10 else []),
     ])

@@ -12,9 +12,9 @@ from fusion_engine.core.level_plan import Plan, finest
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count
-from ..shared.theme import show
+from ..shared.theme import clicked, show
 from .level_groups import join_groups, merged, parsed, split, written
-from .level_rows import Row, folded_rows
+from .level_rows import Row, folded_rows, numbered
 from .model_chart import model_picture, parameters, row_title, shape_text
 from .space_bars import FREEDOM, levels_of
 
@@ -41,10 +41,13 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
         _controls(levels, groups)
     first, last = _chosen(groups)
     marked = [n for n, row in enumerate(shown) if not row.repeats and first <= row.groups[0] <= last]
-    show(
-        model_picture(result, shown, marked, input_shape), _told(result, groups), _CHART, on_select=_clicked(shown),
-        selection_mode="points",
+    names = ", ".join(level["name"] for level in levels[:40])
+    alt = (
+        f"The model's {count(len(groups), 'level')} from input to output ({names}) and "
+        f"{count(len(result['spaces']), 'space')} beside them; the tables below say the same"
     )
+    picture = model_picture(result, shown, marked, input_shape)
+    show(picture, alt, _CHART, on_select=lambda: _clicked(shown), selection_mode="points")
     st.caption(
         "Boxes are levels, from input to output. Coloured bars are spaces of interchangeable neurons beside the levels "
         "that use them: ● a level makes the neurons, ○ it reads them. A wide bar is attention heads with the spaces "
@@ -53,50 +56,34 @@ def draw(result: Mapping[str, Any], input_shape: Sequence[int]) -> None:
     _tables(result, groups)
 
 
-def _told(result: Mapping[str, Any], groups: Plan) -> str:
-    names = ", ".join(level["name"] for level in result["levels"][:40])
-    return (
-        f"The model's {count(len(groups), 'level')} from input to output ({names}) and "
-        f"{count(len(result['spaces']), 'space')} beside them; the tables below say the same"
-    )
-
-
-def _clicked(shown: Sequence[Row]) -> Any:
+def _clicked(shown: Sequence[Row]) -> None:
     """What a click on a box does: a folded one unfolds, any other becomes the first level to merge."""
-
-    def act() -> None:
-        points = st.session_state[_CHART]["selection"]["points"]
-        numbers = [p["customdata"][0] for p in points if p.get("customdata") and p["customdata"][0] is not None]
-        if not numbers or not int(numbers[0]) < len(shown):
-            return
-        row = shown[int(numbers[0])]
-        if row.repeats:
-            st.session_state["opened-levels"].add(row.groups[0])
-        else:
-            _choose(row.groups[0])
-
-    return act
-
-
-# ---- merging
+    number = clicked(_CHART)
+    if number is None or number >= len(shown):
+        return
+    row = shown[number]
+    if row.repeats:
+        st.session_state["opened-levels"].add(row.groups[0])
+    else:
+        _choose(row.groups[0])
 
 
 def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
     def named(number: int) -> str:
         first, last = groups[number]
-        return row_title(levels, Row((number,), tuple(range(first, last + 1))))
+        return f"{numbered(groups[number])} · {row_title(levels, Row((number,), tuple(range(first, last + 1))))}"
 
     first, last = _chosen(groups)
     st.session_state["merge-first"], st.session_state["merge-last"] = first, last
     with st.container(horizontal=True, vertical_alignment="bottom", key="merge-controls"):
         st.selectbox(
-            "Merge from", range(len(groups)), format_func=lambda n: f"{_range(groups[n])} · {named(n)}",
+            "Merge from", range(len(groups)), format_func=named,
             key="merge-first", on_change=lambda: _choose(st.session_state["merge-first"]), width=280,
             help="The gradient solver trains one level after the other. Levels merged here are trained as one.",
         )
         st.selectbox(
-            "to", range(len(groups)), format_func=lambda n: f"{_range(groups[n])} · {named(n)}", key="merge-last",
-            on_change=_choose_last, width=280,
+            "to", range(len(groups)), format_func=named, key="merge-last", width=280,
+            on_change=lambda: _choose(*sorted((st.session_state["merge-first"], st.session_state["merge-last"]))),
         )
         together = groups[last][1] - groups[first][0] + 1
         st.button(
@@ -105,11 +92,11 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
         )
         st.button(
             "Split", key="split", icon=":material/call_split:", disabled=groups[first][0] == groups[first][1],
-            on_click=_put, args=(split(groups, first), first),
-            help="Take the chosen merged level apart again.",
+            on_click=_put, args=(split(groups, first), first), help="Take the chosen merged level apart again.",
         )
         history = st.session_state.setdefault("levels-history", [])
-        st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history, on_click=_undo)
+        st.button("Undo", key="merge-undo", icon=":material/undo:", disabled=not history,
+                  on_click=lambda: state.put(levels=history.pop() or None))
         st.button(
             "Reset", key="merge-reset", icon=":material/restart_alt:", disabled=not written(groups),
             on_click=_put, args=(finest(len(levels)), 0),
@@ -121,26 +108,15 @@ def _controls(levels: Sequence[Mapping[str, Any]], groups: Plan) -> None:
         )
 
 
-def _range(group: tuple[int, int]) -> str:
-    first, last = group
-    return str(first) if first == last else f"{first}–{last}"
-
-
 def _chosen(groups: Plan) -> tuple[int, int]:
     """First and last of the groups to merge: as chosen, else the first level and the next."""
-    first, last = st.session_state.get("merge-range", (0, 1))
-    first = min(first, len(groups) - 1)
-    return first, max(first, min(last, len(groups) - 1))
+    first, last = (min(number, len(groups) - 1) for number in st.session_state.get("merge-range", (0, 1)))
+    return first, max(first, last)
 
 
-def _choose(number: int) -> None:
-    """Begin at this group; end at the next."""
-    st.session_state["merge-range"] = (number, number + 1)
-
-
-def _choose_last() -> None:
-    first, last = st.session_state["merge-first"], st.session_state["merge-last"]
-    st.session_state["merge-range"] = (min(first, last), max(first, last))
+def _choose(first: int, last: int | None = None) -> None:
+    """Begin at this group; end at the next, or as given."""
+    st.session_state["merge-range"] = (first, first + 1 if last is None else last)
 
 
 def _put(groups: Plan, number: int) -> None:
@@ -149,20 +125,13 @@ def _put(groups: Plan, number: int) -> None:
     _choose(number)
 
 
-def _undo() -> None:
-    state.put(levels=st.session_state["levels-history"].pop() or None)
-
-
-# ---- tables
-
-
 def _tables(result: Mapping[str, Any], groups: Plan) -> None:
     levels = result["levels"]
     with st.expander(f"As tables: {count(len(groups), 'level')} and {count(len(result['spaces']), 'space')}"):
         st.markdown("**Levels**")
         table(
             [{
-                "Level": _range(group), "Name": row_title(levels, row),
+                "Level": numbered(group), "Name": row_title(levels, row),
                 "Output": shape_text(levels[group[1]]["output_shape"]), "Parameters": parameters(levels, row),
                 "Layers": ", ".join(name for i in row.levels for name in levels[i]["layers"]) or "–",
                 "Spaces": ", ".join(dict.fromkeys(n for i in row.levels for n in levels[i].get("spaces", ()))) or "–",
@@ -173,10 +142,8 @@ def _tables(result: Mapping[str, Any], groups: Plan) -> None:
         names = [level["name"] for level in levels]
         table(
             [{
-                "Space": s["name"], "Neurons": s["size"],
-                "Levels": ", ".join(names[i] for i in levels_of(s)) or "–",
-                "Inside": s.get("inside") or "–",
-                "Freedom": FREEDOM[s["freedom"]],
+                "Space": s["name"], "Neurons": s["size"], "Levels": ", ".join(names[i] for i in levels_of(s)) or "–",
+                "Inside": s.get("inside") or "–", "Freedom": FREEDOM[s["freedom"]],
                 "Tensors it ties together": ", ".join(m["tensor"] for m in s["members"]),
             } for s in result["spaces"]],
             alt="Spaces of interchangeable neurons",

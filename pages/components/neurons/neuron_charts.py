@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from ..shared.text import escaped
 from ..shared.theme import FAINT, GROUPS, INK, MUTED, PARENTS, SYMBOLS, figure, scatter
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["group_colours", "importance_bars", "importance_curves", "neuron_plane"]
 
 _REST = "#B4BECA"
 
 
-def importance_curves(
-    arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None
-) -> go.Figure:
+def importance_curves(arrays: Mapping[str, np.ndarray], names: Sequence[str], selected: int | None = None) -> go.Figure:
     """Each parent's importances in falling order: a steep curve means few neurons matter."""
-    import numpy as np
-
     importance, parent, neuron = arrays["importance"], arrays["parent"], arrays["neuron"]
     chart = figure(300)
     kind = scatter(len(importance))
@@ -44,14 +38,11 @@ def importance_curves(
                 marker={"symbol": "circle-open", "size": 15, "color": INK, "line": {"width": 2}},
             )
     chart.update_xaxes(title_text="Rank within the parent")
-    chart.update_yaxes(title_text="Importance", rangemode="tozero", exponentformat="power")
-    return chart
+    return chart.update_yaxes(title_text="Importance", rangemode="tozero", exponentformat="power")
 
 
 def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top: int = 12) -> go.Figure:
     """The most important neurons over all parents, as bars."""
-    import numpy as np
-
     importance, parent, neuron = arrays["importance"], arrays["parent"], arrays["neuron"]
     best = np.argsort(-importance, kind="stable")[:top]
     chart = figure(300, barmode="overlay", bargap=0.25)
@@ -67,16 +58,12 @@ def importance_bars(arrays: Mapping[str, np.ndarray], names: Sequence[str], top:
         title_text=f"The {len(best)} most important neurons (parent·neuron)", type="category", categoryorder="array",
         categoryarray=labels, showgrid=False, tickangle=-45 if len(best) > 8 else 0,
     )
-    chart.update_yaxes(title_text="Importance", exponentformat="power")
-    return chart
+    return chart.update_yaxes(title_text="Importance", exponentformat="power")
 
 
 def group_colours(group_importance: np.ndarray) -> dict[int, str]:
     """A colour for each of the seven most important groups; the others share a grey."""
-    import numpy as np
-
-    best = np.argsort(-group_importance, kind="stable")[: len(GROUPS)]
-    return {int(group): GROUPS[rank] for rank, group in enumerate(best)}
+    return dict(zip(np.argsort(-group_importance, kind="stable").tolist(), GROUPS, strict=False))
 
 
 def neuron_plane(
@@ -88,8 +75,6 @@ def neuron_plane(
     points (m, 2) coordinates; index (m,) which neuron of `arrays` each is. A chosen `group` keeps its colour
     and greys the others; the `selected` neuron gets a ring.
     """
-    import numpy as np
-
     groups, parent, importance = arrays["group"][index], arrays["parent"][index], arrays["importance"][index]
     colours = group_colours(arrays["group_importance"])
     if group is not None:
@@ -111,7 +96,11 @@ def neuron_plane(
             "<extra></extra>",
             selected={"marker": {"opacity": 0.92}}, unselected={"marker": {"opacity": 0.92}},
         ))
-    _add_legend(chart, colours, len(arrays["group_importance"]))
+    others = len(arrays["group_importance"]) - len(colours)
+    legend = {f"group {number}": colour for number, colour in colours.items()}
+    for name, colour in (legend | ({f"{others} other groups": _REST} if others > 0 else {})).items():
+        line = {"color": colour, "width": 7}
+        chart.add_scatter(x=[None], y=[None], mode="lines", name=name, hoverinfo="skip", line=line)
     if selected is not None and selected in index:
         place = points[int(np.flatnonzero(index == selected)[0])]
         chart.add_scatter(
@@ -122,35 +111,20 @@ def neuron_plane(
     chart.update_yaxes(title_text=axes[1], showticklabels=False)
     # The same `uirevision` keeps the reader's zoom while a click only changes the ring.
     return chart.update_layout(
-        legend={"itemsizing": "constant"}, clickmode="event+select", dragmode="pan", uirevision="plane"
+        legend={"itemsizing": "constant", "font": {"size": 12, "color": MUTED}, "entrywidth": 92},
+        legend_entrywidthmode="pixels", clickmode="event+select", dragmode="pan", uirevision="plane",
     )
 
 
 def _links(points: np.ndarray, groups: np.ndarray) -> Any:
     """Lines from each neuron to the centre of its group, as one trace with gaps."""
-    import numpy as np
-
-    x: list[float | None] = []
-    y: list[float | None] = []
+    lines: list[tuple[float | None, float | None]] = []
     for group in np.unique(groups[groups >= 0]):
         members = points[groups == group]
         if len(members) > 1:
-            centre = members.mean(0)
-            for member in members:
-                x += [float(centre[0]), float(member[0]), None]
-                y += [float(centre[1]), float(member[1]), None]
-    return scatter(len(x))(
-        x=x, y=y, mode="lines", line={"color": FAINT, "width": 1}, hoverinfo="skip", showlegend=False
+            centre = tuple(members.mean(0).tolist())
+            lines += [place for member in members.tolist() for place in (centre, tuple(member), (None, None))]
+    return scatter(len(lines))(
+        x=[x for x, _ in lines], y=[y for _, y in lines], mode="lines", line={"color": FAINT, "width": 1},
+        hoverinfo="skip", showlegend=False,
     )
-
-
-def _add_legend(chart: go.Figure, colours: Mapping[int, str], groups: int) -> None:
-    entries = [(f"group {group}", colour) for group, colour in colours.items()]
-    if groups > len(colours):
-        entries.append((f"{groups - len(colours)} other groups", _REST))
-    for name, colour in entries:
-        chart.add_scatter(
-            x=[None], y=[None], mode="lines", name=name, hoverinfo="skip",
-            line={"color": colour, "width": 7},
-        )
-    chart.update_layout(legend={"font": {"size": 12, "color": MUTED}, "entrywidthmode": "pixels", "entrywidth": 92})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from fusion_engine import store
@@ -15,11 +16,8 @@ from ..run import progress
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
-from ..shared.theme import show
+from ..shared.theme import clicked, show
 from . import neuron_charts
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["SpaceView", "draw", "load"]
 
@@ -39,7 +37,6 @@ class SpaceView:
 
     @property
     def total(self) -> int:
-        """Number of neurons of all parents together."""
         return len(self.arrays["parent"])
 
 
@@ -68,14 +65,10 @@ def draw(view: SpaceView) -> None:
         _groups(view)
 
 
-# ---- the plane
-
-
 def _plane(view: SpaceView, neuron: int, group: int) -> None:
     head, choice = st.columns([3, 2], vertical_alignment="center")
     head.subheader("Neurons in the plane", anchor=False)
-    if state.get("view") not in ("umap", "pca"):
-        state.put(view="umap")
+    state.put(view=state.choice("view", ("umap", "pca")))
     with choice.container(horizontal=True, horizontal_alignment="right"):
         st.segmented_control(
             "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get,
@@ -99,8 +92,6 @@ def _plane(view: SpaceView, neuron: int, group: int) -> None:
 
 def _coordinates(view: SpaceView) -> tuple[np.ndarray, np.ndarray, tuple[str, str], str]:
     """Points, their neurons, the axes' names and a note: PCA at once, UMAP as soon as its job is done."""
-    import numpy as np
-
     shares = [*view.space["variance"], 0.0, 0.0]
     pca = (
         view.arrays["pca"][:, :2], np.arange(view.total),
@@ -128,13 +119,8 @@ def _await(run: str) -> None:
 
 
 def _clicked(key: str) -> None:
-    points = st.session_state[key]["selection"]["points"]
-    chosen = [point["customdata"][0] for point in points if point.get("customdata")]
-    if chosen:
-        state.put(neuron=int(chosen[0]))
-
-
-# ---- one neuron
+    if (neuron := clicked(key)) is not None:
+        state.put(neuron=neuron)
 
 
 def _passport(view: SpaceView, neuron: int) -> None:
@@ -179,9 +165,6 @@ def _passport(view: SpaceView, neuron: int) -> None:
     )
 
 
-# ---- importance and groups
-
-
 def _importance(view: SpaceView, neuron: int) -> None:
     st.subheader("Importance by parent", anchor=False)
     curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
@@ -193,18 +176,12 @@ def _importance(view: SpaceView, neuron: int) -> None:
         chart = neuron_charts.importance_bars(view.arrays, view.names)
         show(chart, "The most important neurons of all parents", f"bars-{key}")
     with listed:
-        arrays = view.arrays
-        table(
-            {"Parent": [view.names[p] for p in arrays["parent"]], "Neuron": arrays["neuron"],
-             "Importance": arrays["importance"], "Group": arrays["group"], "Mean": arrays["mean"],
-             "Std": arrays["std"]},
-            height=300, alt="All neurons with importance, group and statistics",
-        )
+        columns = {name.title(): view.arrays[name] for name in ("neuron", "importance", "group", "mean", "std")}
+        parents = [view.names[p] for p in view.arrays["parent"]]
+        table({"Parent": parents, **columns}, height=300, alt="All neurons with importance, group and statistics")
 
 
 def _groups(view: SpaceView) -> None:
-    import numpy as np
-
     st.subheader("Groups", anchor=False)
     arrays = view.arrays
     order = np.argsort(-arrays["group_importance"], kind="stable")

@@ -19,48 +19,42 @@ __all__ = ["method_form", "parameter_form", "post_form"]
 
 def method_form(label: str, methods: Sequence[Mapping[str, Any]], step: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Choose a method and set its parameters; returns {'method': name, parameter: value, ...}."""
-    names = [m["name"] for m in methods]
     titles = {m["name"]: m["title"] for m in methods}
-    current = step["method"] if step["method"] in names else names[0]
-    name = st.selectbox(
-        label, names, index=names.index(current), format_func=lambda n: titles[n], key=f"{key}.method"
-    )
-    chosen = next(m for m in methods if m["name"] == name)
-    _describe(chosen)
-    values = step if name == step["method"] else {}
-    return {"method": name, **parameter_form(chosen["parameters"], values, f"{key}.{name}")}
+    at = list(titles).index(step["method"]) if step["method"] in titles else 0
+    name = st.selectbox(label, list(titles), index=at, format_func=titles.__getitem__, key=f"{key}.method")
+    return _step_form(methods, name, [step], f"{key}.{name}")
 
 
 def post_form(
     methods: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]], key: str
 ) -> list[dict[str, Any]]:
     """Choose the steps after the solve, in order, and set their parameters."""
-    names = [m["name"] for m in methods]
     titles = {m["name"]: m["title"] for m in methods}
     chosen = st.multiselect(
-        "After the solve", names, default=[s["method"] for s in steps if s["method"] in names],
-        format_func=lambda n: titles[n], key=f"{key}.steps", placeholder="Nothing more",
+        "After the solve", list(titles), default=[s["method"] for s in steps if s["method"] in titles],
+        format_func=titles.__getitem__, key=f"{key}.steps", placeholder="Nothing more",
         help="Steps that refine the fused network, in the order in which you choose them.",
     )
     result = []
     for number, name in enumerate(chosen):
-        entry = next(m for m in methods if m["name"] == name)
-        st.markdown(f"**{plain(entry['title'])}**")
-        _describe(entry)
-        values = next((s for s in steps if s["method"] == name), {})
-        result.append({"method": name, **parameter_form(entry["parameters"], values, f"{key}.{number}.{name}")})
+        st.markdown(f"**{plain(titles[name])}**")
+        result.append(_step_form(methods, name, steps, f"{key}.{number}.{name}"))
     return result
 
 
-def _describe(entry: Mapping[str, Any]) -> None:
+def _step_form(
+    methods: Sequence[Mapping[str, Any]], name: str, steps: Sequence[Mapping[str, Any]], key: str
+) -> dict[str, Any]:
+    """What the chosen method is, and its parameters as `steps` has them."""
+    entry = next(m for m in methods if m["name"] == name)
     source = f" *{plain(entry['citation'])}*" if entry["citation"] else ""
     if entry["summary"] or source:
         st.caption(plain(entry["summary"]) + source)
+    values = next((s for s in steps if s["method"] == name), {})
+    return {"method": name, **parameter_form(entry["parameters"], values, key)}
 
 
-def parameter_form(
-    parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str
-) -> dict[str, Any]:
+def parameter_form(parameters: Sequence[Mapping[str, Any]], values: Mapping[str, Any], key: str) -> dict[str, Any]:
     """One widget a parameter, those for experts on demand; returns only what differs from the defaults, so that
     recipes stay short.
 
@@ -127,18 +121,13 @@ def _number(parameter: Mapping[str, Any], value: Any, key: str, label: str) -> A
     low = None if parameter["ge"] is None else kind(parameter["ge"])
     high = None if parameter["le"] is None else kind(parameter["le"])
     start = kind(value) if value is not None else low if low is not None else kind(0)
+    usual = parameter["default"] if isinstance(parameter["default"], int | float) and parameter["default"] else 1.0
+    # Whole steps for integers; for floats a tenth of the default, rounded to one digit.
+    step = 1 if kind is int else float(f"{abs(usual) / 10:.0e}")
     return st.number_input(
-        label, min_value=low, max_value=high, value=start, step=_step(kind, parameter["default"]),
+        label, min_value=low, max_value=high, value=start, step=step,
         help=_help(parameter), key=key, format=None if kind is int else "%g",
     )
-
-
-def _step(kind: type, default: Any) -> Any:
-    """Whole steps for integers; for floats a tenth of the default, rounded to one digit."""
-    if kind is int:
-        return 1
-    usual = default if isinstance(default, int | float) and default else 1.0
-    return float(f"{abs(usual) / 10:.0e}")
 
 
 def _help(parameter: Mapping[str, Any]) -> str:

@@ -20,8 +20,7 @@ __all__ = ["choose_preset"]
 
 
 def choose_preset(
-    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: Methods, given: Facts,
-    parents: str, test: str,
+    draft: Draft, presets: Sequence[Mapping[str, Any]], methods: Methods, given: Facts, parents: str, test: str,
 ) -> None:
     """One card a preset, the chosen one in full. parents, test: the ids of the parent set and of the test data ('' for
     none)."""
@@ -46,9 +45,7 @@ def choose_preset(
     )
 
 
-def _caption(
-    preset: Mapping[str, Any], methods: Methods, refused: str, past: PastRuns | None, chosen: bool
-) -> str:
+def _caption(preset: Mapping[str, Any], methods: Methods, refused: str, past: PastRuns | None, chosen: bool) -> str:
     """What it does, why it is not available, and how it did; of the chosen one all there is to say."""
     summary = plain(preset["summary"].strip())
     if chosen:

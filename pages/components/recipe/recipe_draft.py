@@ -28,14 +28,12 @@ class Draft:
         self._methods = methods
         self._presets = {p["name"]: p for p in presets}
         self._data = st.session_state.setdefault("draft", {"recipe": None, "history": [], "version": 0, "preset": ""})
-        wanted = state.get("recipe")
-        wanted = wanted if wanted in self._presets else next(iter(self._presets))
-        if self._data["preset"] != wanted:
-            self._load(wanted)
+        preset = state.choice("recipe", self._presets)
+        if self._data["preset"] != preset:
+            self._load(preset)
 
     @property
     def preset(self) -> Mapping[str, Any]:
-        """The preset the draft started from."""
         return self._presets[self._data["preset"]]
 
     @property
@@ -55,12 +53,10 @@ class Draft:
 
     @property
     def changed(self) -> bool:
-        """Whether the recipe differs from its preset."""
         return not self._same(self.recipe, self._original(self._data["preset"]))
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is an earlier recipe to go back to."""
         return bool(self._data["history"])
 
     def update(self, recipe: dict[str, Any]) -> None:
@@ -70,7 +66,6 @@ class Draft:
             self._data["recipe"] = recipe
 
     def choose(self, preset: str) -> None:
-        """Start over from a preset."""
         self._remember()
         state.put(recipe=preset)
         self._load(preset)

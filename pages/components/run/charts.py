@@ -25,18 +25,13 @@ def accuracy_bars(models: Sequence[Model]) -> go.Figure:
     shown = [m for m in models if m.accuracy is not None]
     chart = figure(62 + 40 * len(shown), legend=False, bargap=0.3)
     chart.add_bar(
-        x=[100 * (m.accuracy or 0) for m in shown],
-        y=[escaped(m.label) for m in shown],
-        orientation="h",
+        x=[100 * (m.accuracy or 0) for m in shown], y=[escaped(m.label) for m in shown], orientation="h",
         marker={"color": [ROLES[m.role] for m in shown]},
         text=[f"<b>{percent(m.accuracy)}</b>" if m.role == "fused" else percent(m.accuracy) for m in shown],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
+        textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )
     chart.update_xaxes(range=[0, 112], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %", showline=False)
-    chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
-    return chart
+    return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
 
 
 def accuracy_dots(rows: Mapping[str, Sequence[Model]]) -> go.Figure:
@@ -62,8 +57,7 @@ def accuracy_dots(rows: Mapping[str, Sequence[Model]]) -> go.Figure:
         )
     low = 100 * min(found, default=0.0)
     chart.update_xaxes(range=[max(0, low - 4), 101.5], ticksuffix=" %", title_text="Accuracy on the test data")
-    chart.update_yaxes(autorange="reversed", showgrid=True, type="category", range=[len(rows) - 0.5, -0.5])
-    return chart
+    return chart.update_yaxes(autorange="reversed", showgrid=True, type="category", range=[len(rows) - 0.5, -0.5])
 
 
 def class_heatmap(models: Sequence[Model]) -> go.Figure:
@@ -80,8 +74,7 @@ def class_heatmap(models: Sequence[Model]) -> go.Figure:
         hovertemplate="%{y}, class %{x}: %{z:.1f} %<extra></extra>", hoverongaps=False,
     )
     chart.update_xaxes(title_text="Class", type="category", showgrid=False, showline=False)
-    chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
-    return chart
+    return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
 
 
 def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -95,8 +88,7 @@ def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:
                 customdata=[seconds(s) for s in spent], hovertemplate=f"{stage}: %{{customdata}}<extra></extra>",
             )
     chart.update_xaxes(title_text="Seconds")
-    chart.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    return chart
+    return chart.update_yaxes(autorange="reversed", showgrid=False, type="category")
 
 
 def width_curve(fused: Mapping[str, tuple[int, float]], parents: Sequence[tuple[int, float]]) -> go.Figure:
@@ -117,8 +109,7 @@ def width_curve(fused: Mapping[str, tuple[int, float]], parents: Sequence[tuple[
     sizes = [p[0] for p in [*points, *parents]]
     marks = [m * 10**e for e in range(1, 12) for m in (1, 2, 5) if min(sizes) / 2.2 < m * 10**e < max(sizes) * 2.2]
     chart.update_xaxes(title_text="Parameters", type="log", tickvals=marks, ticktext=[_short_number(m) for m in marks])
-    chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %")
-    return chart
+    return chart.update_yaxes(title_text="Accuracy on the test data", ticksuffix=" %")
 
 
 def _short_number(value: int) -> str:
@@ -139,5 +130,4 @@ def class_counts(names: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Fi
             hovertemplate=f"{escaped(name)}, class %{{x}}: %{{y}} samples<extra></extra>",
         )
     chart.update_xaxes(title_text="Class", type="category", showgrid=False)
-    chart.update_yaxes(title_text="Training samples")
-    return chart
+    return chart.update_yaxes(title_text="Training samples")

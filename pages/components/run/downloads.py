@@ -26,7 +26,6 @@ def download(run: str, name: str, label: str | None = None, primary: bool = Fals
 
 
 def download_row(run: str) -> None:
-    """All files of a run in a row."""
     with st.container(horizontal=True, gap="small"):
         for name in _FILES:
             download(run, name)

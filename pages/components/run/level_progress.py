@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -19,18 +20,6 @@ _STATES = {
     "waiting": ("○", "waiting"), "running": ("▸", "running"), "trained": ("✓", "trained"),
     "least_squares": ("◇", "least squares kept"), "start": ("◇", "start kept"),
 }
-_STYLE = """
-<style>
-.levels { display: flex; flex-wrap: wrap; gap: .35rem .45rem; margin: .1rem 0 .3rem; font-size: .85rem; }
-.levels span { border: 1.5px solid #C9D1DA; border-radius: 1rem; padding: .1rem .65rem .14rem; color: #6B7785;
-  background: white; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.levels .running { border-color: #0072B2; color: #00507D; font-weight: 650; background: linear-gradient(90deg,
-  #CFE5F3 var(--done), white var(--done)); }
-.levels .trained { border-color: #009E73; color: #006B4E; background: #E7F6F1; }
-.levels .least_squares, .levels .start { border-color: #E69F00; color: #7A5400; background: #FDF5E3;
-  border-style: dashed; }
-</style>
-"""
 
 
 def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
@@ -38,7 +27,7 @@ def draw(runs: Sequence[LevelRun], key: str, solved: bool = False) -> None:
 
     solved: least squares is the method itself and not what a level fell back to.
     """
-    st.html(_STYLE + f'<div class="levels" role="list">{"".join(_chip(run, solved) for run in runs)}</div>')
+    st.html(f'<div class="levels" role="list">{"".join(_chip(run, solved) for run in runs)}</div>')
     drawn = [run.index for run in runs if run.curve]
     if not drawn:
         return
@@ -84,11 +73,6 @@ def _chip(run: LevelRun, solved: bool) -> str:
     )
 
 
-def _named(run: LevelRun) -> str:
-    name = escaped(short(run.name, 40))
-    return name if run.unit == "step" else f"level {run.index} · {name}"
-
-
 def loss_curves(run: LevelRun) -> go.Figure:
     """Training loss (dashed) and held-out loss (line with marks) against epoch, on a logarithmic axis."""
     chart = figure(270)
@@ -98,9 +82,8 @@ def loss_curves(run: LevelRun) -> go.Figure:
         points = [(point[0], point[column]) for point in run.curve if point[column] is not None]
         chart.add_scatter(
             x=[p[0] for p in points], y=[p[1] for p in points], name=name,
-            line={"color": colour, "dash": dash, "width": 2},
-            mode="lines+markers" if most <= 60 else "lines", marker={"symbol": symbol, "size": 6},
-            hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3g}}<extra></extra>",
+            line={"color": colour, "dash": dash, "width": 2}, mode="lines+markers" if most <= 60 else "lines",
+            marker={"symbol": symbol, "size": 6}, hovertemplate=f"{name}, epoch %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     best = min((p for p in run.curve if p[2] is not None), key=lambda p: p[2] or 0.0, default=None)
     if best is not None and most > 1:
@@ -109,8 +92,9 @@ def loss_curves(run: LevelRun) -> go.Figure:
             marker={"symbol": "circle-open", "size": 14, "color": INK, "line": {"width": 2}},
         )
     last = max([run.epochs if run.state == "running" else 0, *(p[0] for p in run.curve)])
+    level = "" if run.unit == "step" else f"level {run.index} · "
     chart.update_xaxes(
-        title_text=f"{run.unit.capitalize()} of {_named(run)}", range=[0, last * 1.02 + 0.2],
+        title_text=f"{run.unit.capitalize()} of {level}{escaped(short(run.name, 40))}", range=[0, last * 1.02 + 0.2],
         dtick=1 if last <= 10 else None,
     )
     low, high = _limits([v for _, *pair in run.curve for v in pair if v is not None])
@@ -143,10 +127,9 @@ def _marks(low: float, high: float) -> list[float]:
 
 def summary(runs: Sequence[LevelRun]) -> str:
     """'5 levels trained, 1 kept its least-squares solution'."""
-    trained = sum(run.state == "trained" for run in runs)
-    kept = sum(run.state == "least_squares" for run in runs)
-    started = sum(run.state == "start" for run in runs)
-    parts = [f"✓ {count(trained, 'level')} trained"] if trained else []
-    parts += [f"◇ {count(kept, 'level')} kept the least-squares solution"] if kept else []
-    parts += [f"◇ {count(started, 'level')} kept the weights training starts from"] if started else []
-    return ", ".join(parts)
+    numbers = Counter(run.state for run in runs)
+    kept = (
+        ("trained", "✓ {} trained"), ("least_squares", "◇ {} kept the least-squares solution"),
+        ("start", "◇ {} kept the weights training starts from"),
+    )
+    return ", ".join(text.format(count(numbers[state], "level")) for state, text in kept if numbers[state])

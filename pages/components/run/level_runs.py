@@ -36,6 +36,7 @@ def from_events(events: Sequence[Mapping[str, Any]]) -> list[LevelRun]:
     told = _details(events, "solve")
     trained = [d for d in told if "epoch" in d or d.get("done")]
     found: dict[int, LevelRun] = {}
+    ended = "trained" if trained else "least_squares"
     for detail in trained or told:
         at = int(detail["index"])
         run = found.setdefault(at, LevelRun(at))
@@ -44,7 +45,7 @@ def from_events(events: Sequence[Mapping[str, Any]]) -> list[LevelRun]:
         for earlier in found.values():
             # Events may be thinned out: a later level has begun, so the ones before it have ended.
             if earlier.index < at and earlier.state == "running":
-                earlier.state = "trained" if trained else "least_squares"
+                earlier.state = ended
         if detail.get("done"):
             run.state = str(detail.get("kept") or "trained")
             run.reason = str(detail.get("reason") or "")
@@ -54,7 +55,7 @@ def from_events(events: Sequence[Mapping[str, Any]]) -> list[LevelRun]:
     if events and events[-1]["stage"] != "solve":
         for run in found.values():
             if run.state == "running":
-                run.state = "trained" if trained else "least_squares"
+                run.state = ended
     number = max((int(d["levels"]) for d in trained or told), default=0)
     return [found.get(i) or LevelRun(i) for i in range(max(number, 1 + max(found, default=-1)))]
 
@@ -73,7 +74,6 @@ def steps_from_events(events: Sequence[Mapping[str, Any]], first: int) -> list[L
 
 
 def _details(events: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[str, Any]]:
-    """What the events of a stage say about levels."""
     details = [event.get("detail") or {} for event in events if event["stage"] == stage]
     return [d for d in details if isinstance(d.get("levels"), int) and "index" in d]
 
@@ -81,19 +81,13 @@ def _details(events: Sequence[Mapping[str, Any]], stage: str) -> list[Mapping[st
 def from_report(report: Mapping[str, Any]) -> list[LevelRun]:
     """The levels as a report tells them; none where the solver did not train. Epoch 0 is before training."""
     steps = ((report.get("decisions") or {}).get("gradient") or {}).get("steps") or []
-    return [
-        LevelRun(
-            index, str(step["level"]), str(step.get("kept") or "trained"), str(step.get("reason") or ""),
-            int(step.get("epochs") or 0),
-            curve=_curve(step),
-        )
-        for index, step in enumerate(steps)
-    ]
-
-
-def _curve(step: Mapping[str, Any]) -> list[tuple[int, float | None, float | None]]:
-    curve = [(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []]
-    return [(0, None, _number(step.get("held_out_before"))), *curve] if curve else []
+    runs = []
+    for index, step in enumerate(steps):
+        curve = [(int(epoch), _number(loss), _number(held_out)) for epoch, loss, held_out in step.get("curve") or []]
+        start = [(0, None, _number(step.get("held_out_before")))] if curve else []
+        kept, reason, epochs = str(step.get("kept") or "trained"), str(step.get("reason") or ""), step.get("epochs")
+        runs.append(LevelRun(index, str(step["level"]), kept, reason, int(epochs or 0), curve=[*start, *curve]))
+    return runs
 
 
 def latest(runs: Sequence[LevelRun]) -> int:

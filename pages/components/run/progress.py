@@ -122,18 +122,15 @@ def remembered(kind: str, arguments: dict[str, Any]) -> str | None:
     key = json.dumps([kind, arguments], sort_keys=True)
     if key not in runs:
         wait_for_service()
-        run = submit(kind, arguments)
-        if run is None:
-            return None
-        runs[key] = run
-    return runs[key]
+        if run := submit(kind, arguments):
+            runs[key] = run
+    return runs.get(key)
 
 
 def try_again(run: str) -> None:
     """Forget a remembered run, so that the next redraw hands its job over anew."""
     runs: dict[str, str] = st.session_state.get("cached-runs", {})
-    for key in [k for k, v in runs.items() if v == run]:
-        del runs[key]
+    st.session_state["cached-runs"] = {key: kept for key, kept in runs.items() if kept != run}
 
 
 def wait_for_service() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..shared.text import distinct
 
-__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "parent_names", "stage_seconds"]
+__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "stage_seconds"]
 
 STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
 _REFERENCES = (
@@ -30,18 +30,12 @@ class Model:
     per_class: list[float | None] | None
 
 
-def parent_names(report: dict[str, Any]) -> list[str]:
-    """The parents' names, cut to a length that charts can carry; none without test data."""
-    return distinct(PurePath(parent["file"]).stem for parent in report.get("parents", []))
-
-
 def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
     """Parents, plain average, ensembles, then the fused model under the name `fused`; none without test data."""
     if "fused" not in report:
         return []
-    found = [
-        _model(name, "parent", entry) for name, entry in zip(parent_names(report), report["parents"], strict=True)
-    ]
+    names = distinct(PurePath(parent["file"]).stem for parent in report["parents"])
+    found = [_model(name, "parent", entry) for name, entry in zip(names, report["parents"], strict=True)]
     found += [_model(label, role, report[key]) for key, label, role in _REFERENCES if report.get(key)]
     return [*found, _model(fused, "fused", report["fused"])]
 

@@ -34,18 +34,15 @@ def story(report: dict[str, Any], parents: dict[str, Any]) -> list[str]:
 def _parents(report: dict[str, Any], parents: dict[str, Any]) -> str:
     number = len(report["parents"])
     neurons = sum(space["size"] for space in report["spaces"])
-    shares = ", each on its own uneven share of the data" if _uneven(parents) else ""
+    counts = [p.get("class_counts") for p in parents["parents"]]
+    uneven = all(counts) and any(c != counts[0] for c in counts)
+    shares = ", each on its own uneven share of the data" if uneven else ""
     accuracies = join(f"<b>{percent(p.get('accuracy'))}</b>" for p in report["parents"])
     kind = escaped(parents["architecture"])
     return (
         f"{_WORDS[number]} networks of the same shape ({kind}, {count(neurons, 'hidden neuron')}) were "
         f"trained apart{shares}. On new samples they get {accuracies} right."
     )
-
-
-def _uneven(parents: dict[str, Any]) -> bool:
-    counts = [p.get("class_counts") for p in parents["parents"]]
-    return all(counts) and any(c != counts[0] for c in counts)
 
 
 def _average(report: dict[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -13,23 +15,10 @@ from fusion_engine.jobs import client
 from . import state
 from .text import plain
 
-__all__ = ["empty", "frame", "heading", "next_steps", "told"]
+__all__ = ["empty", "existing", "frame", "heading", "next_steps", "told"]
 
-_STYLE = """
-<style>
-.stMainBlockContainer { max-width: 1560px; margin: 0 auto; padding-top: 4.6rem; padding-bottom: 4rem; }
-.stMainBlockContainer h1 { font-size: 2rem; font-weight: 650; letter-spacing: -0.015em; padding: 0 0 .2rem; }
-.stMainBlockContainer h2 { font-size: 1.3rem; font-weight: 620; padding: .9rem 0 .2rem; }
-.stMainBlockContainer h3 { font-size: 1.08rem; font-weight: 620; padding: .3rem 0 .1rem; }
-.lead { font-size: 1.1rem; line-height: 1.55; color: #4A5563; max-width: 46rem; margin: 0; }
-.step { display: flex; gap: .85rem; margin: 0 0 .95rem; line-height: 1.5; font-size: 1.02rem; }
-.step .n { flex: none; width: 1.75rem; height: 1.75rem; border-radius: 50%; background: #E3EFF7; color: #005A8C;
-  font-weight: 650; display: flex; align-items: center; justify-content: center; font-size: .92rem; }
-.step b { font-variant-numeric: tabular-nums; }
-.facts { display: grid; grid-template-columns: auto 1fr; gap: .3rem 1.1rem; font-size: .95rem; }
-.facts span { color: #5B6775; } .facts div { font-variant-numeric: tabular-nums; }
-</style>
-"""
+_ERROR = ":material/error:"
+_STYLE = Path(__file__).parent / "style.css"
 
 
 @contextmanager
@@ -37,14 +26,13 @@ def frame(page: str) -> Iterator[None]:
     """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
     st.html(_STYLE)
     state.restore(page)
-    try:
-        client.ensure_running(wait=False)
-        yield
-    except StoreError as error:
-        _tell(error)
-        st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
-    except FusionError as error:
-        _tell(error)
+    with told():
+        try:
+            client.ensure_running(wait=False)
+            yield
+        except StoreError as error:
+            st.error(plain(error), icon=_ERROR)
+            st.button("Start afresh", on_click=state.clear, help="Forget what this address refers to.")
 
 
 @contextmanager
@@ -53,20 +41,23 @@ def told() -> Iterator[None]:
     try:
         yield
     except FusionError as error:
-        _tell(error)
+        st.error(plain(error), icon=_ERROR)
 
 
-def _tell(error: FusionError) -> None:
-    st.error(plain(error), icon=":material/error:")
+def existing(read: Callable[..., Any], *arguments: Any) -> Any:
+    """What `read` gives; None where what it is to read is no longer there."""
+    try:
+        return read(*arguments)
+    except FusionError:
+        return None
 
 
 def heading(title: str, lead: str) -> None:
-    """A page's title and the sentence that says what it is for."""
     st.title(title, anchor=False)
     st.html(f'<p class="lead">{lead}</p>')
 
 
-def empty(message: str, page: str, label: str) -> None:
+def empty(message: str, page: str, label: str) -> NoReturn:
     """An empty state: what is missing and the link to where it is made. Ends the page."""
     with st.container(border=True, key="empty"):
         st.markdown(message)

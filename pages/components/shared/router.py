@@ -12,14 +12,9 @@ from .page_frame import frame
 __all__ = ["enter", "navigate", "run"]
 
 _LOOKS = Path(__file__).parent
-_PAGES = {
-    "start": ("Start", ":material/home:"),
-    "parents": ("Parents", ":material/account_tree:"),
-    "explore": ("Explore", ":material/scatter_plot:"),
-    "fuse": ("Fuse", ":material/merge:"),
-    "leaderboard": ("Leaderboard", ":material/leaderboard:"),
-    "compare": ("Compare", ":material/bar_chart:"),
-    "analyse": ("Analyse", ":material/troubleshoot:"),
+_ICONS = {
+    "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
+    "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
 }
 
 
@@ -30,16 +25,15 @@ def navigate() -> tuple[str, Any]:
     """
     st.set_page_config(page_title="Neuron Fusion Lab", page_icon=_LOOKS / "icon.png", layout="wide")
     st.logo(_LOOKS / "logo.svg", size="large")
-    pages = {
-        name: st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "start")
-        for name, (title, icon) in _PAGES.items()
-    }
-    page = st.navigation(list(pages.values()), position="top")
-    return next(name for name, candidate in pages.items() if candidate == page), page
+    pages = [
+        st.Page(f"pages/{name}.py", title=name.title(), icon=f":material/{icon}:", default=name == "start")
+        for name, icon in _ICONS.items()
+    ]
+    page = st.navigation(pages, position="top")
+    return page.url_path or "start", page
 
 
 def run() -> None:
-    """Run the chosen page inside the app's frame."""
     name, page = navigate()
     st.session_state["routed"] = True
     with frame(name):

@@ -5,15 +5,15 @@ Moving between pages drops a URL's parameters; the session remembers them and pu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
 
-__all__ = ["bound", "clear", "forget", "get", "number", "put", "restore"]
+__all__ = ["bound", "choice", "clear", "forget", "get", "number", "put", "restore"]
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
-_OF_PARENTS = ("levels", "base", "on", "fusion", "analysis", "pair")
+_DEPENDENT = {"parents": ("levels", "base", "on", "fusion", "analysis", "pair"), "space": ("neuron", "group")}
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
@@ -37,8 +37,13 @@ def restore(page: str) -> None:
 
 
 def get(key: str, default: str = "") -> str:
-    """A parameter's value."""
     return str(st.query_params.get(key, default))
+
+
+def choice(key: str, options: Iterable[str], default: str = "") -> str:
+    """A parameter that is one of `options`; where it is not, `default`, or the first of them."""
+    listed = list(options)
+    return next(value for value in (get(key, default), default, listed[0]) if value in listed)
 
 
 def number(key: str, default: int) -> int:
@@ -53,8 +58,8 @@ def put(**values: str | int | None) -> None:
         if value is None:
             forget(key)
         else:
-            if key == "parents" and get(key) != str(value):
-                forget(*_OF_PARENTS)
+            if get(key) != str(value):
+                forget(*_DEPENDENT.get(key, ()))
             _memory()[key] = str(value)
             if st.query_params.get(key) != str(value):
                 st.query_params[key] = str(value)
@@ -73,8 +78,7 @@ def forget(*keys: str) -> None:
     """Remove parameters from the URL and from the session's memory."""
     for key in keys:
         _memory().pop(key, None)
-        if key in st.query_params:
-            del st.query_params[key]
+        st.query_params.pop(key, None)
 
 
 def clear() -> None:

@@ -45,7 +45,6 @@ def size(number: int) -> str:
 
 
 def megabytes(value: float) -> str:
-    """Memory in MB or GB."""
     return f"{value / 1024:.1f}\u202fGB" if value >= 1024 else f"{value:.0f}\u202fMB"
 
 

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 __all__ = [
-    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "figure", "hatched", "scatter",
-    "show",
+    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "clicked", "figure", "hatched",
+    "scatter", "show",
 ]
 
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
@@ -19,19 +19,17 @@ SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
 INK, MUTED, FAINT, GRID = "#1F2A37", "#6B7785", "#C9D1DA", "#E8ECF1"
 
 PARENTS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, "#000000")
-GROUPS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
+GROUPS = PARENTS[:7]
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 ROLES = {"parent": SKY, "average": MUTED, "fused": BLUE, "ensemble": GREEN}
 
 SVG_LIMIT = 2000
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
 _CONFIG = {
-    "displaylogo": False,
-    "displayModeBar": "hover",
+    "displaylogo": False, "displayModeBar": "hover", "responsive": True, "plotlyServerURL": "",
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-    "responsive": True,
-    "plotlyServerURL": "",
 }
+_CLEAR = "rgba(0,0,0,0)"
 
 
 def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figure:
@@ -42,20 +40,14 @@ def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figur
         "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10}, "ticklabeloverflow": "allow",
     }
     base: dict[str, Any] = {
-        "height": height,
-        "margin": {"l": 8, "r": 12, "t": 28 if legend else 8, "b": 8},
-        "font": {"family": FONT, "size": 14, "color": INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "showlegend": legend,
+        "height": height, "margin": {"l": 8, "r": 12, "t": 28 if legend else 8, "b": 8}, "showlegend": legend,
+        "xaxis": axis, "yaxis": axis,
         "legend": {
             "orientation": "h", "traceorder": "normal", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13},
         },
+        "font": {"family": FONT, "size": 14, "color": INK}, "paper_bgcolor": _CLEAR, "plot_bgcolor": _CLEAR,
         "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK}},
-        "xaxis": axis,
-        "yaxis": axis,
-        "bargap": 0.35,
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": MUTED},
+        "modebar": {"bgcolor": _CLEAR, "color": FAINT, "activecolor": MUTED}, "bargap": 0.35,
     }
     return go.Figure().update_layout(base).update_layout(layout)
 
@@ -78,3 +70,9 @@ def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: An
     """
     config = _CONFIG | {"staticPlot": live}
     return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
+
+
+def clicked(key: str) -> int | None:
+    """The number that a clicked point of the chart `key` carries as its customdata's first; None if it carries none."""
+    carried = (point.get("customdata") for point in st.session_state[key]["selection"]["points"])
+    return next((int(data[0]) for data in carried if data and data[0] is not None), None)
