@@ -1,7 +1,7 @@
 """What every kind of fusion gives, as digests: to see whether two checkouts give the same to the bit.
 
-    python benchmarks/digests.py [--out before.json] [--data ../shared/data] [--only TEXT]
-    python benchmarks/digests.py --compare before.json after.json [--all]
+    python tests/digests.py [--out before.json] [--data ../shared/data] [--only TEXT]
+    python tests/digests.py --compare before.json after.json [--all]
 
 Run it from a checkout's root with PYTHONPATH set to that root, so that the checkout's engine is the one measured. It
 fuses the test zoo's models, every built-in architecture, trained digit classifiers and, where they are, the MNIST

@@ -81,7 +81,7 @@ def test_layers_import_only_downwards(path: Path) -> None:
 
 def test_the_layering_test_sees_relative_imports() -> None:
     assert "fusion_engine.core.errors.FusionError" in set(imports(ENGINE / "jobs" / "__main__.py"))
-    assert "fusion_engine.jobs.server.serve" in set(imports(ENGINE / "jobs" / "__main__.py"))
+    assert "fusion_engine.jobs.service.serve.serve" in set(imports(ENGINE / "jobs" / "__main__.py"))
 
 
 def test_the_engine_never_imports_streamlit() -> None:
