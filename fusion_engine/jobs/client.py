@@ -59,7 +59,7 @@ def ensure_running(wait: bool = True) -> None:
     """Start the job service, detached, if none answers.
 
     wait: return only when it takes jobs (about two seconds the first time); False returns at once, which is
-    what a page does when it loads. With FUSION_SCHEDULER=tcp://host:port set, that cluster is used and
+    what a page does when it loads. With FUSION_SCHEDULER=tls://host:port set, that cluster is used and
     nothing is started. JobError if the service does not come up.
     """
     connect.start(wait)
