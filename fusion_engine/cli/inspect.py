@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fusion_engine.core.errors import FusionError
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise FusionError(found["error"])
 
 
-def _text(found: dict[str, Any]) -> str:
+def _text(found: Mapping[str, Any]) -> str:
     level_of = {level["index"]: level["name"] for level in found["levels"]}
     spaces = [
         (s["name"], s["size"], s["freedom"], level_of.get(s["level"], "-"), len(s["members"]))
@@ -60,7 +61,7 @@ def _text(found: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _verified(found: dict[str, Any]) -> str:
+def _verified(found: Mapping[str, Any]) -> str:
     worst = max(found["verify"].values(), default=0.0)
     return (
         f"verified: with all neurons in random order the outputs change by {worst:.1e} "

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any
 
 from fusion_engine.core.types import Level, Space, State
 from fusion_engine.graph import Trace
+from fusion_engine.store.shapes import ExploredLevel
+
+from . import shapes
+from .shapes import Structure
 
 __all__ = ["described", "levels_json"]
 
 
-def described(graph: Trace, state: State, parents: int) -> dict[str, Any]:
-    """The entries "levels", "spaces" and "layers" of a preflight's result; see docs/architecture.md.
+def described(graph: Trace, state: State, parents: int) -> Structure:
+    """What a preflight says of a network.
 
     state: of the parent that was traced. parents: how many there are; they have one architecture.
     """
     spaces = {space.name: _levels_of(graph, space) for space in graph.spaces.values()}
     counted: set[str] = set()
-    levels = levels_json(graph)
+    levels: list[shapes.Level] = [{**level, "parameters": 0} for level in levels_json(graph)]
     for level in levels:
         mine = {graph.aliases.get(name, (name,))[0] for name in level["tensors"]} & set(graph.parameters)
         level["parameters"] = sum(state[name].numel() for name in mine - counted)
@@ -44,7 +47,7 @@ def described(graph: Trace, state: State, parents: int) -> dict[str, Any]:
     }
 
 
-def levels_json(graph: Trace) -> list[dict[str, Any]]:
+def levels_json(graph: Trace) -> list[ExploredLevel]:
     """JSON-able description of the levels."""
     return [
         {
@@ -58,7 +61,7 @@ def levels_json(graph: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> dict[str, Any]:
+def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> shapes.Space:
     return {
         "name": space.name,
         "size": space.size,

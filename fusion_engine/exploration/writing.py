@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fusion_engine.graph import Trace
 from fusion_engine.parents import Parent
 from fusion_engine.stats import SpaceStats
 from fusion_engine.store.files import write_json
+from fusion_engine.store.shapes import Exploration, ExploredSpace
 
 from .space_tables import SpaceTables, space_tables
 from .structure import levels_json
@@ -50,7 +51,7 @@ def write_exploration(
     do not depend on spaces.
     started: time.perf_counter() at the start of the work.
     """
-    spaces: list[dict[str, Any]] = []
+    spaces: list[ExploredSpace] = []
     arrays: dict[str, np.ndarray] = {}
     features: dict[str, np.ndarray] = {}
     for index, (name, of_space) in enumerate(stats.items()):
@@ -59,14 +60,15 @@ def write_exploration(
         arrays |= {f"{index}/{key}": value for key, value in tables.arrays.items()}
         features[f"{index}/coordinates"] = tables.features
         described = _described(graph, graph.spaces[name], shapes)
-        spaces.append({"index": index, "name": name, **described, **tables.info})
+        spaces.append(cast(ExploredSpace, {"index": index, "name": name, **described, **tables.info}))
     np.savez(folder / "explore.npz", **arrays)  # type: ignore[arg-type]
     np.savez(folder / "features.npz", **features)  # type: ignore[arg-type]
     levels = levels_json(graph)
     for level in levels:
         level["spaces"] = [s["name"] for s in spaces if s["level"] == level["index"]]
     seconds = round(time.perf_counter() - started, 3)
-    write_json(folder / "explore.json", {**about, "spaces": spaces, "levels": levels, "seconds": seconds})
+    exploration = cast(Exploration, {**about, "spaces": spaces, "levels": levels, "seconds": seconds})
+    write_json(folder / "explore.json", exploration)
 
 
 def _described(graph: Trace, space: Space, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

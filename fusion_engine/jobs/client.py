@@ -23,10 +23,12 @@ from fusion_engine import __version__, store
 from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.store import FINISHED
 from fusion_engine.store.files import write_bytes
+from fusion_engine.store.shapes import Event
 
 from .kinds import KINDS
 from .service import connect, tasks
 from .service.workers import UNRECORDED
+from .shapes import Catalogue, JobStatus
 
 __all__ = [
     "FINISHED",
@@ -57,7 +59,7 @@ def ensure_running(wait: bool = True) -> None:
     """Start the job service, detached, if none answers.
 
     wait: return only when it takes jobs (about two seconds the first time); False returns at once, which is
-    what a page does when it loads. With FUSION_SCHEDULER=tcp://host:port set, that cluster is used and
+    what a page does when it loads. With FUSION_SCHEDULER=tls://host:port set, that cluster is used and
     nothing is started. JobError if the service does not come up.
     """
     connect.start(wait)
@@ -97,26 +99,24 @@ def _send(run: str, light: bool, attempt: int = 0) -> None:
         raise JobError(line) from error
 
 
-def status(run: str) -> dict[str, Any]:
-    """{"state": queued|running|done|failed|cancelled, "error", "started", "ended", "stage", "fraction", "message"}.
-
-    stage, fraction and message are the latest progress event's. StoreError if there is no such run.
-    """
+def status(run: str) -> JobStatus:
+    """How a run goes; StoreError if there is none."""
     state = store.read_status(run)
     if state["state"] not in FINISHED and (reason := _lost(run)) is not None:
         with contextlib.suppress(StoreError):
             store.end_run(run, "failed", reason)  # it may have ended between the two looks
         state = store.read_status(run)
         if state["state"] not in FINISHED:  # nothing can be written
-            state |= {"state": "failed", "error": reason, "ended": time.time()}
-    latest = (store.read_events(run) or [{}])[-1]
-    fraction = 1.0 if state["state"] == "done" else latest.get("fraction", 0.0)
-    return state | {
-        "stage": latest.get("stage", ""), "fraction": fraction, "message": latest.get("message", "")
-    }
+            state = {**state, "state": "failed", "error": reason, "ended": time.time()}
+    stage, fraction, message = "", 0.0, ""
+    if events := store.read_events(run):
+        stage, fraction, message = events[-1]["stage"], events[-1]["fraction"], events[-1]["message"]
+    if state["state"] == "done":
+        fraction = 1.0
+    return {**state, "stage": stage, "fraction": fraction, "message": message}
 
 
-def events(run: str, after: int = 0) -> list[dict[str, Any]]:
+def events(run: str, after: int = 0) -> list[Event]:
     """Progress events from number `after` on: pass the number of those already seen."""
     return store.read_events(run, after)
 
@@ -144,17 +144,13 @@ def result_path(run: str, name: str) -> Path:
     return store.result_path(run, name)
 
 
-def catalogue() -> dict[str, Any] | None:
-    """Methods, presets and versions as JSON; None until the service of this version has written it once.
-
-    {"version", "methods": {kind: [MethodSpec.as_json()]}, "presets": [{"name", "title", "citation", "summary",
-    "recipe"}], "versions": {"python", "torch", ...}, "devices": ["cpu", ...]}
-    """
+def catalogue() -> Catalogue | None:
+    """Methods, presets and versions; None until the service of this version has written them once."""
     try:
-        found = json.loads((store.home() / "catalogue.json").read_bytes())
+        written: Catalogue = json.loads((store.home() / "catalogue.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found if found.get("version") == __version__ else None
+    return written if written.get("version") == __version__ else None
 
 
 def _cache_pointer(kind: str, arguments: Mapping[str, Any]) -> Path:

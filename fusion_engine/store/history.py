@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fusion_engine.core.errors import StoreError
 
@@ -36,7 +37,7 @@ def past_runs(parents: str | None = None, test: str | None = None) -> list[PastR
     found: dict[tuple[str, str, str], PastRuns] = {}
     for run in list_runs("fuse"):
         arguments = run["arguments"]
-        key = arguments.get("recipe"), arguments.get("parents"), arguments.get("test")
+        key: tuple[Any, Any, Any] = arguments.get("recipe"), arguments.get("parents"), arguments.get("test")
         wanted = (parents is None or key[1] == parents) and (test is None or key[2] == test)
         if run["state"] != "done" or not wanted or not all(isinstance(part, str) for part in key):
             continue

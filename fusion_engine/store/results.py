@@ -7,13 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.types import Grouping
 
 from .files import publish, read_json
 from .runs import result_path
+from .shapes import Exploration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,9 +96,9 @@ def read_leaderboard(run: str) -> dict[str, Any]:
     return dict(read_json(result_path(run, "leaderboard.json"), f"the leaderboard of run {run}"))
 
 
-def read_explore(run: str) -> dict[str, Any]:
+def read_explore(run: str) -> Exploration:
     """explore.json of a finished explore or fuse run."""
-    return dict(read_json(result_path(run, "explore.json"), f"the exploration of run {run}"))
+    return cast(Exploration, read_json(result_path(run, "explore.json"), f"the exploration of run {run}"))
 
 
 def read_arrays(run: str, name: str, prefix: str = "") -> dict[str, np.ndarray]:

@@ -9,13 +9,14 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.progress import ProgressEvent
 
 from .files import append_line, create_once, linked, read_json, staged_folder, write_json, writing
 from .home import check_id, folder, new_id
+from .shapes import Event, Job, Run, State, Status
 
 __all__ = [
     "FINISHED",
@@ -36,7 +37,6 @@ __all__ = [
     "write_status",
 ]
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
 FINISHED = ("done", "failed", "cancelled")
 
 
@@ -46,14 +46,14 @@ def create_run(kind: str, arguments: Mapping[str, Any], owner: str | None = None
     owner: names the job service it was handed to, so that a run orphaned by a restart can be told.
     """
     run = new_id()
-    job = {"id": run, "kind": kind, "arguments": dict(arguments), "created": time.time(), "owner": owner}
+    job: Job = {"id": run, "kind": kind, "arguments": dict(arguments), "created": time.time(), "owner": owner}
     with staged_folder(folder("runs") / run) as stage:
         write_json(stage / "job.json", job)
         write_json(stage / "status.json", _QUEUED)
     return run
 
 
-_QUEUED = {"state": "queued", "error": None, "started": None, "ended": None}
+_QUEUED: Status = {"state": "queued", "error": None, "started": None, "ended": None}
 
 
 def restart_run(run: str, owner: str | None) -> int:
@@ -76,23 +76,23 @@ def run_folder(run: str) -> Path:
     return path
 
 
-def read_job(run: str) -> dict[str, Any]:
-    """What was asked for: {"id", "kind", "arguments", "created", "owner"}, and "attempt" if it was restarted."""
-    return dict(read_json(run_folder(run) / "job.json", f"run {run}"))
+def read_job(run: str) -> Job:
+    """What was asked for."""
+    return cast(Job, read_json(run_folder(run) / "job.json", f"run {run}"))
 
 
-def read_status(run: str) -> dict[str, Any]:
-    """{"state", "error", "started", "ended"}; times in seconds since the epoch, or None."""
+def read_status(run: str) -> Status:
+    """How it goes."""
     end = _end(run, attempt_of(run))
     try:
         if not end.exists():
-            return dict(read_json(end.with_name("status.json"), f"the status of run {run}"))
+            return cast(Status, read_json(end.with_name("status.json"), f"the status of run {run}"))
     except StoreError:
         if not end.exists():  # it has not ended meanwhile
             raise
-    found = dict(read_json(end, f"the status of run {run}"))
-    if "state" in found:
-        return found
+    written: dict[str, Any] = read_json(end, f"the status of run {run}")
+    if "state" in written:
+        return cast(Status, written)
     # The job's own file under this name says that there was no room for more, see `end_run`.
     return {"state": "failed", "error": _FULL, "started": None, "ended": end.stat().st_ctime}
 
@@ -100,10 +100,10 @@ def read_status(run: str) -> dict[str, Any]:
 _FULL = "the store was full when this run ended, so nothing of it could be kept; free space and run it again"
 
 
-def write_status(run: str, state: str, error: str | None = None) -> None:
+def write_status(run: str, state: State, error: str | None = None) -> None:
     """Record a run's state. 'running' sets `started`; a finished state sets `ended`, and stays what it was if the run
     has ended already."""
-    if state not in STATES:
+    if state not in get_args(State):
         raise ValueError(f"unknown state {state!r}")
     if state in FINISHED:
         end_run(run, state, error)
@@ -112,7 +112,7 @@ def write_status(run: str, state: str, error: str | None = None) -> None:
         write_json(run_folder(run) / "status.json", {**_QUEUED, "state": state, "error": error, "started": started})
 
 
-def end_run(run: str, state: str, error: str | None = None, attempt: int | None = None) -> bool:
+def end_run(run: str, state: State, error: str | None = None, attempt: int | None = None) -> bool:
     """Record how a run ended, unless it has ended already: been cancelled meanwhile, or done by another worker.
     Whether it had not.
 
@@ -124,7 +124,7 @@ def end_run(run: str, state: str, error: str | None = None, attempt: int | None 
     if status["state"] in FINISHED or attempt not in (None, latest):
         return False
     end = _end(run, latest)
-    content = {"state": state, "error": error, "started": status["started"], "ended": time.time()}
+    content: Status = {"state": state, "error": error, "started": status["started"], "ended": time.time()}
     try:
         first = create_once(end, json.dumps(content, indent=1).encode())
     except StoreError:
@@ -153,12 +153,14 @@ def _end(run: str, attempt: int) -> Path:
 
 def append_event(run: str, event: ProgressEvent) -> None:
     """Append a progress event to the run's events.jsonl."""
-    line = {"t": time.time(), "stage": event.stage, "fraction": round(float(event.fraction), 4)}
-    line |= {"message": event.message, "detail": dict(event.detail)}
+    line: Event = {
+        "t": time.time(), "stage": event.stage, "fraction": round(float(event.fraction), 4), "message": event.message,
+        "detail": dict(event.detail),
+    }
     append_line(run_folder(run) / "events.jsonl", json.dumps(line))
 
 
-def read_events(run: str, after: int = 0) -> list[dict[str, Any]]:
+def read_events(run: str, after: int = 0) -> list[Event]:
     """Events from number `after` on (0 gives all). A line still being written is left for the next call."""
     path = run_folder(run) / "events.jsonl"
     if not path.exists():
@@ -193,22 +195,22 @@ _RESULTS = {
 }
 
 
-def list_runs(kind: str | None = None) -> list[dict[str, Any]]:
-    """All runs, newest first: job.json joined with status.json. Damaged runs are left out.
+def list_runs(kind: str | None = None) -> list[Run]:
+    """All runs, newest first. Damaged ones are left out.
 
     kind: only runs of this kind.
     """
-    found = []
+    runs: list[Run] = []
     for path in folder("runs").iterdir():
         if path.name.startswith("."):
             continue
         try:
             job = read_job(path.name)
             if kind is None or job["kind"] == kind:
-                found.append(job | read_status(path.name))
+                runs.append(cast(Run, {**job, **read_status(path.name)}))
         except StoreError:
             continue
-    return sorted(found, key=lambda run: float(run["created"]), reverse=True)  # ids are of milliseconds
+    return sorted(runs, key=lambda run: float(run["created"]), reverse=True)  # ids are of milliseconds
 
 
 def delete_run(run: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from .files import read_json, staged_folder, write_json
 from .home import check_digest, folder
+from .shapes import DataSummary, ParentsSummary
 
 __all__ = [
     "content_digest",
@@ -25,23 +26,26 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+
 def content_digest(parts: Iterable[str]) -> str:
     """The id of a set: 32 hex digits of a sha256 over `parts` (the digests and names of what is in it)."""
     text = "\0".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def save_parents(digest: str, write: Callable[[Path], None], summary: dict[str, Any]) -> None:
+def save_parents(digest: str, write: Callable[[Path], None], summary: ParentsSummary) -> None:
     """Keep a parent set. `write` puts parent_0.safetensors, ... into the folder it is given."""
     _save("parents", check_digest(digest, "parent set"), write, summary)
 
 
-def save_data(digest: str, write: Callable[[Path], None], summary: dict[str, Any]) -> None:
+def save_data(digest: str, write: Callable[[Path], None], summary: DataSummary) -> None:
     """Keep a data set. `write` puts data.npz into the folder it is given."""
     _save("data", check_digest(digest, "data set"), write, summary)
 
 
-def _save(kind: str, digest: str, write: Callable[[Path], None], summary: dict[str, Any]) -> None:
+def _save(kind: str, digest: str, write: Callable[[Path], None], summary: Mapping[str, Any]) -> None:
     target = folder(kind) / digest
     if target.is_dir():
         return
@@ -50,16 +54,16 @@ def _save(kind: str, digest: str, write: Callable[[Path], None], summary: dict[s
         write_json(stage / "summary.json", summary)
 
 
-def read_parents_summary(digest: str) -> dict[str, Any]:
+def read_parents_summary(digest: str) -> ParentsSummary:
     """The summary of a parent set; StoreError if it is not there."""
     path = folder("parents") / check_digest(digest, "parent set") / "summary.json"
-    return dict(read_json(path, "this parent set"))
+    return cast(ParentsSummary, read_json(path, "this parent set"))
 
 
-def read_data_summary(digest: str) -> dict[str, Any]:
+def read_data_summary(digest: str) -> DataSummary:
     """The summary of a data set; StoreError if it is not there."""
     path = folder("data") / check_digest(digest, "data set") / "summary.json"
-    return dict(read_json(path, "this data set"))
+    return cast(DataSummary, read_json(path, "this data set"))
 
 
 def parent_paths(digest: str) -> list[Path]:
@@ -74,17 +78,17 @@ def data_path(digest: str) -> Path:
     return folder("data") / digest / "data.npz"
 
 
-def list_parents(minimum: int = 2) -> list[dict[str, Any]]:
+def list_parents(minimum: int = 2) -> list[ParentsSummary]:
     """Summaries of all parent sets, newest first. minimum: 1 for single models too, which serve as base models."""
     return [s for s in _list("parents", read_parents_summary) if len(s["parents"]) >= minimum]
 
 
-def list_data() -> list[dict[str, Any]]:
+def list_data() -> list[DataSummary]:
     """Summaries of all data sets, newest first."""
     return _list("data", read_data_summary)
 
 
-def _list(kind: str, read: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+def _list(kind: str, read: Callable[[str], T]) -> list[T]:
     paths = [p for p in folder(kind).glob("*/summary.json") if not p.parent.name.startswith(".")]
     paths.sort(key=lambda p: p.stat().st_mtime, reverse=True)
     return [read(p.parent.name) for p in paths]

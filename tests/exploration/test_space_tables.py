@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusion_engine.core.types import Grouping
-from fusion_engine.exploration import merge_error, space_tables
+from fusion_engine.exploration.space_tables import merge_error, space_tables
 from fusion_engine.grouping import group
 from fusion_engine.stats import SpaceStats
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from fusion_engine.core.progress import Progress
-from fusion_engine.exploration import described
+from fusion_engine.exploration.structure import described
 from fusion_engine.graph import trace
 from fusion_engine.jobs.kinds import preflight
 from tests.zoo import build

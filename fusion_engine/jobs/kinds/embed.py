@@ -19,6 +19,7 @@ from fusion_engine.embedding import Embedding, umap_coordinates
 from fusion_engine.store.files import write_bytes, write_json
 
 from ..inputs import whole_number
+from ..shapes import Embedded
 
 __all__ = ["run"]
 
@@ -44,16 +45,10 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         found = umap_coordinates(features, neighbours=neighbours, min_dist=min_dist, seed=seed)
         write_bytes(cached, _packed(found))
     write_bytes(folder / "embed.npz", _packed(found))
-    write_json(
-        folder / "result.json",
-        {
-            "method": found.method,
-            "note": found.note,
-            "space": name,
-            "total": len(features),
-            "shown": len(found.index),
-        },
-    )
+    result: Embedded = {
+        "method": found.method, "note": found.note, "space": name, "total": len(features), "shown": len(found.index),
+    }
+    write_json(folder / "result.json", result)
 
 
 def _packed(found: Embedding) -> bytes:

@@ -15,6 +15,7 @@ from fusion_engine.stats import checked_device
 from fusion_engine.store.files import write_json
 
 from ..inputs import one_of, read_data, read_parents
+from ..shapes import Evaluated
 
 __all__ = ["run"]
 
@@ -39,4 +40,5 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     models = [{"name": entry.pop("file"), **entry} for entry in found.pop("parents")]
     if fused is not None:
         models.append({"name": "fused", **found["fused"]})
-    write_json(folder / "result.json", {"models": models, **found})
+    result: Evaluated = {"models": models, **found}  # type: ignore[typeddict-item]
+    write_json(folder / "result.json", result)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.progress import Progress
-from fusion_engine.exploration import described_inputs, joint_stats, write_exploration
+from fusion_engine.exploration.joint_stats import joint_stats
+from fusion_engine.exploration.writing import described_inputs, write_exploration
 from fusion_engine.fusing import RunLog
 from fusion_engine.grouping import group_every_space
 from fusion_engine.pipeline import prepare

@@ -9,7 +9,8 @@ from typing import Any
 
 from fusion_engine.core.progress import Progress
 from fusion_engine.data import canonical_order
-from fusion_engine.exploration import described_inputs, joint_stats, write_exploration
+from fusion_engine.exploration.joint_stats import joint_stats
+from fusion_engine.exploration.writing import described_inputs, write_exploration
 from fusion_engine.parents import check_parents
 from fusion_engine.pipeline import fuse
 

@@ -12,8 +12,10 @@ from fusion_engine.core.errors import DataError, FusionError
 from fusion_engine.core.progress import Progress
 from fusion_engine.data import Dataset, load_data, save_npz
 from fusion_engine.store.files import write_json
+from fusion_engine.store.shapes import DataSummary
 
 from ..inputs import BUILT_IN, displayed, one_of, read_data
+from ..shapes import ImportedData
 
 __all__ = ["data_summary", "keep_data", "run"]
 
@@ -31,17 +33,18 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     summary = keep_data(data, str(arguments.get("name") or name))
     if arguments.get("upload"):
         store.remove_upload(arguments["upload"])
-    write_json(folder / "result.json", {"data": summary["id"], "summary": summary})
+    result: ImportedData = {"data": summary["id"], "summary": summary}
+    write_json(folder / "result.json", result)
 
 
-def keep_data(data: Dataset, name: str) -> dict[str, Any]:
+def keep_data(data: Dataset, name: str) -> DataSummary:
     """Put a data set into the store, unless it is there, and return its summary."""
     digest = store.content_digest([data.digest])
     store.save_data(digest, lambda folder: save_npz(folder / "data.npz", data), data_summary(data, name, digest))
     return store.read_data_summary(digest)
 
 
-def data_summary(data: Dataset, name: str, digest: str) -> dict[str, Any]:
+def data_summary(data: Dataset, name: str, digest: str) -> DataSummary:
     """The summary kept with a data set."""
     return {
         "id": digest,

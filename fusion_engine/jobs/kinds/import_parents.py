@@ -17,8 +17,10 @@ from fusion_engine.core.registry import nearest
 from fusion_engine.demo import demo_files
 from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
 from fusion_engine.store.files import write_json
+from fusion_engine.store.shapes import ParentsSummary
 
 from ..inputs import displayed, one_of
+from ..shapes import FileError, ImportedParents
 
 __all__ = ["keep_parents", "run"]
 
@@ -35,7 +37,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
     source = one_of(arguments, "upload", "demo", "paths")
     files = _files(source, arguments[source])
     parents: list[Parent] = []
-    errors = []
+    errors: list[FileError] = []
     for (shown, path), _ in progress.part(0.0, 1.0, "read").each(files, lambda file: f"Reading {file[0]}"):
         try:
             parent = load_parent(path, arch)
@@ -50,13 +52,14 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
     if source == "upload" and not errors:
         store.remove_upload(arguments["upload"])
     parent_set = None if summary is None else summary["id"]
-    write_json(folder / "result.json", {"parents": parent_set, "summary": summary, "errors": errors})
+    result: ImportedParents = {"parents": parent_set, "summary": summary, "errors": errors}
+    write_json(folder / "result.json", result)
     if errors:
         return errors[0]["error"] if len(errors) == 1 else f"{len(errors)} files could not be used; see each file"
     return None
 
 
-def keep_parents(parents: Sequence[Parent], name: str) -> dict[str, Any]:
+def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
     """Put a parent set into the store, unless it is there, and return its summary."""
     digest = store.content_digest(
         part
@@ -73,7 +76,7 @@ def keep_parents(parents: Sequence[Parent], name: str) -> dict[str, Any]:
     return store.read_parents_summary(digest)
 
 
-def _summary(parents: Sequence[Parent], name: str, digest: str) -> dict[str, Any]:
+def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummary:
     first = parents[0]
     return {
         "id": digest,

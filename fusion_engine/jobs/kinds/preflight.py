@@ -14,12 +14,13 @@ import torch
 from fusion_engine.core.errors import FusionError, JobError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
-from fusion_engine.exploration import described
+from fusion_engine.exploration.structure import described
 from fusion_engine.graph import Trace, VerifyReport, trace, verify_all
 from fusion_engine.parents import Parent, check_parents
 from fusion_engine.store.files import write_json
 
 from ..inputs import read_parents, whole_number
+from ..shapes import Compatibility, Preflight, Verdict
 
 __all__ = ["inspect", "run"]
 
@@ -39,7 +40,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
 
 def inspect(
     parents: Sequence[Parent], input_shape: Sequence[int] | None, seed: int, listener: Listener
-) -> dict[str, Any]:
+) -> Preflight:
     """The preflight of `parents`: compatibility, spaces, levels, layers, and the permutation test of each parent.
 
     input_shape: of one sample; None takes the one recognised with the architecture. A reason why the parents
@@ -47,8 +48,10 @@ def inspect(
     """
     started = time.perf_counter()
     matrix = [[_pair(a, b) for b in parents] for a in parents]
-    result: dict[str, Any] = {"ok": False, "error": None, "matrix": matrix}
-    result |= {"spaces": [], "levels": [], "layers": [], "verify": {}, "sensitivity": None, "warnings": []}
+    result: Preflight = {
+        "ok": False, "error": None, "parents": [], "matrix": matrix, "spaces": [], "levels": [], "layers": [],
+        "verify": {}, "sensitivity": None, "seconds": 0.0, "warnings": [],
+    }
     try:
         result["warnings"] += check_parents(parents, minimum=1)
     except FusionError as error:
@@ -62,7 +65,7 @@ def inspect(
     if described_parent is not None:
         graph = looks[described_parent].graph
         assert graph is not None
-        result |= described(graph, parents[described_parent].state, len(parents))
+        result.update(described(graph, parents[described_parent].state, len(parents)))  # type: ignore[typeddict-item]
         result["warnings"] += graph.warnings
     reports = [look.report for look in looks if look.report is not None]
     if reports:
@@ -125,11 +128,11 @@ def _verified(
 
 
 def _verdicts(
-    parents: Sequence[Parent], looks: Sequence[_Look], matrix: Sequence[Sequence[Mapping[str, Any]]]
-) -> list[dict[str, Any]]:
+    parents: Sequence[Parent], looks: Sequence[_Look], matrix: Sequence[Sequence[Compatibility]]
+) -> list[Verdict]:
     """One line a parent: whether it can be traced and permuted, and fits the parent that most others fit."""
     usual = max(range(len(parents)), key=lambda i: sum(cell["ok"] for cell in matrix[i]), default=0)
-    verdicts = []
+    verdicts: list[Verdict] = []
     for number, (parent, look) in enumerate(zip(parents, looks, strict=True)):
         reason = str(look.error) if look.error is not None else str(matrix[usual][number]["reason"])
         ok = look.error is None and bool(matrix[usual][number]["ok"])
@@ -151,7 +154,7 @@ _BLAME = re.compile(
 )
 
 
-def _pair(a: Parent, b: Parent) -> dict[str, Any]:
+def _pair(a: Parent, b: Parent) -> Compatibility:
     """One cell of the compatibility matrix."""
     if a is b:
         return {"ok": True, "reason": ""}

@@ -11,6 +11,7 @@ from fusion_engine.store.files import write_json
 from fusion_engine.training import train_parents
 
 from ..inputs import read_data, whole_number
+from ..shapes import ImportedParents
 from .import_parents import keep_parents
 
 __all__ = ["run"]
@@ -33,4 +34,5 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     )
     name = arguments.get("name") or f"{len(parents)} x {parents[0].architecture}, {regime}, {data.name}"
     summary = keep_parents(parents, str(name))
-    write_json(folder / "result.json", {"parents": summary["id"], "summary": summary, "errors": []})
+    result: ImportedParents = {"parents": summary["id"], "summary": summary, "errors": []}
+    write_json(folder / "result.json", result)

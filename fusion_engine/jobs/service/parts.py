@@ -31,7 +31,7 @@ def start(run: str) -> None:
     """Hand all parts that are not done to the scheduler; without one (in a plain process) do them here."""
     from distributed import Client, get_worker
 
-    attempt = _attempt(run)
+    attempt = store.attempt_of(run)
     waiting = _module(run).pending(run)
     if not waiting:
         return
@@ -53,7 +53,7 @@ def start(run: str) -> None:
 def run_part(run: str, attempt: int, part: str) -> None:
     """Do one part, unless its run was ended, restarted or deleted meanwhile, or the part is done already."""
     with at_task(f"part-{run}-{attempt}-{part}"), contextlib.suppress(StoreError, Cancelled):
-        if store.read_status(run)["state"] in store.FINISHED or _attempt(run) != attempt:
+        if store.read_status(run)["state"] in store.FINISHED or store.attempt_of(run) != attempt:
             return
         module = _module(run)
         if part in module.pending(run):
@@ -63,12 +63,8 @@ def run_part(run: str, attempt: int, part: str) -> None:
 def record_failure(key: str, reason: str) -> None:
     """Record that a part's worker died; key: of its task, without the leading word."""
     run, attempt, part = key[: store.ID_LENGTH], *key[store.ID_LENGTH + 1 :].split("-", 1)
-    if store.read_status(run)["state"] not in store.FINISHED and _attempt(run) == int(attempt):
+    if store.read_status(run)["state"] not in store.FINISHED and store.attempt_of(run) == int(attempt):
         _module(run).part_failed(run, part, reason)
-
-
-def _attempt(run: str) -> int:
-    return int(store.read_job(run).get("attempt", 0))
 
 
 def _module(run: str) -> ModuleType:

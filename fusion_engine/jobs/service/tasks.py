@@ -14,6 +14,7 @@ from fusion_engine import store
 from fusion_engine.core.errors import Cancelled, FusionError, StoreError
 from fusion_engine.core.progress import Progress
 from fusion_engine.store.files import staged_files, unwritable, write_bytes
+from fusion_engine.store.shapes import State
 
 from ..kinds import KINDS
 from ..progress import RunProgress
@@ -47,7 +48,8 @@ def _run_job(run: str, attempt: int) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     listener = RunProgress(run)
     progress = Progress(listener)
-    state, line = "done", None
+    state: State = "done"
+    line: str | None = None
     results: list[Path] = []
     try:
         store.write_status(run, "running")
@@ -74,7 +76,7 @@ def _run_job(run: str, attempt: int) -> None:
 _INTERNAL = "internal error ({}); traceback.txt in the run's folder says where"
 
 
-def _ending(problem: Exception) -> tuple[str, str | None]:
+def _ending(problem: Exception) -> tuple[State, str | None]:
     """State and line of a run that was ended by an exception."""
     if isinstance(problem, Cancelled):
         return "cancelled", None

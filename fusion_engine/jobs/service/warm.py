@@ -12,6 +12,8 @@ from typing import Any
 from fusion_engine import __version__, store
 from fusion_engine.store.files import write_json
 
+from ..shapes import Catalogue
+
 _UMAP_DELAY = 8.0  # seconds
 
 __all__ = ["dask_setup", "make_catalogue", "versions", "warm_tracing"]
@@ -68,8 +70,8 @@ def _warm_umap() -> None:
     umap_coordinates(np.random.default_rng(0).normal(size=(32, 4)))
 
 
-def make_catalogue() -> dict[str, Any]:
-    """What forms are drawn from, see client.catalogue."""
+def make_catalogue() -> Catalogue:
+    """What forms are drawn from."""
     import torch
 
     from fusion_engine.core import registry

@@ -1,0 +1,161 @@
+"""The JSON that the store keeps and hands out. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+__all__ = [
+    "DataSummary",
+    "Event",
+    "Exploration",
+    "ExploredLevel",
+    "ExploredSpace",
+    "Job",
+    "ParentSummary",
+    "ParentsSummary",
+    "Run",
+    "State",
+    "Status",
+    "TensorSummary",
+]
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class Job(TypedDict):
+    """job.json, what was asked for; written first. owner: token of the service that took it. attempt: how often it was
+    restarted."""
+
+    id: str
+    kind: str
+    arguments: dict[str, Any]
+    created: float
+    owner: str | None
+    attempt: NotRequired[int]
+
+
+class Status(TypedDict):
+    """status.json while a run goes on, end-<attempt>.json once it has ended. error: one line."""
+
+    state: State
+    error: str | None
+    started: float | None
+    ended: float | None
+
+
+class Run(Job, Status):
+    """An entry of `list_runs`."""
+
+
+class Event(TypedDict):
+    """A line of events.jsonl. fraction: of the whole run, never falling. detail: facts for who draws them."""
+
+    t: float
+    stage: str
+    fraction: float
+    message: str
+    detail: dict[str, Any]
+
+
+class TensorSummary(TypedDict):
+    name: str
+    shape: list[int]
+    parameters: int
+
+
+class ParentSummary(TypedDict):
+    """One of a set. file: in the set's folder. layers: all its tensors. training: how it was trained, if told."""
+
+    name: str
+    file: str
+    architecture: str
+    digest: str
+    parameters: int
+    class_counts: list[int] | None
+    training: dict[str, Any]
+    layers: list[TensorSummary]
+
+
+class ParentsSummary(TypedDict):
+    """summary.json of a parent set; a set of one is a base model."""
+
+    id: str
+    name: str
+    architecture: str
+    classes: int
+    input_shape: list[int]
+    created: float
+    parents: list[ParentSummary]
+    warnings: list[str]
+
+
+class DataSummary(TypedDict):
+    """summary.json of a data set. shape: of one sample. counts: by class, if labelled. mean, std: by channel."""
+
+    id: str
+    name: str
+    samples: int
+    shape: list[int]
+    dtype: str
+    classes: int
+    counts: list[int] | None
+    labelled: bool
+    mean: list[float] | None
+    std: list[float] | None
+    created: float
+
+
+class ExploredSpace(TypedDict):
+    """A space in explore.json. index: prefix of its arrays in explore.npz and features.npz. size: fused; sizes: one a
+    parent. kind, weight, shape: of the layer that makes it. variance: share of the first 3 principal components. hard:
+    whether its grouping has labels. error: share of the neurons' variance that the grouping loses.
+
+    explore.npz, T neurons of K parents, parent after parent, in n groups: parent, neuron (T,) int64; importance (T,);
+    group (T,) int64, -1 none, in soft groupings the one with the largest weight; pca (T, 3) float32, zero-padded; mean,
+    std (T,) of the pre-activation over samples and positions; neighbours, correlation (T, 5): the most similar neurons,
+    best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in each group;
+    group_importance (n,): sum; group_error (n,): share of the group's variance lost by merging.
+    features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads.
+    """
+
+    index: int
+    name: str
+    level: int | None
+    size: int
+    sizes: list[int]
+    freedom: str
+    block: int
+    kind: str | None
+    weight: str | None
+    shape: list[int] | None
+    variance: list[float]
+    hard: bool
+    error: float
+
+
+class ExploredLevel(TypedDict):
+    """A level of a network. tensors: names of the parameters it uses. output_shape: without the batch, if known."""
+
+    index: int
+    name: str
+    layers: list[str]
+    tensors: list[str]
+    output_shape: list[int] | None
+    spaces: NotRequired[list[str]]
+
+
+class Exploration(TypedDict):
+    """explore.json of explore and fuse runs; in the latter the groupings are the recipe's own. parents: names.
+    importance, grouping: {"method", parameters}."""
+
+    parents: list[str]
+    classes: int
+    samples: int
+    seed: int
+    labelled: bool
+    importance: dict[str, Any]
+    grouping: dict[str, Any]
+    spaces: list[ExploredSpace]
+    levels: list[ExploredLevel]
+    warnings: list[str]
+    seconds: float
