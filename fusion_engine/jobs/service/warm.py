@@ -93,5 +93,5 @@ def make_catalogue() -> Catalogue:
 
 def versions() -> dict[str, str]:
     """Versions of what results depend on."""
-    packages = ["torch", "numpy", "scipy", "scikit-learn", "umap-learn", "POT", "captum"]
+    packages = ["torch", "numpy", "scipy", "scikit-learn", "umap-learn", "POT"]
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from job_runs import done, ended
-
 from fusion_engine import store
 from fusion_engine.demo import demo_files
+from tests.jobs.job_runs import done, ended
 
 RECIPE = {"solver": {"method": "ties", "density": 1.0}}
 

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from job_runs import done, ended, going_on
 
 from fusion_engine import store
 from fusion_engine.core.errors import JobError, StoreError
@@ -14,6 +13,7 @@ from fusion_engine.jobs.service import parts
 from fusion_engine.jobs.service.tasks import run_job
 from fusion_engine.leaderboard import REFERENCES
 from fusion_engine.store.files import read_lines
+from tests.jobs.job_runs import done, ended, going_on
 
 ARGUMENTS: dict[str, Any] = {
     "data": "digits:train", "test": "digits:test", "samples": 100, "presets": ["kf_linear", "hf_linear", "average"],

@@ -18,8 +18,8 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.jobs import client
 from fusion_engine.jobs.service import connect, tasks
 from fusion_engine.store.files import read_lines
-from tests.jobs.service_runs import ROOT, eventually, final, in_another_process, started, stop_service
-from tests.jobs.worker_plugins import Gate, Hungry, set_full
+from tests.jobs.service.service_runs import ROOT, eventually, final, in_another_process, started, stop_service
+from tests.jobs.service.worker_plugins import Gate, Hungry, set_full
 
 LONG = {"parents": 2, "epochs": 10_000}
 

@@ -14,7 +14,7 @@ from typing import Any
 from fusion_engine.jobs import client
 from fusion_engine.jobs.service import connect
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 120.0
 
 
