@@ -210,11 +210,7 @@ def _head(
         sample = data.subset(order[:_SCORED])
     states = [{name: tensor.to(device) for name, tensor in parent.state.items()} for parent in parents]
     inputs = Inputs(
-        trace=graph,
-        states=tuple(states),
-        data=sample,
-        importance=score_parents(graph, parents, states, sample, step),
-        seed=seed,
-        class_counts=np.array(counts) if known else None,
-    )
+        trace=graph, states=tuple(states), data=sample, importance=score_parents(graph, parents, states, sample, step),
+        seed=seed, class_counts=np.array(counts) if known else None,
+    )  # fmt: skip
     return rule, output_weights(inputs, rule)

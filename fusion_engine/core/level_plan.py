@@ -66,15 +66,8 @@ def merge_levels(levels: Sequence[Level], plan: Plan) -> list[Level]:
     merged = []
     for number, (first, last) in enumerate(plan):
         part = levels[first : last + 1]
-        merged.append(
-            Level(
-                index=number,
-                name=part[0].name if first == last else f"{part[0].name} to {part[-1].name}",
-                input=part[0].input,
-                output=part[-1].output,
-                tensors=tuple(dict.fromkeys(name for level in part for name in level.tensors)),
-                layers=tuple(name for level in part for name in level.layers),
-                output_shape=part[-1].output_shape,
-            )
-        )
+        name = part[0].name if first == last else f"{part[0].name} to {part[-1].name}"
+        tensors = tuple(dict.fromkeys(tensor for level in part for tensor in level.tensors))
+        layers, end = tuple(layer for level in part for layer in level.layers), part[-1]
+        merged.append(Level(number, name, part[0].input, end.output, tensors, layers, end.output_shape))
     return merged

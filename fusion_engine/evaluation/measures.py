@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from ..core.errors import DataError
 from ..data import Dataset
+from ..graph.captured.capture import eval_mode
 
 __all__ = ["Evaluation", "collect_logits", "evaluate", "measure"]
 
@@ -62,19 +63,12 @@ def collect_logits(
         {name: t.to(device) for name, t in {**model.state_dict(), **(state or {})}.items()}
         for model, state in zip(models, states, strict=True)
     ]
-    modes = [(module, module.training) for model in set(models) for module in model.modules()]
-    for model in models:
-        model.eval()
     parts = []
-    try:
-        with torch.inference_mode():
-            for x, _ in data.batches(batch_size):
-                x = x.to(device)
-                pairs = zip(models, placed, strict=True)
-                parts.append(torch.stack([functional_call(m, state, (x,)).float().cpu() for m, state in pairs]))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with torch.inference_mode(), eval_mode(*models):
+        for x, _ in data.batches(batch_size):
+            x = x.to(device)
+            pairs = zip(models, placed, strict=True)
+            parts.append(torch.stack([functional_call(m, state, (x,)).float().cpu() for m, state in pairs]))
     return torch.cat(parts, dim=1)
 
 

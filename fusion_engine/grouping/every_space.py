@@ -171,19 +171,10 @@ def _by_weights(
 def _stats(inputs: Inputs, space: Space, moments: Moments) -> SpaceStats:
     importance = tuple(scores[space.name].double().cpu().numpy() for scores in inputs.importance)
     return SpaceStats(
-        space=space.name,
-        sizes=tuple(len(s) for s in importance),
-        gram=moments.gram,
-        means=moments.mean,
-        count=moments.count,
-        importance=importance,
-        size=inputs.sizes.get(space.name, space.size),
-        seed=inputs.seed,
-        freedom=space.freedom,
-        held=moments.held,
-        held_means=moments.held_mean,
-        held_count=moments.held_count,
-    )
+        space=space.name, sizes=tuple(len(s) for s in importance), gram=moments.gram, means=moments.mean,
+        count=moments.count, importance=importance, size=inputs.sizes.get(space.name, space.size), seed=inputs.seed,
+        freedom=space.freedom, held=moments.held, held_means=moments.held_mean, held_count=moments.held_count,
+    )  # fmt: skip
 
 
 def _report(log: RunLog, groupings: Mapping[str, Grouping], heads: list[str]) -> None:

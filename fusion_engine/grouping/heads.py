@@ -162,13 +162,6 @@ def _inner_stats(
         mean += found.mean[at] * found.count
         count += found.count
     return SpaceStats(
-        space=name,
-        sizes=(neurons,) * k,
-        gram=gram,
-        means=mean / max(count, 1),
-        count=count,
-        importance=tuple(importance),
-        size=neurons,
-        seed=seed,
-        freedom=trace.spaces[name].freedom,
-    )
+        space=name, sizes=(neurons,) * k, gram=gram, means=mean / max(count, 1), count=count,
+        importance=tuple(importance), size=neurons, seed=seed, freedom=trace.spaces[name].freedom,
+    )  # fmt: skip

@@ -105,16 +105,11 @@ class AlignedStates:
             sums += rows.sum(1).cpu().numpy()
             count += rows.shape[1]
         return SpaceStats(
-            space=space,
-            sizes=sizes,
-            gram=gram,
-            means=sums / max(count, 1),
-            count=count,
+            space=space, sizes=sizes, gram=gram, means=sums / max(count, 1), count=count,
             importance=tuple(scores[space] for scores in network.importance),
-            size=network.sizes.get(space, network.trace.spaces[space].size),
-            seed=network.seed,
+            size=network.sizes.get(space, network.trace.spaces[space].size), seed=network.seed,
             freedom=network.trace.spaces[space].freedom,
-        )
+        )  # fmt: skip
 
     def _is_ready(self, tensor: str, space: str) -> bool:
         others = list(self.network.spaces_of[tensor])

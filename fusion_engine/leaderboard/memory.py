@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 from pathlib import Path
+
+from ..pipeline.report import process_peak_mb
 
 __all__ = ["peak_memory_mb", "reset_peak"]
 
@@ -24,5 +24,4 @@ def peak_memory_mb() -> float:
         lines = (_SELF / "status").read_text().splitlines()
         peak = next(line for line in lines if line.startswith("VmHWM:"))
         return int(peak.split()[1]) / 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2**20 if sys.platform == "darwin" else most / 2**10
+    return process_peak_mb()

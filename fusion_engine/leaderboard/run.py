@@ -13,7 +13,7 @@ from ..core.recipe import Recipe
 from ..data import Dataset
 from ..evaluation import compare, evaluate
 from ..parents import Parent
-from ..pipeline import fuse
+from ..pipeline import FusionResult, fuse
 from ..stats import StatisticsCache
 from ..store import own_seconds
 from .memory import peak_memory_mb, reset_peak
@@ -104,16 +104,7 @@ def _guarded(about: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) ->
 def _fused(inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: Listener) -> dict[str, Any]:
     assert row.seed is not None
     reset_peak()
-    result = fuse(
-        inputs.parents,
-        inputs.data,
-        row.recipe,
-        seed=row.seed,
-        device=inputs.device,
-        base=inputs.base,
-        cache=cache,
-        on_progress=on_progress,
-    )
+    result = _fuse(inputs, row.recipe, cache, on_progress, seed=row.seed, base=inputs.base)
     report, memory = result.report, peak_memory_mb()
     measured = evaluate(result.model, None, inputs.test, device=inputs.device)
     _check_finite("the fused network", measured.loss)
@@ -132,15 +123,7 @@ def _fused(inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress:
 
 def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: Listener) -> dict[str, Any]:
     try:
-        found = fuse(
-            inputs.parents,
-            inputs.data,
-            _WEIGHING,
-            test=inputs.test,
-            device=inputs.device,
-            cache=cache,
-            on_progress=on_progress,
-        ).report
+        found = _fuse(inputs, _WEIGHING, cache, on_progress, test=inputs.test).report
     except FusionError:  # no conductance here, or other widths: then without the head-weighted ensemble
         found = compare(inputs.parents, None, inputs.test, device=inputs.device)
     entries = [
@@ -152,6 +135,13 @@ def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: Listen
     for entry in parents:
         _check_finite(entry["file"], entry["loss"])
     return {"references": [entry for entry in entries if math.isfinite(entry["loss"])], "parents": parents}
+
+
+def _fuse(
+    inputs: Inputs, recipe: Mapping[str, Any], cache: StatisticsCache | None, on_progress: Listener, **others: Any
+) -> FusionResult:
+    given: dict[str, Any] = {"device": inputs.device, "cache": cache, "on_progress": on_progress}
+    return fuse(inputs.parents, inputs.data, recipe, **given, **others)
 
 
 def _check_finite(what: str, loss: float) -> None:

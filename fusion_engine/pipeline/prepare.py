@@ -93,18 +93,11 @@ def prepare(
         scores = score_parents(widths.trace, parents, states, data, chosen.importance, progress, statistics)
     counts = [parent.metadata.class_counts for parent in parents]
     inputs = Inputs(
-        trace=widths.trace,
-        states=states,
-        data=data,
-        importance=scores,
-        sizes=widths.sizes,
+        widths.trace, states, data, scores, widths.sizes, seed=seed, device=where, resume=resume,
         class_counts=None if None in counts else np.array(counts),
         base=None if start is None else _moved(start.state, where),
-        seed=seed,
-        device=where,
         reserve="gradients" in chosen.solving_needs,  # training is stopped early by held-out samples
-        resume=resume,
-    )
+    )  # fmt: skip
     return Prepared(tuple(parents), chosen, inputs, statistics)
 
 

@@ -20,7 +20,7 @@ from ..stats import SharedStatistics
 from .prepare import Prepared
 from .shapes import Report, Width
 
-__all__ = ["facts", "width"]
+__all__ = ["facts", "process_peak_mb", "width"]
 
 
 def width(parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]) -> Width:
@@ -42,7 +42,7 @@ def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) ->
     return {
         "seconds": _seconds(log.watch, prepared.statistics),
         "shared": prepared.statistics.reused,
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "peak_memory_mb": round(process_peak_mb(), 1),
         "recipe": prepared.recipe.to_mapping(),
         "spaces": [
             {
@@ -76,7 +76,7 @@ def _seconds(watch: Stopwatch, shared: SharedStatistics) -> dict[str, float]:
     return {"load": 0.0, **stages, "total": round(total, 4), "shared": round(shared.seconds, 4)}
 
 
-def _peak_memory_mb() -> float:
+def process_peak_mb() -> float:
     """Peak resident memory of this process in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

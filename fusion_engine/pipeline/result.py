@@ -93,13 +93,8 @@ def fusion_result(
     model.load_state_dict(state)
     report = facts(prepared, groupings, log)
     return FusionResult(
-        state=state,
-        model=model.eval(),
-        groupings=groupings,
+        state=state, model=model.eval(), groupings=groupings,
         importance={n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]},
         report={**references, **report, "width": width(parents, model, inputs.trace, groupings)},
-        recipe=prepared.recipe,
-        trace=inputs.trace,
-        parents=parents,
-        solved=before,
-    )
+        recipe=prepared.recipe, trace=inputs.trace, parents=parents, solved=before,
+    )  # fmt: skip

@@ -26,7 +26,7 @@ from fusion_engine.core.errors import UnsupportedModelError
 from .nodes import dimension, module_path, operator
 from .samples import Samples, find_samples
 
-__all__ = ["Capture", "capture"]
+__all__ = ["Capture", "capture", "eval_mode"]
 
 aten = torch.ops.aten
 
@@ -97,23 +97,32 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
 
 
 @contextmanager
+def eval_mode(*models: nn.Module) -> Iterator[None]:
+    """The models in eval mode; every module's own mode restored after."""
+    modes = {module: module.training for model in models for module in model.modules()}
+    for model in models:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
 def _exportable(model: nn.Module) -> Iterator[None]:
     """Eval mode, no fused transformer kernels (they hide operators), no chatter; everything restored after."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = log.level
-    modes = {module: module.training for module in model.modules()}
-    fast = torch.backends.mha.get_fastpath_enabled()
-    model.eval()
+    level, fast = log.level, torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     log.setLevel(logging.ERROR)
     try:
-        with redirect_stderr(io.StringIO()):  # a failed export prints its graph; the error says what matters
+        # A failed export prints its graph; the error says what matters.
+        with eval_mode(model), redirect_stderr(io.StringIO()):
             yield
     finally:
         log.setLevel(level)
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, training in modes.items():
-            module.training = training
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
@@ -244,18 +253,11 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
     batch = next((dimension(v.shape[0]) for v in values if v.dim() and not _is_free(v.shape[0])), 0)
     names = tuple(copies[n].name for n in inputs)
     return Capture(
-        graph=graph,
-        tensors=tensors,
-        constants=constants,
-        inputs=names,
-        outputs=tuple(copies[r].name for r in results),
-        aliases=aliases,
-        dynamic=dynamic,
-        batch=batch,
-        decomposed=decomposed,
+        graph=graph, tensors=tensors, constants=constants, inputs=names, outputs=tuple(copies[r].name for r in results),
+        aliases=aliases, dynamic=dynamic, batch=batch, decomposed=decomposed,
         attention_dropout=_attention_dropout(graph, model),
         samples={} if dynamic or not batch else find_samples(graph, constants, names, batch),
-    )
+    )  # fmt: skip
 
 
 def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from fusion_engine.core.errors import UnsupportedModelError, VerificationError
 from fusion_engine.core.seeds import numpy_generator, torch_generator
 from fusion_engine.core.types import Space, State
 
+from ..captured.capture import eval_mode
 from ..states.transforms import permute_state
 from ..structure.trace import Trace
 from .program import Program
@@ -136,16 +137,10 @@ class _Check:
 
     def same_as_module(self, model: nn.Module) -> None:
         """The traced graph computes what the module computes in eval mode."""
-        modes = {module: module.training for module in model.modules()}
-        model.eval()
-        try:
-            with torch.no_grad():
-                tensors = [t.float() if t.dtype == torch.float64 else t for t in self.inputs]
-                expected = [t for t in torch.utils._pytree.tree_leaves(model(*tensors)) if isinstance(t, Tensor)]
-                traced = self.program(model.state_dict(), *tensors)
-        finally:
-            for module, training in modes.items():
-                module.training = training
+        with torch.no_grad(), eval_mode(model):
+            tensors = [t.float() if t.dtype == torch.float64 else t for t in self.inputs]
+            expected = [t for t in torch.utils._pytree.tree_leaves(model(*tensors)) if isinstance(t, Tensor)]
+            traced = self.program(model.state_dict(), *tensors)
         difference = _difference(expected, traced)
         if not difference <= 1e-4:
             raise UnsupportedModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 from torch import fx
 
@@ -28,7 +28,9 @@ def find_layers(capture: Capture) -> dict[str, Layer]:
     found: dict[str, Layer] = {}
     used: Counter[str] = Counter()
     for node in capture.graph.nodes:
-        kind = "linear" if operator(node) == "linear" else "conv" if operator(node) in CONVOLUTIONS else None
+        kind: Literal["linear", "conv"] | None = (
+            "linear" if operator(node) == "linear" else "conv" if operator(node) in CONVOLUTIONS else None
+        )
         if kind is None:
             continue
         call = arguments(node)
@@ -39,16 +41,9 @@ def find_layers(capture: Capture) -> dict[str, Layer]:
         name = base if not used[base] else f"{base}#{used[base]}"
         used[base] += 1
         norm, output = _folded_norm(capture, node)
+        options = _options(node, call) if kind == "conv" else {}
         found[name] = Layer(
-            name=name,
-            kind=kind,  # type: ignore[arg-type]
-            weight=weight,
-            bias=bias,
-            norm=norm,
-            input=call["input"].name,
-            output=output.name,
-            space=None,
-            options=_options(node, call) if kind == "conv" else {},
+            name, kind, weight, bias, norm, call["input"].name, output.name, space=None, options=options
         )
     return found
 
@@ -89,13 +84,9 @@ def _folded_norm(capture: Capture, node: fx.Node) -> tuple[NormNames | None, fx.
     if any(isinstance(tensor, fx.Node) and len(tensor.users) > 1 for tensor in own):
         return None, node  # the norm serves another layer, or the weight another norm: one fold cannot be both
     norm = NormNames(
-        weight=_tensor(capture, call["weight"]),
-        bias=_tensor(capture, call["bias"]),
-        running_mean=mean,
-        running_var=var,
-        eps=float(call["eps"]),
-        node=after.name,
-    )
+        weight=_tensor(capture, call["weight"]), bias=_tensor(capture, call["bias"]), running_mean=mean,
+        running_var=var, eps=float(call["eps"]), node=after.name,
+    )  # fmt: skip
     if operator(after) != "batch_norm":  # several results: the normalised tensor is the first
         after = next(u for u in after.users if u.args[1] == 0)
     return norm, after

@@ -40,17 +40,8 @@ def find_levels(capture: Capture, layers: Mapping[str, Layer]) -> tuple[list[Lev
         size = shape(capture.node(output)) if output != "output" else None
         if size:
             size = (-1, *size[1:])
-        levels.append(
-            Level(
-                index=number,
-                name=base if not used[base] else f"{base}#{used[base]}",
-                input=None if start is None else start.name,
-                output=output,
-                tensors=flow.tensors(inside),
-                layers=names,
-                output_shape=size,
-            )
-        )
+        name, source = f"{base}#{used[base]}" if used[base] else base, None if start is None else start.name
+        levels.append(Level(number, name, source, output, flow.tensors(inside), names, size))
         used[base] += 1
     return levels, _shared(levels)
 

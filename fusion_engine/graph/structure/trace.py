@@ -110,15 +110,9 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
     levels, shared = find_levels(graph, layers)
     return Trace(
-        spaces=spaces,
-        layers=layers,
-        levels=levels,
-        inputs=list(graph.inputs),
-        output=graph.outputs[0] if len(graph.outputs) == 1 else "output",
-        frozen=frozen,
-        warnings=labeler.warnings + shared,
-        aliases=graph.aliases,
+        spaces=spaces, layers=layers, levels=levels, inputs=list(graph.inputs),
+        output=graph.outputs[0] if len(graph.outputs) == 1 else "output", frozen=frozen,
+        warnings=labeler.warnings + shared, aliases=graph.aliases,
         shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
-        parameters=tuple(name for name, _ in model.named_parameters()),
-        capture=graph,
-    )
+        parameters=tuple(name for name, _ in model.named_parameters()), capture=graph,
+    )  # fmt: skip
