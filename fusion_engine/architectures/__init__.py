@@ -50,9 +50,7 @@ __all__ = [
 ]
 
 
-def recognise(
-    state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None
-) -> Config:
+def recognise(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None) -> Config:
     """The config of a state dict, from its names and shapes alone. See `match`."""
     return match(state, arch, input_shape).config
 

@@ -82,9 +82,7 @@ class VGG(nn.Module):
                 layers.append(nn.MaxPool2d(2))
                 continue
             width = int(feature)
-            layers.append(
-                nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2, bias=config.conv_bias)
-            )
+            layers.append(nn.Conv2d(channels, width, config.kernel, padding=config.kernel // 2, bias=config.conv_bias))
             if config.batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(nn.ReLU())
@@ -139,9 +137,7 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     if found is None:
         return None
     whole, layout = found
-    config = VGGConfig(
-        whole, layout, widths, batch_norm, f"{prefix}{numbers[0]}.bias" in shapes, kernel
-    )
+    config = VGGConfig(whole, layout, widths, batch_norm, f"{prefix}{numbers[0]}.bias" in shapes, kernel)
     key_map = _key_map(shapes, config, prefix, numbers, linear)
     return Match(config, key_map) if set(key_map.values()) == set(shapes) else None
 
@@ -172,9 +168,7 @@ def _resolve(
     return ((channels, side << pools, side << pools), tuple(features)) if side * side == positions else None
 
 
-def _key_map(
-    shapes: Shapes, config: VGGConfig, prefix: str, numbers: list[int], linear: list[str]
-) -> dict[str, str]:
+def _key_map(shapes: Shapes, config: VGGConfig, prefix: str, numbers: list[int], linear: list[str]) -> dict[str, str]:
     """Canonical name -> file's name; the features' numbers agree, the classifier's may not (dropout)."""
     conv_parts = ("weight", "bias") if config.conv_bias else ("weight",)
     key_map = {f"features.{n}.{part}": f"{prefix}{n}.{part}" for n in numbers for part in conv_parts}
@@ -198,6 +192,4 @@ def read(values: Mapping[str, Any]) -> VGGConfig:
     )
 
 
-register(Architecture(
-    "vgg", "VGG with or without BatchNorm", VGG, recognise, read, also=" and max pooling"
-))
+register(Architecture("vgg", "VGG with or without BatchNorm", VGG, recognise, read, also=" and max pooling"))

@@ -167,9 +167,7 @@ class Block(nn.Module):
         self.norm_first = config.norm_first
         self.norm1 = nn.LayerNorm(config.width, config.epsilon)
         if config.attention == "module":
-            self.attn: nn.Module = ModuleAttention(
-                config.width, config.heads, bias=config.qkv_bias, batch_first=True
-            )
+            self.attn: nn.Module = ModuleAttention(config.width, config.heads, bias=config.qkv_bias, batch_first=True)
         else:
             self.attn = QKVAttention(config.width, inner, config.heads, config.qkv_bias)
         self.norm2 = nn.LayerNorm(config.width, config.epsilon)
@@ -193,9 +191,7 @@ class ViT(nn.Module):
         self.patch_embed = PatchEmbedding(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width)) if config.class_token else None
         self.pos_embed = nn.Parameter(torch.zeros(1, config.positions, config.width))
-        self.blocks = nn.Sequential(
-            *(Block(config, i, h) for i, h in zip(config.inner, config.hidden, strict=True))
-        )
+        self.blocks = nn.Sequential(*(Block(config, i, h) for i, h in zip(config.inner, config.hidden, strict=True)))
         self.norm = nn.LayerNorm(config.width, config.epsilon) if config.final_norm else nn.Identity()
         self.head = nn.Linear(config.width, config.classes)
 

@@ -44,11 +44,7 @@ def load_npz(path: Path, limit: int = DEFAULT_LIMIT) -> Dataset:
 
 
 def make_dataset(
-    x: np.ndarray,
-    y: np.ndarray | None,
-    mean: np.ndarray | None,
-    std: np.ndarray | None,
-    classes: int | None,
+    x: np.ndarray, y: np.ndarray | None, mean: np.ndarray | None, std: np.ndarray | None, classes: int | None,
     name: str,
 ) -> Dataset:
     """A checked Dataset from NumPy arrays. uint8 images (N, H, W) get a channel dimension; float64 becomes float32.

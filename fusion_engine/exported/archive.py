@@ -83,9 +83,7 @@ def _json(archive: zipfile.ZipFile, entry: str) -> Any:
     return json.loads(archive.read(entry))
 
 
-def _payloads(
-    archive: zipfile.ZipFile, folder: str, config: Mapping[str, Any], limit: int
-) -> dict[str, StoredTensor]:
+def _payloads(archive: zipfile.ZipFile, folder: str, config: Mapping[str, Any], limit: int) -> dict[str, StoredTensor]:
     """Name -> tensor, for one of the archive's two tables of tensors."""
     records = {}
     for name, entry in config["config"].items():

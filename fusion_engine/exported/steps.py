@@ -62,10 +62,7 @@ class Step:
 
 
 def execute(
-    steps: Sequence[Step],
-    tensors: Mapping[str, Tensor],
-    example: Tensor,
-    output: int,
+    steps: Sequence[Step], tensors: Mapping[str, Tensor], example: Tensor, output: int,
     invoke: Callable[[Step, tuple[Any, ...], Mapping[str, Any]], Any],
 ) -> Any:
     """Carry out the steps on an input; `invoke` makes the calls. Results are dropped after their last use."""

@@ -11,17 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..architectures import (
-    Config,
-    CustomConfig,
-    Match,
-    configured,
-    fits,
-    get,
-    is_custom,
-    match,
-    split_spec,
-)
+from ..architectures import Config, CustomConfig, Match, configured, fits, get, is_custom, match, split_spec
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from ..exported import ExportedConfig, read_exported_file
@@ -39,10 +29,7 @@ _SIDECAR_LIMIT = 2**20
 
 
 def load_parents(
-    paths: Iterable[str | os.PathLike[str]],
-    arch: str = "auto",
-    *,
-    input_shape: tuple[int, ...] | None = None,
+    paths: Iterable[str | os.PathLike[str]], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> list[Parent]:
     """Read 2 to 8 parents that belong together; names are made unique. See `load_parent` and `check_parents`."""
@@ -59,10 +46,7 @@ def load_parents(
 
 
 def load_parent(
-    path: str | os.PathLike[str],
-    arch: str = "auto",
-    *,
-    input_shape: tuple[int, ...] | None = None,
+    path: str | os.PathLike[str], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> Parent:
     """Read one parent from .safetensors, .pt, .pth (state dict, checkpoint or module) or .pt2 (exported program).
@@ -122,10 +106,7 @@ def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
 
 
 def _network(
-    tensors: Mapping[str, Tensor],
-    arch: str,
-    input_shape: tuple[int, ...] | None,
-    said: Mapping[str, Any],
+    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, said: Mapping[str, Any],
     modules: Sequence[NamedModule],
 ) -> Match:
     """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.

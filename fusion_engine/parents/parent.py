@@ -119,10 +119,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def make_parent(
-    name: str,
-    architecture: Config,
-    state: Mapping[str, Tensor],
-    metadata: Metadata | None = None,
+    name: str, architecture: Config, state: Mapping[str, Tensor], metadata: Metadata | None = None,
     key_map: Mapping[str, str] | None = None,
 ) -> Parent:
     """A Parent from canonical tensors; the tensors are copied. Raises ParentError if they do not fit the config."""
