@@ -325,7 +325,9 @@ class Fault:
 WEIGHED = frozenset({"moments", "importance"})
 PAIRS: Mapping[str, Any] = {"pairs": True, "equivariant": True, "max_parents": 2}
 SOFT: Mapping[str, Any] = {"equivariant": True, "max_parents": 2}
-SOLVER: Mapping[str, Any] = {"accepts": PAIRING, "scope": "network"}
+SOLVER: Mapping[str, Any] = {
+    "accepts": PAIRING, "scope": "network", "uses": {"importance": {"head_weights": "importance"}}
+}  # fmt: skip
 
 
 def _solver(function: Callable[..., Any], finder: checks.Check | None = None, network: str = "mlp") -> Fault:
@@ -358,6 +360,7 @@ FAULTS = [
     Fault("grouping", labels_of_others, checks.grouping_is_sound, WEIGHED, PAIRS),
     Fault("grouping", own_place_preferred, checks.grouping_ignores_the_order_of_neurons, WEIGHED, PAIRS),
     Fault("grouping", importance_forgotten, checks.importance_matters, WEIGHED, PAIRS),
+    Fault("grouping", matched, checks.importance_matters, frozenset({"moments"}), PAIRS),
     Fault("grouping", nearest_for_each, checks.grouping_is_sound, frozenset({"moments"}), PAIRS),
     Fault("grouping", chance_of_its_own, checks.grouping_is_the_same_again, WEIGHED, PAIRS),
     _solver(fisher_in_own_order, checks.solver_ignores_the_order_of_neurons),
