@@ -19,6 +19,7 @@ from ..fusing import HeadWeights, Inputs, OutputWeights, RunLog, forward_work
 from ..fusing.sampling import augmented
 from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
 from ..graph import Program, Trace
+from ..importance.attribution import has_classes
 
 __all__ = ["Samples", "Teacher", "affordable", "distil", "distil_everything", "schedule", "split_samples"]
 
@@ -62,9 +63,14 @@ def schedule(steps: int, rate: float | Literal["auto"], patience: int) -> Traini
 
 
 class Teacher:
-    """The parents' softened softmax ensemble, for any inputs."""
+    """The parents' softened softmax ensemble, for any inputs. FusionError for a model without logits to soften."""
 
     def __init__(self, inputs: Inputs, head: OutputWeights, temperature: float) -> None:
+        if not has_classes(inputs.trace):
+            raise FusionError(
+                "distillation needs a model whose output is logits (samples, classes), and this one's is not; "
+                "leave the step out"
+            )
         self._states = inputs.states
         self._program = Program(inputs.trace, None, [inputs.trace.output])
         self._head, self._temperature = head, temperature
@@ -85,6 +91,8 @@ class Samples:
 
 def split_samples(inputs: Inputs, classes: int) -> tuple[Samples, Samples]:
     """Calibration samples to train on and to judge by: a held-out fifth (all of them where there are too few)."""
+    if inputs.data.y is not None and inputs.data.classes > classes:
+        raise FusionError(f"the model has {classes} outputs, and the labels {inputs.data.classes} classes to learn")
     x = torch.cat(list(inputs.batches(1024)))
     y = x.new_zeros(len(x), classes)
     if inputs.data.y is not None:

@@ -10,10 +10,12 @@ import torch
 
 from fusion_engine import fuse, load_data
 from fusion_engine.core import registry
-from fusion_engine.core.errors import RecipeError
+from fusion_engine.core.errors import FusionError, RecipeError
 from fusion_engine.data import balanced_sample
 from fusion_engine.demo import load_demo
 from fusion_engine.fusing.sampling import augmented, mixup, shifted
+from tests.fusions import refine
+from tests.post.fused_cases import fused_case
 
 TRAINING = [name for name in registry.names("post") if "gradients" in registry.get("post", name).needs]
 BASE = {"importance": "activation", "grouping": "kmeans", "solver": "least_squares"}
@@ -122,3 +124,18 @@ def test_tokens_are_drawn_but_not_mixed() -> None:
     x, y = torch.arange(12).reshape(6, 2), torch.eye(6)
     drawn, shares = augmented(x, y, 8, True, 0.2, torch.Generator().manual_seed(0))
     assert torch.equal(drawn, x[shares.argmax(1)])
+
+
+@pytest.mark.parametrize("step", ["head_distillation", "full_distillation"])
+@pytest.mark.parametrize("name", ["unet", "upscale"])
+def test_a_model_without_logits_is_refused_in_a_line(name: str, step: str) -> None:
+    _, fusion, fused = fused_case(name)
+    with pytest.raises(FusionError, match=r"whose output is logits|does not end in a linear layer"):
+        refine(fusion, fused, step, {"steps": 3})
+
+
+def test_more_labels_than_outputs_are_refused_in_a_line() -> None:
+    _, fusion, fused = fused_case("mlp")
+    more = replace(fusion, data=replace(fusion.data, classes=99))
+    with pytest.raises(FusionError, match="5 outputs, and the labels 99 classes"):
+        refine(more, fused, "full_distillation", {"steps": 3})
