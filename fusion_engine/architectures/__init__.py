@@ -13,8 +13,8 @@ from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
 from .mlp import MLP, MLPConfig
-from .registry import Architecture, Config, Match, get, names, register, scaled
-from .resize import fits, network_shapes
+from .registry import Architecture, Config, Match, get, names, network_shapes, register, scaled
+from .resize import fits
 from .resnet import ResNet, ResNetConfig
 from .settings import configured, split_spec
 from .vgg import VGG, VGGConfig
