@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.core.files import atomic_path
-
 from .options import add_options
 from .output import check_writable, table, write_report
 
@@ -42,8 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
         models.append({"file": Path(path).name, **found.as_json()})
     for line in assumed:
         print(f"note: {line}", file=sys.stderr)
-    if arguments.report is not None:
-        with atomic_path(arguments.report) as path:
-            write_report(path, {"models": models, "data": {"samples": len(data), "digest": data.digest}})
+    write_report(arguments.report, {"models": models, "data": {"samples": len(data), "digest": data.digest}})
     rows = [(m["file"], f"{m['accuracy']:.2%}", m["loss"]) for m in models]
     print(table(("model", "accuracy", "loss"), rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from fusion_engine.core.files import atomic_path, check_file
 from fusion_engine.core.recipe import Recipe, parse_settings
 
 from .options import add_options
-from .output import ProgressLine, check_writable, table, write_report
+from .output import check_writable, progress_line, table, write_report
 
 if TYPE_CHECKING:
     from fusion_engine.pipeline import FusionResult
@@ -64,22 +64,17 @@ def run(arguments: argparse.Namespace) -> None:
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()
     seconds = time.perf_counter() - started
-    progress = ProgressLine()
-    try:
+    with progress_line() as progress:
         result = fuse(
             parents, calibration, recipe, seed=arguments.seed, test=test, on_progress=progress, device=arguments.device,
             base=base,
         )
-    finally:
-        progress.clear()
     result.report["seconds"]["load"] = round(seconds, 4)
     _name_files(result.report, arguments.parents)
-    with ExitStack() as outputs:
-        if arguments.out is not None:
-            path = outputs.enter_context(atomic_path(arguments.out))
+    with nullcontext() if arguments.out is None else atomic_path(arguments.out) as path:
+        if path is not None:
             write_state(path, result.file_state(), result.metadata())
-        if arguments.report is not None:
-            write_report(outputs.enter_context(atomic_path(arguments.report)), result.report)
+        write_report(arguments.report, result.report)
     print(summary(result))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fusion_engine.core.errors import FusionError
 
 from .options import add_options
-from .output import ProgressLine, table
+from .output import progress_line, table
 
 __all__ = ["add_arguments", "run"]
 
@@ -27,13 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.jobs.preflight import inspect
     from fusion_engine.parents import load_parent
 
-    shape = arguments.input_shape and tuple(arguments.input_shape)
-    parents = [load_parent(path, arguments.arch, input_shape=shape) for path in arguments.parents]
-    progress = ProgressLine()
-    try:
+    parents = [load_parent(path, arguments.arch, input_shape=arguments.input_shape) for path in arguments.parents]
+    with progress_line() as progress:
         found = inspect(parents, arguments.input_shape, arguments.seed, progress)
-    finally:
-        progress.clear()
     if arguments.json:
         print(json.dumps(found, indent=1))
     elif found["spaces"]:
@@ -68,11 +64,11 @@ def _verified(found: dict[str, Any]) -> str:
     )
 
 
-def _shape(text: str) -> list[int]:
+def _shape(text: str) -> tuple[int, ...]:
     try:
-        shape = [int(part) for part in text.split(",")]
+        shape = tuple(int(part) for part in text.split(","))
     except ValueError:
-        shape = []
+        shape = ()
     if not shape or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write 3,32,32")
     return shape
