@@ -150,11 +150,8 @@ def _own(root: nn.Module, name: Any, tensor: Tensor, persistent: bool) -> None:
 
 def _tensors(network: ExportedNetwork) -> dict[str, Tensor]:
     """Name -> parameter, buffer or constant."""
-    found = {}
-    for name in network._exported_names:
-        path, _, word = name.rpartition(".")
-        found[name] = getattr(network.get_submodule(path), word)
-    return found
+    places = {name: name.rpartition(".") for name in network._exported_names}
+    return {name: getattr(network.get_submodule(path), word) for name, (path, _, word) in places.items()}
 
 
 def _constant(entry: Mapping[str, Any]) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -22,9 +22,13 @@ DTYPES: Final = {
     name: getattr(torch, name)
     for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 }
-_MEMORY_FORMATS: Final = {
-    name: getattr(torch, name)
-    for name in ("contiguous_format", "channels_last", "channels_last_3d", "preserve_format")
+# torch's constants, by kind and name in a program.
+_CONSTANTS: Final = {
+    **{("dtype", name): dtype for name, dtype in DTYPES.items()},
+    **{("memory_format", name): getattr(torch, name) for name in (
+        "contiguous_format", "channels_last", "channels_last_3d", "preserve_format",
+    )},
+    ("layout", "strided"): torch.strided, ("device", "cpu"): torch.device("cpu"),
 }
 _NAME: Final = re.compile(r"\w+(\.\w+)*", re.ASCII)
 _MAX_NAME = 300
@@ -132,10 +136,7 @@ def _with_last_uses(steps: Sequence[Step], uses: Sequence[Sequence[int]], output
     last: list[list[int]] = [[] for _ in steps]
     for number, position in final.items():
         last[position].append(number)
-    return tuple(
-        Step(s.call, s.arguments, s.keywords, s.returns, s.module, tuple(dead))
-        for s, dead in zip(steps, last, strict=True)
-    )
+    return tuple(replace(step, last=tuple(dead)) for step, dead in zip(steps, last, strict=True))
 
 
 class _Arguments:
@@ -158,12 +159,6 @@ class _Arguments:
                 return Earlier(value)
             if kind == "tensor" and value in self._tensors:
                 return Named(value)
-            if kind == "dtype" and value in DTYPES:
-                return DTYPES[value]
-            if kind == "memory_format" and value in _MEMORY_FORMATS:
-                return _MEMORY_FORMATS[value]
-            if kind == "layout" and value == "strided":
-                return torch.strided
-            if kind == "device" and value == "cpu":
-                return torch.device("cpu")
+            if isinstance(value, str) and (kind, value) in _CONSTANTS:
+                return _CONSTANTS[kind, value]
         raise UnsupportedModelError("an argument in the program is of a kind that is not read")

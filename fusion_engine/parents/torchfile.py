@@ -81,11 +81,7 @@ def _read(archive: zipfile.ZipFile, limit: int) -> TorchFile:
     records = dict(_find_state(read_pickle(archive.read(pickles[0])), modules))
     if not records:
         raise ParentError("the file holds no weights; save model.state_dict()")
-    if sum(record.nbytes for record in records.values()) > limit:
-        raise UnsafeFileError("the tensors claim more memory than allowed")
-    storages: dict[str, Tensor] = {}
-    tensors = {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
-    return TorchFile(tensors, modules)
+    return TorchFile(materialise(archive, f"{root}data/", records, limit), modules)
 
 
 def _find_state(value: Any, met: list[NamedModule]) -> Iterator[tuple[str, TensorRecord]]:
