@@ -96,10 +96,8 @@ def example_input(config: Config, batch: int = 2) -> Tensor:
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
-    """A registered architecture's config from {"name": ..., **as_json()}.
-
-    Raises UnsupportedModelError if it is none, UnsafeFileError for one that asks for too much memory.
-    """
+    """A registered architecture's config from {"name": ..., **as_json()}. Raises UnsupportedModelError if it is none,
+    UnsafeFileError for one that asks for too much memory."""
     try:
         return get(str(values["name"])).read(values)
     except (KeyError, TypeError, ValueError) as problem:

@@ -129,8 +129,7 @@ def _chains(start: list[str], rest: list[str], weights: Shapes) -> Iterator[list
 
 
 register(Architecture(
-    "mlp", "multi-layer perceptron of any depth", MLP, recognise,
     # Files may be from before there was a slope.
-    lambda values: MLPConfig.read({"negative_slope": MLPConfig.negative_slope, **values}),
+    "mlp", MLP, recognise, lambda values: MLPConfig.read({"negative_slope": MLPConfig.negative_slope, **values}),
     otherwise="mlp:activation=tanh",
 ))

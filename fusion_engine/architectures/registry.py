@@ -59,10 +59,8 @@ class PlainValues:
 
 @dataclass(frozen=True)
 class Match:
-    """A recognised state dict: its config, and canonical tensor name -> name in the file.
-
-    assumed: what the weights do not tell, setting -> line that says what was assumed and how to say otherwise.
-    """
+    """A recognised state dict: its config, and canonical tensor name -> name in the file. assumed: what the weights do
+    not tell, setting -> line that says what was assumed and how to say otherwise."""
 
     config: Config
     key_map: Mapping[str, str]
@@ -77,10 +75,8 @@ class Match:
     def checked(
         cls, config: Config, own: Mapping[str, str], shapes: Shapes, assumed: Mapping[str, str] | None = None
     ) -> Match | None:
-        """A match, or None unless it covers all of the file and every tensor has the shape that the network needs.
-
-        own: see `key_map`.
-        """
+        """A match, or None unless it covers all of the file and every tensor has the shape that the network needs. own:
+        see `key_map`."""
         needed = network_shapes(config)
         names = key_map(needed, own, shapes)
         if names is None or any(shapes[name] != needed[canonical] for canonical, name in names.items()):
@@ -127,7 +123,6 @@ class Architecture:
     """
 
     name: str
-    summary: str
     build: Callable[[Any], nn.Module]
     recognise: Callable[[Shapes, tuple[int, ...] | None], Match | None] | None
     read: Callable[[Mapping[str, Any]], Config]

@@ -192,7 +192,4 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     return Match.checked(config, found.own, shapes, assumed)
 
 
-register(Architecture(
-    "resnet", "residual network of basic blocks, CIFAR or ImageNet style", ResNet, recognise, ResNetConfig.read,
-    named={"groups": "num_groups"},
-))
+register(Architecture("resnet", ResNet, recognise, ResNetConfig.read, named={"groups": "num_groups"}))

@@ -15,10 +15,8 @@ __all__ = ["ResNetNames", "read"]
 
 @dataclass(frozen=True)
 class ResNetNames:
-    """Names of a whole residual network.
-
-    own: canonical name of a module -> its name in the file. blocks: number of blocks in every stage.
-    """
+    """Names of a whole residual network. own: canonical name of a module -> its name in the file. blocks: number of
+    blocks in every stage."""
 
     own: Mapping[str, str]
     blocks: tuple[int, ...]

@@ -19,10 +19,8 @@ POOL = "M"
 
 @dataclass(frozen=True)
 class VGGConfig(PlainValues):
-    """input_shape: (channels, height, width). features: conv widths and 'M' for a 2 x 2 max pooling.
-
-    classifier: widths of the linear layers, the last is the number of classes. kernel: odd, padded to keep size.
-    """
+    """input_shape: (channels, height, width). features: conv widths and 'M' for a 2 x 2 max pooling. classifier: widths
+    of the linear layers, the last is the number of classes. kernel: odd, padded to keep size."""
 
     name: ClassVar[str] = "vgg"
     input_shape: tuple[int, int, int]
@@ -160,4 +158,4 @@ def _resolve(
     return ((channels, side << pools, side << pools), tuple(features)) if side * side == positions else None
 
 
-register(Architecture("vgg", "VGG with or without BatchNorm", VGG, recognise, VGGConfig.read, also=" and max pooling"))
+register(Architecture("vgg", VGG, recognise, VGGConfig.read, also=" and max pooling"))

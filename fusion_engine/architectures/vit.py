@@ -60,14 +60,10 @@ class ViTConfig(PlainValues):
             raise ValueError(f"not a ViT: pooling {self.pool!r}, class token: {self.class_token}")
 
     @property
-    def patches(self) -> int:
-        """Number of patches."""
-        return (self.input_shape[1] // self.patch) * (self.input_shape[2] // self.patch)
-
-    @property
     def positions(self) -> int:
         """Number of positional embeddings."""
-        return self.patches + (self.class_token and self.class_position)
+        patches = (self.input_shape[1] // self.patch) * (self.input_shape[2] // self.patch)
+        return patches + (self.class_token and self.class_position)
 
     def __str__(self) -> str:
         order = "pre" if self.norm_first else "post"
@@ -234,6 +230,6 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
 
 
 register(Architecture(
-    "vit", "vision transformer, pre- or post-norm", ViT, recognise, ViTConfig.read, "gelu",
+    "vit", ViT, recognise, ViTConfig.read, "gelu",
     named={"heads": "num_heads", "norm_first": "norm_first", "epsilon": "eps"},
 ))

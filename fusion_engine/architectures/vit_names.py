@@ -18,11 +18,8 @@ _ATTENTION = re.compile(r"(?P<path>(?:.*\.)?[^.]*\d\.)(?P<own>.*)(?P<part>in_pro
 
 @dataclass(frozen=True)
 class ViTNames:
-    """Names of a whole vision transformer.
-
-    own: canonical name -> name in the file, of modules and of the tensors that belong to none of them. qkv: the
-    attention weights of every block in the file.
-    """
+    """Names of a whole vision transformer. own: canonical name -> name in the file, of modules and of the tensors that
+    belong to none of them. qkv: the attention weights of every block in the file."""
 
     own: Mapping[str, str]
     qkv: tuple[str, ...]

@@ -23,7 +23,6 @@ _MEASURES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--data", required=True, metavar="FILE.npz", help="samples; all but similarity needs labels")
     fused = parser.add_mutually_exclusive_group()

@@ -14,7 +14,6 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "models", "--arch")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples")
     add_options(parser, "--device", "--report")

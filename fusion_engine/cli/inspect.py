@@ -15,7 +15,6 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
@@ -51,17 +50,14 @@ def _text(found: dict[str, Any]) -> str:
         f"{len(levels)} levels, each a sub-network with one tensor in and one out",
         table(("level", "name", "layers", "tensors"), levels),
         *(f"note: {line}" for line in found["warnings"]),
-        _verified(found) if found["ok"] else "",
     ]
+    if found["ok"]:
+        worst = max(found["verify"].values(), default=0.0)
+        parts.append(
+            f"verified: with all neurons in random order the outputs change by {worst:.1e} "
+            f"(with other inputs by {found['sensitivity']:.1e})"
+        )
     return "\n\n".join(part for part in parts if part)
-
-
-def _verified(found: dict[str, Any]) -> str:
-    worst = max(found["verify"].values(), default=0.0)
-    return (
-        f"verified: with all neurons in random order the outputs change by {worst:.1e} "
-        f"(with other inputs by {found['sensitivity']:.1e})"
-    )
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ __all__ = ["add_arguments", "methods_help", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")
     parser.add_argument("--runs", action="store_true", help="say how each recipe did in the fusions made in the app")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -17,7 +17,6 @@ _NETWORKS = ("mlp", "vgg", "vgg_bn", "resnet20", "resnet20_gn", "vit")  # traini
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("--arch", required=True, metavar="NAME", help=f"{', '.join(_NETWORKS)}; sized to the data")
     parser.add_argument("--data", required=True, metavar="NAME|FILE.npz", help="digits, digits:train or a file")
     parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (1 to 8, default 2)")

@@ -173,10 +173,8 @@ def _shape(value: Any, empty: bool = False) -> tuple[int, ...]:
 
 
 def _try(network: ExportedNetwork, input_shape: tuple[int, ...]) -> int:
-    """Carry the program out on tensors without contents; the number of classes.
-
-    Nothing of the size the program asks for is allocated, whatever that is.
-    """
+    """Carry the program out on tensors without contents; the number of classes. Nothing of the size the program asks
+    for is allocated, whatever that is."""
     made = 0
 
     def invoke(step: Step, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
@@ -216,4 +214,4 @@ def _check_call(step: Step, arguments: tuple[Any, ...]) -> None:
         raise UnsafeFileError("the program asks for more memory than allowed")
 
 
-register(Architecture("exported", "exported program", build_exported, None, read_exported))
+register(Architecture("exported", build_exported, None, read_exported))

@@ -53,9 +53,7 @@ class Named:
 @dataclass(frozen=True)
 class Step:
     """One call. returns: None for a single result, else how many results to unpack. last: results not needed later.
-
-    module: path of the module that made the call when the program was exported; '' for the network itself.
-    """
+    module: path of the module that made the call when the program was exported; '' for the network itself."""
 
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -82,16 +80,15 @@ def execute(
     for step in steps:
         keywords = {name: fill(part) for name, part in step.keywords.items()}
         result = invoke(step, tuple(fill(part) for part in step.arguments), keywords)
-        values += [result] if step.returns is None else _unpacked(result, step.returns)
+        if step.returns is None:
+            values.append(result)
+        elif isinstance(result, tuple | list) and len(result) >= step.returns:
+            values += result[: step.returns]
+        else:
+            raise ValueError("an operator has fewer results than the program says")
         for number in step.last:
             values[number] = None
     return values[output]
-
-
-def _unpacked(result: Any, count: int) -> list[Any]:
-    if not isinstance(result, tuple | list) or len(result) < count:
-        raise ValueError("an operator has fewer results than the program says")
-    return list(result[:count])
 
 
 def read_name(name: Any) -> str:

@@ -50,10 +50,8 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module".
-
-    Raises ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged.
-    """
+    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError with one
+    line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, example = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}

@@ -77,8 +77,7 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
         tensors, text = read_safetensors(path)
         said = read_header(text)
     elif path.suffix in (".pt", ".pth"):
-        file = read_torch_file(path, limit)
-        tensors, modules = file.tensors, file.modules
+        tensors, modules = read_torch_file(path, limit)
     elif path.suffix == ".pt2":
         tensors, program = read_exported_file(path, limit, program=arch == "auto")
         if program is not None:
@@ -110,9 +109,7 @@ def _network(
     modules: Sequence[NamedModule],
 ) -> Match:
     """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
-
-    said: the file's header. modules: those that a pickled network names.
-    """
+    said: the file's header. modules: those that a pickled network names."""
     name, settings = split_spec(arch)
     stated: Match | None = None
     if "architecture" in said and not is_custom(arch):

@@ -145,10 +145,8 @@ def make_parent(
 
 
 def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:
-    """A module in eval mode that takes `state`: a parent's own (do not modify it), or one built at other widths.
-
-    Raises UnsupportedModelError if the architecture has no such widths.
-    """
+    """A module in eval mode that takes `state`: a parent's own (do not modify it), or one built at other widths. Raises
+    UnsupportedModelError if the architecture has no such widths."""
     alike = _alike(parents, state)
     return alike.model if alike is not None else build(config_for(parents, state))
 

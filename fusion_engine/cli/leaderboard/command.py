@@ -31,7 +31,6 @@ _ROWS, _SHARED = "rows.jsonl", "shared"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusions may look at")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples to measure them on")
