@@ -66,11 +66,6 @@ class Match:
     key_map: Mapping[str, str]
     assumed: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The lines of `assumed`."""
-        return tuple(self.assumed.values())
-
     @classmethod
     def checked(
         cls, config: Config, own: Mapping[str, str], shapes: Shapes, assumed: Mapping[str, str] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -154,8 +154,7 @@ class ResNet(nn.Module):
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         for s in range(self.stages):
             x = self.get_submodule(f"layer{s + 1}")(x)
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
+        return cast(Tensor, self.fc(x.mean((2, 3))))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -77,15 +77,12 @@ class VGG(nn.Module):
             channels = width
         self.features = nn.Sequential(*layers)
         widths = (config.flattened, *config.classifier)
-        head: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(widths):
-            head += [nn.Linear(inputs, outputs), nn.ReLU()]
+        head = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
         self.classifier = nn.Sequential(*head[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> logits (N, classes)."""
-        logits: Tensor = self.classifier(self.features(x).flatten(1))
-        return logits
+        return cast(Tensor, self.classifier(self.features(x).flatten(1)))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
@@ -105,8 +102,7 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     if not chained or kernel % 2 == 0 or any(shape[2:] != (kernel, kernel) for shape in conv_shapes):
         return None
     batch_norm = f"{prefix}{numbers[0] + 1}.running_mean" in shapes
-    step = 3 if batch_norm else 2
-    pooled = [b - a - step for a, b in itertools.pairwise(numbers)]
+    pooled = [b - a - (3 if batch_norm else 2) for a, b in itertools.pairwise(numbers)]
     if numbers[0] != 0 or any(gap not in (0, 1) for gap in pooled):
         return None
 

@@ -93,13 +93,11 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> (N, patches, config.width), row after row."""
         if not self.linear:
-            embedded: Tensor = self.proj(x)
-            return embedded.flatten(2).transpose(1, 2)
+            return cast(Tensor, self.proj(x)).flatten(2).transpose(1, 2)
         batch, channels, height, width = x.shape
         p = self.patch
         x = x.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        tokens: Tensor = self.proj(x.reshape(batch, (height // p) * (width // p), channels * p * p))
-        return tokens
+        return cast(Tensor, self.proj(x.reshape(batch, (height // p) * (width // p), channels * p * p)))
 
 
 class ModuleAttention(nn.MultiheadAttention):
@@ -125,8 +123,7 @@ class QKVAttention(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
         y = functional.scaled_dot_product_attention(query, key, value)
-        mixed: Tensor = self.proj(y.transpose(1, 2).reshape(batch, tokens, self.heads * self.size))
-        return mixed
+        return cast(Tensor, self.proj(y.transpose(1, 2).reshape(batch, tokens, self.heads * self.size)))
 
 
 class Feedforward(nn.Module):
@@ -138,8 +135,7 @@ class Feedforward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> the same shape."""
-        y: Tensor = self.fc2(functional.gelu(self.fc1(x)))
-        return y
+        return cast(Tensor, self.fc2(functional.gelu(self.fc1(x))))
 
 
 class Block(nn.Module):
@@ -188,8 +184,7 @@ class ViT(nn.Module):
         if self.config.class_position:
             x = x + self.pos_embed
         x = self.norm(self.blocks(x))
-        logits: Tensor = self.head(x[:, 0] if self.config.pool == "token" else x.mean(1))
-        return logits
+        return cast(Tensor, self.head(x[:, 0] if self.config.pool == "token" else x.mean(1)))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
@@ -204,7 +199,6 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     found = vit_names.read(shapes)
     if found is None:
         return None
-    position = shapes[found.own["pos_embed"]]
     layout = vit_names.layout(found.own, shapes, input_shape)
     if layout is None:
         return None
@@ -214,8 +208,9 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     heads = usual_heads(math.gcd(*inner))
     token, norm = "cls_token" in found.own, "norm" in found.own
     config = ViTConfig(
-        size, patch, position[2], heads, tuple(weights[f"blocks.{b}.mlp.fc1"][0] for b in range(len(inner))), inner,
-        weights["head"][0], found.attention, f"{found.qkv[0].removesuffix('weight')}bias" in shapes,
+        size, patch, shapes[found.own["pos_embed"]][2], heads,
+        tuple(weights[f"blocks.{b}.mlp.fc1"][0] for b in range(len(inner))), inner, weights["head"][0],
+        found.attention, f"{found.qkv[0].removesuffix('weight')}bias" in shapes,
         "conv" if len(weights["patch_embed.proj"]) == 4 else "linear", token, class_position,
         "token" if token else "mean", norm, norm,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -109,15 +110,14 @@ def layout(
         patches = [(c, side) for c, side in sides.items() if side and c * side * side == embedding[1]]
     # timm's `no_embed_class` leaves the class token without a position.
     options = [(True, positions - 1), (False, positions)] if "cls_token" in own else [(True, positions)]
-    for channels_, patch in patches:
-        for class_position, count in options:
-            if known is not None and known[0] == channels_ and _grid(known, patch) == count:
-                return (known[0], known[1], known[2]), patch, class_position
-    for channels_, patch in patches:
-        for class_position, count in options:
-            side = math.isqrt(count)
-            if side and side * side == count:
-                return (channels_, side * patch, side * patch), patch, class_position
+    choices = list(itertools.product(patches, options))
+    for (channels_, patch), (class_position, count) in choices:
+        if known is not None and known[0] == channels_ and _grid(known, patch) == count:
+            return (known[0], known[1], known[2]), patch, class_position
+    for (channels_, patch), (class_position, count) in choices:
+        side = math.isqrt(count)
+        if side and side * side == count:
+            return (channels_, side * patch, side * patch), patch, class_position
     return None
 
 

@@ -35,8 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
         assumed |= dict.fromkeys(model.metadata.assumed.values())
         check_samples(data, model.classes, model.input_shape)
-        found = evaluate(model.model, None, data, device=device)
-        models.append({"file": Path(path).name, **found.as_json()})
+        models.append({"file": Path(path).name, **evaluate(model.model, None, data, device=device).as_json()})
     for line in assumed:
         print(f"note: {line}", file=sys.stderr)
     write_report(arguments.report, {"models": models, "data": {"samples": len(data), "digest": data.digest}})

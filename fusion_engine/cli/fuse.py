@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.files import atomic_path, check_file
@@ -69,22 +68,18 @@ def run(arguments: argparse.Namespace) -> None:
             base=base,
         )
     result.report["seconds"]["load"] = round(seconds, 4)
-    _name_files(result.report, arguments.parents)
+    # The engine, which knows only parents, has put the parents' names where their files' belong.
+    entries = result.report.setdefault("parents", [{} for _ in parents])
+    names = {entry.get("file"): Path(file).name for entry, file in zip(entries, arguments.parents, strict=True)}
+    for entry, file in zip(entries, arguments.parents, strict=True):
+        entry["file"] = Path(file).name
+    if "best_parent" in result.report:
+        result.report["best_parent"]["file"] = names[result.report["best_parent"]["file"]]
     with nullcontext() if arguments.out is None else atomic_path(arguments.out) as path:
         if path is not None:
             write_state(path, result.file_state(), result.metadata())
         write_report(arguments.report, result.report)
     print(summary(result))
-
-
-def _name_files(report: dict[str, Any], files: Sequence[str]) -> None:
-    """Put file names where the engine, which knows only parents, has put the parents' names."""
-    entries = report.setdefault("parents", [{} for _ in files])
-    names = {entry.get("file"): Path(file).name for entry, file in zip(entries, files, strict=True)}
-    for entry, file in zip(entries, files, strict=True):
-        entry["file"] = Path(file).name
-    if "best_parent" in report:
-        report["best_parent"]["file"] = names[report["best_parent"]["file"]]
 
 
 def read_recipe(given: str) -> Recipe:

@@ -125,10 +125,6 @@ def read_steps(entries: Any, tensors: frozenset[str], output: Any) -> tuple[Step
         count += 1 if returns is None else returns
     if type(output) is not int or not 0 < output < count:
         raise UnsupportedModelError("the program's output is none of its results")
-    return _with_last_uses(steps, uses, output)
-
-
-def _with_last_uses(steps: Sequence[Step], uses: Sequence[Sequence[int]], output: int) -> tuple[Step, ...]:
     final = {number: position for position, used in enumerate(uses) for number in used if number != output}
     last: list[list[int]] = [[] for _ in steps]
     for number, position in final.items():

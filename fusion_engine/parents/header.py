@@ -94,7 +94,6 @@ def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> M
             return None
     else:
         return None
-    used = set(key_map.values())
     shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
-    whole = len(used) == len(key_map) and used == set(tensors)
+    whole = sorted(key_map.values()) == sorted(tensors)
     return Match(config, key_map) if whole and fits(config, shapes) else None

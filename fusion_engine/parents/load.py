@@ -176,9 +176,7 @@ def _beside(path: Path) -> dict[str, Any]:
         raise ParentError(f"{_SIDECAR}: 'parents' must be a list of mappings, each with a key 'file'")
     exact = [entry for entry in entries if entry["file"] == path.name]
     alike = [entry for entry in entries if Path(entry["file"]).stem == path.stem]
-    if not exact and not alike:
-        return {}
-    entry = (exact or alike)[0]
+    entry: dict[str, Any] = next(iter([*exact, *alike]), {})
     return {key: entry[key] for key in ("class_counts", "architecture") if entry.get(key) is not None}
 
 

@@ -96,12 +96,11 @@ def _walk_module(
     if depth > _MAX_DEPTH or len(met) >= _MAX_TENSORS:
         raise UnsafeFileError("modules are nested without end")
     state = module.state if isinstance(module.state, Mapping) else {}
-    tables = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
-    found = [table for table in tables if isinstance(table, Mapping)]
-    if len(found) != len(tables):
+    tables: list[Any] = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
+    if not all(isinstance(table, Mapping) for table in tables):
         raise ParentError("the file's object is not an nn.Module; save model.state_dict()")
-    parameters, buffers, modules = found
-    is_leaf = not any(isinstance(value, TensorRecord | StandIn) for table in found for value in table.values())
+    parameters, buffers, modules = tables
+    is_leaf = not any(isinstance(value, TensorRecord | StandIn) for table in tables for value in table.values())
     met.append(NamedModule(prefix[:-1], type(module).pickled_name, is_leaf, _settings(state)))
     passing = state.get("_non_persistent_buffers_set", ())
     for name, tensor in [*parameters.items(), *buffers.items()]:
