@@ -40,8 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _text(found: dict[str, Any]) -> str:
     level_of = {level["index"]: level["name"] for level in found["levels"]}
     spaces = [
-        (s["name"], s["size"], s["freedom"], level_of.get(s["level"], "-"), len(s["members"]))
-        for s in found["spaces"]
+        (s["name"], s["size"], s["freedom"], level_of.get(s["level"], "-"), len(s["members"])) for s in found["spaces"]
     ]
     levels = [(v["index"], v["name"], ", ".join(v["layers"]) or "-", len(v["tensors"])) for v in found["levels"]]
     parts = [
@@ -50,14 +49,17 @@ def _text(found: dict[str, Any]) -> str:
         f"{len(levels)} levels, each a sub-network with one tensor in and one out",
         table(("level", "name", "layers", "tensors"), levels),
         *(f"note: {line}" for line in found["warnings"]),
+        _verified(found) if found["ok"] else "",
     ]
-    if found["ok"]:
-        worst = max(found["verify"].values(), default=0.0)
-        parts.append(
-            f"verified: with all neurons in random order the outputs change by {worst:.1e} "
-            f"(with other inputs by {found['sensitivity']:.1e})"
-        )
     return "\n\n".join(part for part in parts if part)
+
+
+def _verified(found: dict[str, Any]) -> str:
+    worst = max(found["verify"].values(), default=0.0)
+    return (
+        f"verified: with all neurons in random order the outputs change by {worst:.1e} "
+        f"(with other inputs by {found['sensitivity']:.1e})"
+    )
 
 
 def _shape(text: str) -> tuple[int, ...]:
