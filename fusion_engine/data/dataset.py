@@ -113,9 +113,11 @@ class Dataset:
         if self.mean is not None and x.dtype == torch.int64:
             yield "tokens are not normalised; leave out mean and std"
         for key, value in (("mean", self.mean), ("std", self.std)):
-            if value is not None and (value.dtype != torch.float32 or value.ndim != 1 or len(value) not in (1, x.shape[1])):
+            if value is None:
+                continue
+            if value.dtype != torch.float32 or value.ndim != 1 or len(value) not in (1, x.shape[1]):
                 yield f"{key} must hold one number per channel ({x.shape[1]}), or one for all"
-            if value is not None and not torch.isfinite(value).all():
+            if not torch.isfinite(value).all():
                 yield f"{key} holds NaN or infinite values"
         if self.std is not None and not (self.std > 0).all():
             yield "every std must be above 0"
