@@ -107,8 +107,7 @@ def _similarity(spaces: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     shown = [m for m in _MEASURES if m in spaces[0]["measures"]]
     rows = [
         (space["name"], names[p], names[q], *(f"{space['measures'][m][p][q]:.3f}" for m in shown))
-        for space in spaces
-        for p, q in pairs
+        for space in spaces for p, q in pairs
     ]
     head = ("space", "parent", "parent", *(_MEASURES[m] for m in shown))
     return f"similarity of features, 1 is alike\n{table(head, rows)}"
