@@ -13,8 +13,8 @@ from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
 from .mlp import MLP, MLPConfig
-from .registry import Architecture, Config, Match, get, names, register, scaled
-from .resize import fits, network_shapes
+from .registry import Architecture, Config, Match, get, names, network_shapes, register, scaled
+from .resize import fits
 from .resnet import ResNet, ResNetConfig
 from .settings import configured, split_spec
 from .vgg import VGG, VGGConfig
@@ -96,10 +96,8 @@ def example_input(config: Config, batch: int = 2) -> Tensor:
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
-    """A registered architecture's config from {"name": ..., **as_json()}.
-
-    Raises UnsupportedModelError if it is none, UnsafeFileError for one that asks for too much memory.
-    """
+    """A registered architecture's config from {"name": ..., **as_json()}. Raises UnsupportedModelError if it is none,
+    UnsafeFileError for one that asks for too much memory."""
     try:
         return get(str(values["name"])).read(values)
     except (KeyError, TypeError, ValueError) as problem:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .registry import Architecture, Match, Shapes, natural, register
+from .registry import Architecture, Match, PlainValues, Shapes, natural, register
 
 __all__ = ["MLP", "MLPConfig"]
 
@@ -25,7 +25,7 @@ _SEARCHED_LAYERS = 12
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(PlainValues):
     """widths: inputs, hidden layers, classes. activation: a key of ACTIVATIONS, between layers only. negative_slope:
     of leaky_relu."""
 
@@ -54,13 +54,6 @@ class MLPConfig:
         activation = "" if self.activation == "relu" else f", {self.activation}"
         activation += f"({self.negative_slope:g})" if self.activation == "leaky_relu" else ""
         return f"mlp {'-'.join(map(str, self.widths))}{activation}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; `read` gives an equal config."""
-        return {
-            "widths": list(self.widths), "activation": self.activation, "bias": self.bias,
-            "negative_slope": self.negative_slope,
-        }
 
 
 class MLP(nn.Module):
@@ -135,12 +128,8 @@ def _chains(start: list[str], rest: list[str], weights: Shapes) -> Iterator[list
             yield from _chains([*start, name], [other for other in rest if other != name], weights)
 
 
-def read(values: Mapping[str, Any]) -> MLPConfig:
-    """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-    slope = float(values.get("negative_slope", MLPConfig.negative_slope))
-    return MLPConfig(tuple(int(w) for w in values["widths"]), str(values["activation"]), bool(values["bias"]), slope)
-
-
 register(Architecture(
-    "mlp", "multi-layer perceptron of any depth", MLP, recognise, read, otherwise="mlp:activation=tanh",
+    # Files may be from before there was a slope.
+    "mlp", MLP, recognise, lambda values: MLPConfig.read({"negative_slope": MLPConfig.negative_slope, **values}),
+    otherwise="mlp:activation=tanh",
 ))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, Self
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 
-__all__ = ["Architecture", "Config", "Match", "Shapes", "get", "names", "natural", "register", "scaled"]
+__all__ = [
+    "Architecture", "Config", "Match", "PlainValues", "Shapes", "get", "key_map", "names", "natural",
+    "network_shapes", "register", "scaled",
+]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Tensor name -> shape, in the file's order: all that recognition looks at."""
@@ -39,35 +44,64 @@ class Config(Protocol):
 
 
 @dataclass(frozen=True)
-class Match:
-    """A recognised state dict: its config, and canonical tensor name -> name in the file.
+class PlainValues:
+    """What the built-in architectures' config dataclasses inherit: plain values of their fields, and the way back."""
 
-    assumed: what the weights do not tell, setting -> line that says what was assumed and how to say otherwise.
-    """
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; `read` gives an equal config."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
+        return TypeAdapter(cls).validate_python({field.name: values[field.name] for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Match:
+    """A recognised state dict: its config, and canonical tensor name -> name in the file. assumed: what the weights do
+    not tell, setting -> line that says what was assumed and how to say otherwise."""
 
     config: Config
     key_map: Mapping[str, str]
     assumed: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The lines of `assumed`."""
-        return tuple(self.assumed.values())
-
     @classmethod
     def checked(
-        cls, config: Config, module: Callable[[Any], nn.Module], key_map: Mapping[str, str], shapes: Shapes,
-        assumed: Mapping[str, str] | None = None,
+        cls, config: Config, own: Mapping[str, str], shapes: Shapes, assumed: Mapping[str, str] | None = None
     ) -> Match | None:
-        """A match, or None unless it covers all of the file and every tensor has the shape that `module` needs.
+        """A match, or None unless it covers all of the file and every tensor has the shape that the network needs. own:
+        see `key_map`."""
+        needed = network_shapes(config)
+        names = key_map(needed, own, shapes)
+        if names is None or any(shapes[name] != needed[canonical] for canonical, name in names.items()):
+            return None
+        return cls(config, names, assumed or {})
 
-        Files written by old versions of torch lack BatchNorm's counter, so that one may be missing.
-        """
+
+def key_map(needed: Iterable[str], own: Mapping[str, str], shapes: Shapes) -> dict[str, str] | None:
+    """Canonical tensor name -> name in the file, of the tensors `needed`; None unless that covers all of the file.
+
+    own: canonical name of a tensor, or of the module that holds it -> name in the file. Files written by old versions
+    of torch lack BatchNorm's counter, so that one may be missing.
+    """
+    names = {}
+    for canonical in needed:
+        path, _, part = canonical.rpartition(".")
+        name = own.get(canonical) or f"{own.get(path, '')}.{part}"
+        if name in shapes or part != "num_batches_tracked":
+            names[canonical] = name
+    return names if set(names.values()) == set(shapes) else None
+
+
+def network_shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """Canonical tensor name -> shape in a built-in architecture's network; empty if there is no such network."""
+    try:
         with torch.device("meta"):
-            wanted = {name: tuple(tensor.shape) for name, tensor in module(config).state_dict().items()}
-        needed = {name for name in wanted if name in key_map or not name.endswith("num_batches_tracked")}
-        fits = needed == set(key_map) and all(shapes[key] == wanted[name] for name, key in key_map.items())
-        return cls(config, key_map, assumed or {}) if fits and set(key_map.values()) == set(shapes) else None
+            state = get(config.name).build(config).state_dict()
+    except (ValueError, RuntimeError, TypeError, AssertionError, OverflowError):  # made-up sizes
+        return {}
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 @dataclass(frozen=True)
@@ -84,7 +118,6 @@ class Architecture:
     """
 
     name: str
-    summary: str
     build: Callable[[Any], nn.Module]
     recognise: Callable[[Shapes, tuple[int, ...] | None], Match | None] | None
     read: Callable[[Mapping[str, Any]], Config]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any
 
-import torch
-
 from ..core.errors import UnsupportedModelError
-from .registry import Config, get, names
+from .registry import Config, Shapes, get, names, network_shapes
 
-__all__ = ["fits", "network_shapes", "resized"]
-
-ShapesByName = Mapping[str, tuple[int, ...]]
+__all__ = ["fits", "resized"]
 
 
-def resized(config: Config, shapes: ShapesByName) -> Config:
+def resized(config: Config, shapes: Shapes) -> Config:
     """The config of a network like `config` whose tensors have these shapes, by canonical name.
 
     What shapes cannot tell (heads, kinds of norm, pooling) stays as in `config`. Raises UnsupportedModelError if the
@@ -34,43 +30,22 @@ def resized(config: Config, shapes: ShapesByName) -> Config:
     found: Any = None if match is None else match.config
     ends = (config.input_shape, config.classes)
     if found is None or (found.input_shape, found.classes) != ends or not fits(found, shapes):
+        first = next((name for name, shape in network_shapes(config).items() if shape != shapes.get(name)), "none")
         raise UnsupportedModelError(
-            f"a {config.name} cannot have these widths (first tensor that differs: {_first(config, shapes)}); "
+            f"a {config.name} cannot have these widths (first tensor that differs: {first}); "
             "use width 1 and parents of equal widths"
         )
     for field in fields(found):
         kept = getattr(config, field.name)
         if getattr(found, field.name) != kept:
-            found = _with(found, field.name, kept, shapes)
+            with suppress(ValueError):  # no such network
+                candidate = replace(found, **{field.name: kept})
+                found = candidate if fits(candidate, shapes) else found
     result: Config = found
     return result
 
 
-def _with(config: Any, field: str, value: Any, shapes: ShapesByName) -> Any:
-    """`config` with another value of a field, if its network still has these shapes; else `config`."""
-    try:
-        candidate = replace(config, **{field: value})
-        return candidate if fits(candidate, shapes) else config
-    except ValueError:  # no such network
-        return config
-
-
-def fits(config: Config, shapes: ShapesByName) -> bool:
+def fits(config: Config, shapes: Shapes) -> bool:
     """Whether there is such a network, and it has these shapes; files may lack counters."""
     own = network_shapes(config)
     return shapes.keys() <= own.keys() and all(own[name] == shape for name, shape in shapes.items())
-
-
-def network_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Canonical tensor name -> shape in a built-in architecture's network; empty if there is no such network."""
-    try:
-        with torch.device("meta"):
-            state = get(config.name).build(config).state_dict()
-    except (ValueError, RuntimeError, TypeError, AssertionError, OverflowError):  # made-up sizes
-        return {}
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _first(config: Config, shapes: ShapesByName) -> str:
-    own = network_shapes(config)
-    return next((name for name in own if own[name] != shapes.get(name)), "none")

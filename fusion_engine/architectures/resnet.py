@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import resnet_names
-from .registry import Architecture, Match, Shapes, register, scaled
+from .registry import Architecture, Match, PlainValues, Shapes, register, scaled
 
 __all__ = ["ResNet", "ResNetConfig"]
 
@@ -24,7 +23,7 @@ _INPUT = {"cifar": (32, 32), "imagenet": (224, 224)}
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(PlainValues):
     """Widths of a residual network.
 
     input_shape: (channels, height, width); global average pooling takes any size. stem_width: output channels of the
@@ -51,8 +50,6 @@ class ResNetConfig:
             raise ValueError(f"not a ResNet: widths {self.widths}, inner widths {self.inner}")
         if min(*self.input_shape, *self.normalised_widths, self.classes, self.groups) < 1:
             raise ValueError(f"not a ResNet: {self}")
-        if self.stem not in _KERNEL or self.norm not in ("batch", "group", "none"):
-            raise ValueError(f"not a ResNet: stem {self.stem!r}, norm {self.norm!r}")
         if self.norm == "group" and any(width % self.groups for width in self.normalised_widths):
             raise ValueError(f"{self.groups} groups do not divide the widths {self.normalised_widths}")
 
@@ -97,14 +94,6 @@ class ResNetConfig:
     def __str__(self) -> str:
         norm = {"batch": "BatchNorm", "group": f"GroupNorm({self.groups})", "none": "no norm"}[self.norm]
         return f"resnet{self.depth} {self.stem} {'-'.join(map(str, self.widths))} with {norm}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; `read` gives an equal config."""
-        return {
-            "input_shape": list(self.input_shape), "stem_width": self.stem_width, "widths": list(self.widths),
-            "inner": [list(stage) for stage in self.inner], "classes": self.classes, "stem": self.stem,
-            "norm": self.norm, "groups": self.groups, "conv_bias": self.conv_bias,
-        }
 
 
 def usual_groups(widths: tuple[int, ...]) -> int:
@@ -165,8 +154,7 @@ class ResNet(nn.Module):
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         for s in range(self.stages):
             x = self.get_submodule(f"layer{s + 1}")(x)
-        logits: Tensor = self.fc(x.mean((2, 3)))
-        return logits
+        return cast(Tensor, self.fc(x.mean((2, 3))))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
@@ -180,10 +168,11 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     found = resnet_names.read(shapes)
     if found is None:
         return None
-    stem_shape = shapes[f"{found.stem.conv}.weight"]
+    weights = {canonical: shapes[f"{own}.weight"] for canonical, own in found.own.items()}
+    stem_shape = weights["conv1"]
     stem: Literal["cifar", "imagenet"] = "imagenet" if stem_shape[2:] == (7, 7) else "cifar"
-    widths = tuple(shapes[f"{stage[0].second.conv}.weight"][0] for stage in found.stages)
-    inner = tuple(tuple(shapes[f"{block.first.conv}.weight"][0] for block in stage) for stage in found.stages)
+    widths = tuple(weights[f"layer{s}.0.conv2"][0] for s in range(1, len(found.blocks) + 1))
+    inner = tuple(tuple(weights[f"layer{s}.{b}.conv1"][0] for b in range(n)) for s, n in enumerate(found.blocks, 1))
     size = _INPUT[stem]
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] == stem_shape[1]:
         size = (input_shape[1], input_shape[2])
@@ -196,24 +185,10 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
             "for another"
         )
     config = ResNetConfig(
-        (stem_shape[1], *size), stem_shape[0], widths, inner, shapes[f"{found.head}.weight"][0], stem, found.norm,
-        groups, f"{found.stem.conv}.bias" in shapes,
+        (stem_shape[1], *size), stem_shape[0], widths, inner, weights["fc"][0], stem, found.norm, groups,
+        f"{found.own['conv1']}.bias" in shapes,
     )
-    return Match.checked(config, ResNet, found.key_map(shapes), shapes, assumed)
+    return Match.checked(config, found.own, shapes, assumed)
 
 
-def read(values: Mapping[str, Any]) -> ResNetConfig:
-    """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-    channels, height, width = (int(n) for n in values["input_shape"])
-    inner = tuple(tuple(int(w) for w in stage) for stage in values["inner"])
-    return ResNetConfig(
-        (channels, height, width), int(values["stem_width"]), tuple(int(w) for w in values["widths"]), inner,
-        int(values["classes"]), cast(Literal["cifar", "imagenet"], str(values["stem"])),
-        cast(Norm, str(values["norm"])), int(values["groups"]), bool(values["conv_bias"]),
-    )
-
-
-register(Architecture(
-    "resnet", "residual network of basic blocks, CIFAR or ImageNet style", ResNet, recognise, read,
-    named={"groups": "num_groups"},
-))
+register(Architecture("resnet", ResNet, recognise, ResNetConfig.read, named={"groups": "num_groups"}))

@@ -3,65 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..core.errors import UnsupportedModelError
 from .registry import Shapes, natural
 
-__all__ = ["BlockNames", "ResNetNames", "Unit", "read"]
-
-_COUNTER = "num_batches_tracked"
-_PARTS = {"batch": ("weight", "bias", "running_mean", "running_var", _COUNTER), "group": ("weight", "bias"), "none": ()}
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A convolution's name in the file, and its norm's."""
-
-    conv: str
-    norm: str | None
-
-
-@dataclass(frozen=True)
-class BlockNames:
-    """Names of one basic block."""
-
-    first: Unit
-    second: Unit
-    projection: Unit | None
+__all__ = ["ResNetNames", "read"]
 
 
 @dataclass(frozen=True)
 class ResNetNames:
-    """Names of a whole residual network."""
+    """Names of a whole residual network. own: canonical name of a module -> its name in the file. blocks: number of
+    blocks in every stage."""
 
-    stem: Unit
-    stages: tuple[tuple[BlockNames, ...], ...]
-    head: str
+    own: Mapping[str, str]
+    blocks: tuple[int, ...]
     norm: Literal["batch", "group", "none"]
-
-    def key_map(self, shapes: Shapes) -> dict[str, str]:
-        """Canonical tensor name -> name in the file, of the tensors that the file has."""
-        modules = {"fc": self.head} | _unit(self.stem, "conv1", "bn1")
-        for s, stage in enumerate(self.stages, start=1):
-            for b, block in enumerate(stage):
-                start = f"layer{s}.{b}."
-                modules |= _unit(block.first, f"{start}conv1", f"{start}bn1")
-                modules |= _unit(block.second, f"{start}conv2", f"{start}bn2")
-                if block.projection is not None:
-                    modules |= _unit(block.projection, f"{start}downsample.0", f"{start}downsample.1")
-        return {
-            f"{canonical}.{part}": f"{own}.{part}"
-            for canonical, own in modules.items()
-            for part in _PARTS["batch"]
-            if f"{own}.{part}" in shapes
-        }
-
-
-def _unit(unit: Unit, conv: str, norm: str) -> dict[str, str]:
-    return {conv: unit.conv} | ({norm: unit.norm} if unit.norm is not None else {})
 
 
 def read(shapes: Shapes) -> ResNetNames | None:
@@ -99,12 +58,16 @@ def read(shapes: Shapes) -> ResNetNames | None:
         blocks.append(block)
     if len(outside) != bool(norms):
         return None
-    norm: Literal["batch", "group", "none"] = "none"
-    if norms:
-        norm = "batch" if f"{outside[0]}.running_mean" in shapes else "group"
-    stages = tuple(_stages(blocks))
-    _refuse_bare_shortcuts(stages, modules, stem)
-    return ResNetNames(Unit(stem, outside[0] if outside else None), stages, heads[0], norm)
+    _refuse_bare_shortcuts(blocks, modules, modules[stem][0])
+    own = {"conv1": stem, "fc": heads[0]} | ({"bn1": outside[0]} if outside else {})
+    counts: list[int] = []
+    for block in blocks:
+        if not counts or "downsample.0" in block:
+            counts.append(0)
+        own |= {f"layer{len(counts)}.{counts[-1]}.{part}": name for part, name in block.items()}
+        counts[-1] += 1
+    norm: Literal["batch", "group"] = "batch" if outside and f"{outside[0]}.running_mean" in shapes else "group"
+    return ResNetNames(own, tuple(counts), norm if norms else "none")
 
 
 def _common_path(first: str, second: str) -> str:
@@ -113,24 +76,18 @@ def _common_path(first: str, second: str) -> str:
     return "".join(f"{a}." for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], parts))
 
 
-def _block(pair: tuple[str, str], small: Sequence[str], norms: Sequence[str]) -> BlockNames | None:
-    """Parts of a block; None unless it has norms after all its convolutions or after none."""
+def _block(pair: tuple[str, str], small: Sequence[str], norms: Sequence[str]) -> dict[str, str] | None:
+    """Parts of a block by their canonical names; None unless it has norms after all its convolutions or after none."""
     if len(small) > 1 or len(norms) not in (0, 2 + len(small)):
         return None
-    if not norms:
-        return BlockNames(Unit(pair[0], None), Unit(pair[1], None), Unit(small[0], None) if small else None)
-    # A projection's norm stands beside it (downsample.1, shortcut.1), or comes last in the block (bn3).
-    beside = [name for name in norms if small and name.rpartition(".")[0] == small[0].rpartition(".")[0]]
-    last = beside[0] if len(beside) == 1 else norms[-1]
-    first, second = [name for name in norms if not small or name != last]
-    projection = Unit(small[0], last) if small else None
-    return BlockNames(Unit(pair[0], first), Unit(pair[1], second), projection)
-
-
-def _stages(blocks: Sequence[BlockNames]) -> Iterator[tuple[BlockNames, ...]]:
-    starts = [0, *(i for i, block in enumerate(blocks) if i and block.projection is not None), len(blocks)]
-    for start, end in itertools.pairwise(starts):
-        yield tuple(blocks[start:end])
+    block = {"conv1": pair[0], "conv2": pair[1]} | ({"downsample.0": small[0]} if small else {})
+    if norms and small:
+        # A projection's norm stands beside it (downsample.1, shortcut.1), or comes last in the block (bn3).
+        beside = [name for name in norms if name.rpartition(".")[0] == small[0].rpartition(".")[0]]
+        block["downsample.1"] = beside[0] if len(beside) == 1 else norms[-1]
+    if norms:
+        block["bn1"], block["bn2"] = [name for name in norms if name != block.get("downsample.1")]
+    return block
 
 
 def _refuse_bottlenecks(modules: Shapes) -> None:
@@ -142,13 +99,12 @@ def _refuse_bottlenecks(modules: Shapes) -> None:
         )
 
 
-def _refuse_bare_shortcuts(stages: Sequence[Sequence[BlockNames]], modules: Shapes, stem: str) -> None:
-    width = modules[stem][0]
-    for block in itertools.chain.from_iterable(stages):
-        inputs, outputs = modules[block.first.conv][1], modules[block.second.conv][0]
-        if inputs == width != outputs and block.projection is None:
+def _refuse_bare_shortcuts(blocks: Sequence[Mapping[str, str]], modules: Shapes, width: int) -> None:
+    for block in blocks:
+        inputs, outputs = modules[block["conv1"]][1], modules[block["conv2"]][0]
+        if inputs == width != outputs and "downsample.0" not in block:
             raise UnsupportedModelError(
-                f"{block.second.conv!r} has {outputs} channels, its block's input {inputs}, and no 1 x 1 convolution "
+                f"{block['conv2']!r} has {outputs} channels, its block's input {inputs}, and no 1 x 1 convolution "
                 "joins them, so this is no residual network that is built in; name the architecture with --arch "
                 "package.module:callable"
             )

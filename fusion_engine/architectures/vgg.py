@@ -5,26 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
-from .registry import Architecture, Match, Shapes, natural, register
+from .registry import Architecture, Match, PlainValues, Shapes, key_map, natural, network_shapes, register
 
 __all__ = ["VGG", "VGGConfig"]
 
 POOL = "M"
-_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass(frozen=True)
-class VGGConfig:
-    """input_shape: (channels, height, width). features: conv widths and 'M' for a 2 x 2 max pooling.
-
-    classifier: widths of the linear layers, the last is the number of classes. kernel: odd, padded to keep size.
-    """
+class VGGConfig(PlainValues):
+    """input_shape: (channels, height, width). features: conv widths and 'M' for a 2 x 2 max pooling. classifier: widths
+    of the linear layers, the last is the number of classes. kernel: odd, padded to keep size."""
 
     name: ClassVar[str] = "vgg"
     input_shape: tuple[int, int, int]
@@ -61,14 +57,6 @@ class VGGConfig:
         norm = " with BatchNorm" if self.batch_norm else ""
         return f"vgg {','.join(map(str, self.features))} + {'-'.join(map(str, self.classifier))}{norm}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; `read` gives an equal config."""
-        return {
-            "input_shape": list(self.input_shape), "features": list(self.features),
-            "classifier": list(self.classifier), "batch_norm": self.batch_norm, "conv_bias": self.conv_bias,
-            "kernel": self.kernel,
-        }
-
 
 class VGG(nn.Module):
     """`features` (conv, BatchNorm if any, ReLU, max pooling) and `classifier` (linear, ReLU between)."""
@@ -89,15 +77,12 @@ class VGG(nn.Module):
             channels = width
         self.features = nn.Sequential(*layers)
         widths = (config.flattened, *config.classifier)
-        head: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(widths):
-            head += [nn.Linear(inputs, outputs), nn.ReLU()]
+        head = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
         self.classifier = nn.Sequential(*head[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> logits (N, classes)."""
-        logits: Tensor = self.classifier(self.features(x).flatten(1))
-        return logits
+        return cast(Tensor, self.classifier(self.features(x).flatten(1)))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
@@ -117,8 +102,7 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     if not chained or kernel % 2 == 0 or any(shape[2:] != (kernel, kernel) for shape in conv_shapes):
         return None
     batch_norm = f"{prefix}{numbers[0] + 1}.running_mean" in shapes
-    step = 3 if batch_norm else 2
-    pooled = [b - a - step for a, b in itertools.pairwise(numbers)]
+    pooled = [b - a - (3 if batch_norm else 2) for a, b in itertools.pairwise(numbers)]
     if numbers[0] != 0 or any(gap not in (0, 1) for gap in pooled):
         return None
 
@@ -136,10 +120,12 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     found = _resolve(inputs[0] // last, features, conv_shapes[0][1], input_shape)
     if found is None:
         return None
-    whole, layout = found
-    config = VGGConfig(whole, layout, widths, batch_norm, f"{prefix}{numbers[0]}.bias" in shapes, kernel)
-    key_map = _key_map(shapes, config, prefix, numbers, linear)
-    return Match(config, key_map) if set(key_map.values()) == set(shapes) else None
+    config = VGGConfig(*found, widths, batch_norm, f"{prefix}{numbers[0]}.bias" in shapes, kernel)
+    # The features' numbers agree, the classifier's may not (dropout).
+    own = {f"features.{n + i}": f"{prefix}{n + i}" for n in numbers for i in range(2 if batch_norm else 1)}
+    own |= {f"classifier.{2 * i}": name for i, name in enumerate(linear)}
+    names = key_map(network_shapes(config), own, shapes)
+    return Match(config, names) if names is not None else None
 
 
 def _numbered(shapes: Shapes) -> tuple[str, list[int]] | None:
@@ -168,28 +154,4 @@ def _resolve(
     return ((channels, side << pools, side << pools), tuple(features)) if side * side == positions else None
 
 
-def _key_map(shapes: Shapes, config: VGGConfig, prefix: str, numbers: list[int], linear: list[str]) -> dict[str, str]:
-    """Canonical name -> file's name; the features' numbers agree, the classifier's may not (dropout)."""
-    conv_parts = ("weight", "bias") if config.conv_bias else ("weight",)
-    key_map = {f"features.{n}.{part}": f"{prefix}{n}.{part}" for n in numbers for part in conv_parts}
-    if config.batch_norm:
-        norms = {f"features.{n + 1}.{part}": f"{prefix}{n + 1}.{part}" for n in numbers for part in _NORM}
-        counters = {f"features.{n + 1}.num_batches_tracked": f"{prefix}{n + 1}.num_batches_tracked" for n in numbers}
-        key_map |= norms | {key: name for key, name in counters.items() if name in shapes}
-    for i, name in enumerate(linear):
-        key_map |= {f"classifier.{2 * i}.{part}": f"{name}.{part}" for part in ("weight", "bias")}
-    return key_map
-
-
-def read(values: Mapping[str, Any]) -> VGGConfig:
-    """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-    channels, height, width = (int(n) for n in values["input_shape"])
-    features = tuple(POOL if f == POOL else int(f) for f in values["features"])
-    classifier = tuple(int(w) for w in values["classifier"])
-    return VGGConfig(
-        (channels, height, width), features, classifier, bool(values["batch_norm"]), bool(values["conv_bias"]),
-        int(values["kernel"]),
-    )
-
-
-register(Architecture("vgg", "VGG with or without BatchNorm", VGG, recognise, read, also=" and max pooling"))
+register(Architecture("vgg", VGG, recognise, VGGConfig.read, also=" and max pooling"))

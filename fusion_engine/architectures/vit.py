@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import vit_names
-from .registry import Architecture, Match, Shapes, register
+from .registry import Architecture, Match, PlainValues, Shapes, register
 
 __all__ = ["ViT", "ViTConfig", "usual_heads"]
 
@@ -20,7 +19,7 @@ Attention = Literal["module", "qkv"]
 
 
 @dataclass(frozen=True)
-class ViTConfig:
+class ViTConfig(PlainValues):
     """Sizes of a vision transformer.
 
     input_shape: (channels, height, width), cut into square patches with sides of `patch` pixels. width: of the
@@ -57,20 +56,14 @@ class ViTConfig:
             raise ValueError(f"patches of {self.patch} and {self.heads} heads do not fit {self.as_json()}")
         if self.attention == "module" and set(self.inner) != {self.width}:
             raise ValueError(f"nn.MultiheadAttention's inner widths are the stream's {self.width}, not {self.inner}")
-        if self.attention not in ("module", "qkv") or self.embedding not in ("conv", "linear"):
-            raise ValueError(f"not a ViT: attention {self.attention!r}, embedding {self.embedding!r}")
-        if self.pool not in ("token", "mean") or (self.pool == "token" and not self.class_token):
+        if self.pool == "token" and not self.class_token:
             raise ValueError(f"not a ViT: pooling {self.pool!r}, class token: {self.class_token}")
-
-    @property
-    def patches(self) -> int:
-        """Number of patches."""
-        return (self.input_shape[1] // self.patch) * (self.input_shape[2] // self.patch)
 
     @property
     def positions(self) -> int:
         """Number of positional embeddings."""
-        return self.patches + (self.class_token and self.class_position)
+        patches = (self.input_shape[1] // self.patch) * (self.input_shape[2] // self.patch)
+        return patches + (self.class_token and self.class_position)
 
     def __str__(self) -> str:
         order = "pre" if self.norm_first else "post"
@@ -78,16 +71,6 @@ class ViTConfig:
         unusual += f", epsilon {self.epsilon:g}" if self.epsilon != ViTConfig.epsilon else ""
         sizes = f"{len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}"
         return f"vit {sizes}, {order}-norm{unusual}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; `read` gives an equal config."""
-        return {
-            "input_shape": list(self.input_shape), "patch": self.patch, "width": self.width, "heads": self.heads,
-            "hidden": list(self.hidden), "inner": list(self.inner), "classes": self.classes,
-            "attention": self.attention, "qkv_bias": self.qkv_bias, "embedding": self.embedding,
-            "class_token": self.class_token, "class_position": self.class_position, "pool": self.pool,
-            "norm_first": self.norm_first, "final_norm": self.final_norm, "epsilon": self.epsilon,
-        }
 
 
 def usual_heads(width: int) -> int:
@@ -110,13 +93,11 @@ class PatchEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> (N, patches, config.width), row after row."""
         if not self.linear:
-            embedded: Tensor = self.proj(x)
-            return embedded.flatten(2).transpose(1, 2)
+            return cast(Tensor, self.proj(x)).flatten(2).transpose(1, 2)
         batch, channels, height, width = x.shape
         p = self.patch
         x = x.reshape(batch, channels, height // p, p, width // p, p).permute(0, 2, 4, 1, 3, 5)
-        tokens: Tensor = self.proj(x.reshape(batch, (height // p) * (width // p), channels * p * p))
-        return tokens
+        return cast(Tensor, self.proj(x.reshape(batch, (height // p) * (width // p), channels * p * p)))
 
 
 class ModuleAttention(nn.MultiheadAttention):
@@ -142,8 +123,7 @@ class QKVAttention(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
         y = functional.scaled_dot_product_attention(query, key, value)
-        mixed: Tensor = self.proj(y.transpose(1, 2).reshape(batch, tokens, self.heads * self.size))
-        return mixed
+        return cast(Tensor, self.proj(y.transpose(1, 2).reshape(batch, tokens, self.heads * self.size)))
 
 
 class Feedforward(nn.Module):
@@ -155,8 +135,7 @@ class Feedforward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> the same shape."""
-        y: Tensor = self.fc2(functional.gelu(self.fc1(x)))
-        return y
+        return cast(Tensor, self.fc2(functional.gelu(self.fc1(x))))
 
 
 class Block(nn.Module):
@@ -205,8 +184,7 @@ class ViT(nn.Module):
         if self.config.class_position:
             x = x + self.pos_embed
         x = self.norm(self.blocks(x))
-        logits: Tensor = self.head(x[:, 0] if self.config.pool == "token" else x.mean(1))
-        return logits
+        return cast(Tensor, self.head(x[:, 0] if self.config.pool == "token" else x.mean(1)))
 
 
 def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Match | None:
@@ -221,20 +199,20 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     found = vit_names.read(shapes)
     if found is None:
         return None
-    width = shapes[found.position][2]
-    layout = vit_names.layout(found, shapes, input_shape)
+    layout = vit_names.layout(found.own, shapes, input_shape)
     if layout is None:
         return None
-    inner = tuple(shapes[block.qkv][0] // 3 for block in found.blocks)
-    channels = math.gcd(*inner)
-    heads = usual_heads(channels)
-    token = found.token is not None
+    size, patch, class_position = layout
+    weights = {canonical: shapes.get(f"{own}.weight", ()) for canonical, own in found.own.items()}
+    inner = tuple(shapes[name][0] // 3 for name in found.qkv)
+    heads = usual_heads(math.gcd(*inner))
+    token, norm = "cls_token" in found.own, "norm" in found.own
     config = ViTConfig(
-        layout.input_shape, layout.patch, width, heads,
-        tuple(shapes[f"{block.fc1}.weight"][0] for block in found.blocks), inner,
-        shapes[f"{found.head}.weight"][0], found.attention, found.blocks[0].qkv_bias in shapes,
-        "conv" if len(shapes[f"{found.patch}.weight"]) == 4 else "linear", token, layout.class_position,
-        "token" if token else "mean", found.norm is not None, found.norm is not None,
+        size, patch, shapes[found.own["pos_embed"]][2], heads,
+        tuple(weights[f"blocks.{b}.mlp.fc1"][0] for b in range(len(inner))), inner, weights["head"][0],
+        found.attention, f"{found.qkv[0].removesuffix('weight')}bias" in shapes,
+        "conv" if len(weights["patch_embed.proj"]) == 4 else "linear", token, class_position,
+        "token" if token else "mean", norm, norm,
     )
     heads_text = "1 head is" if heads == 1 else f"{heads} heads are"
     order, other = ("pre", "post") if config.norm_first else ("post", "pre")
@@ -243,23 +221,10 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
         "vit:heads=N for another",
         "norm_first": f"{order}-norm assumed; the file does not say: give --arch vit:norm={other} if not",
     }
-    return Match.checked(config, ViT, found.key_map(shapes), shapes, assumed)
-
-
-def read(values: Mapping[str, Any]) -> ViTConfig:
-    """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-    channels, height, width = (int(n) for n in values["input_shape"])
-    return ViTConfig(
-        (channels, height, width), int(values["patch"]), int(values["width"]), int(values["heads"]),
-        tuple(int(w) for w in values["hidden"]), tuple(int(w) for w in values["inner"]), int(values["classes"]),
-        cast(Attention, str(values["attention"])), bool(values["qkv_bias"]),
-        cast(Literal["conv", "linear"], str(values["embedding"])), bool(values["class_token"]),
-        bool(values["class_position"]), cast(Literal["token", "mean"], str(values["pool"])),
-        bool(values["norm_first"]), bool(values["final_norm"]), float(values["epsilon"]),
-    )
+    return Match.checked(config, found.own, shapes, assumed)
 
 
 register(Architecture(
-    "vit", "vision transformer, pre- or post-norm", ViT, recognise, read, "gelu",
+    "vit", ViT, recognise, ViTConfig.read, "gelu",
     named={"heads": "num_heads", "norm_first": "norm_first", "epsilon": "eps"},
 ))

@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..core.errors import UnsupportedModelError
 from .registry import Shapes, natural
 
-__all__ = ["BlockNames", "Layout", "ViTNames", "layout", "read"]
+__all__ = ["ViTNames", "layout", "read"]
 
 _ATTENTION = re.compile(r"(?P<path>(?:.*\.)?[^.]*\d\.)(?P<own>.*)(?P<part>in_proj_weight|qkv\.weight)")
 
 
 @dataclass(frozen=True)
-class BlockNames:
-    """Names of one block: `qkv` and `qkv_bias` are tensors, the others modules."""
-
-    qkv: str
-    qkv_bias: str
-    proj: str
-    norm1: str
-    norm2: str
-    fc1: str
-    fc2: str
-
-
-@dataclass(frozen=True)
 class ViTNames:
-    """Names of a whole vision transformer: `token` and `position` are tensors, the others modules."""
+    """Names of a whole vision transformer. own: canonical name -> name in the file, of modules and of the tensors that
+    belong to none of them. qkv: the attention weights of every block in the file."""
 
-    patch: str
-    token: str | None
-    position: str
-    blocks: tuple[BlockNames, ...]
-    norm: str | None
-    head: str
+    own: Mapping[str, str]
+    qkv: tuple[str, ...]
     attention: Literal["module", "qkv"]
-
-    def key_map(self, shapes: Shapes) -> dict[str, str]:
-        """Canonical tensor name -> name in the file, of the tensors that the file has."""
-        tensors = {"pos_embed": self.position} | ({"cls_token": self.token} if self.token is not None else {})
-        modules = {"patch_embed.proj": self.patch, "head": self.head}
-        if self.norm is not None:
-            modules["norm"] = self.norm
-        qkv, proj = ("in_proj_", "out_proj") if self.attention == "module" else ("qkv.", "proj")
-        for b, block in enumerate(self.blocks):
-            start = f"blocks.{b}."
-            tensors |= {f"{start}attn.{qkv}weight": block.qkv, f"{start}attn.{qkv}bias": block.qkv_bias}
-            modules |= {
-                f"{start}attn.{proj}": block.proj, f"{start}norm1": block.norm1, f"{start}norm2": block.norm2,
-                f"{start}mlp.fc1": block.fc1, f"{start}mlp.fc2": block.fc2,
-            }
-        for canonical, own in modules.items():
-            tensors |= {f"{canonical}.{part}": f"{own}.{part}" for part in ("weight", "bias")}
-        return {canonical: own for canonical, own in tensors.items() if own in shapes}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the number of positions says."""
-
-    input_shape: tuple[int, int, int]
-    patch: int
-    class_position: bool
 
 
 def read(shapes: Shapes) -> ViTNames | None:
@@ -82,9 +40,9 @@ def read(shapes: Shapes) -> ViTNames | None:
     kinds = {match["part"] for match in found}
     if not found or len(kinds) != 1 or len(set(paths)) != len(paths):
         return None
-    names = [_block(match, [key for key in shapes if key.startswith(match["path"])], shapes) for match in found]
-    blocks = [block for block in names if block is not None]
-    if len(blocks) != len(names):
+    blocks = [_block(match, [key for key in shapes if key.startswith(match["path"])], shapes) for match in found]
+    own = {f"blocks.{b}.{part}": name for b, block in enumerate(blocks) for part, name in block.items()}
+    if not all(blocks):
         return None
 
     outside = {key: shape for key, shape in shapes.items() if not key.startswith(tuple(paths))}
@@ -107,10 +65,9 @@ def read(shapes: Shapes) -> ViTNames | None:
         )
     if len(positions) != 1 or len(tokens) > 1 or len(convs) != 1 or len(matrices) != 1 or len(norms) > 1:
         return None
-    return ViTNames(
-        convs[0], tokens[0] if tokens else None, positions[0], tuple(blocks), norms[0] if norms else None,
-        matrices[0], "module" if kinds == {"in_proj_weight"} else "qkv",
-    )
+    own |= {"patch_embed.proj": convs[0], "pos_embed": positions[0], "head": matrices[0]}
+    own |= ({"cls_token": tokens[0]} if tokens else {}) | ({"norm": norms[0]} if norms else {})
+    return ViTNames(own, tuple(match[0] for match in found), "module" if kinds == {"in_proj_weight"} else "qkv")
 
 
 def _parted(keys: Sequence[str], chosen: Sequence[bool]) -> tuple[list[str], list[str]]:
@@ -118,25 +75,32 @@ def _parted(keys: Sequence[str], chosen: Sequence[bool]) -> tuple[list[str], lis
     return [key for key, yes in pairs if yes], [key for key, yes in pairs if not yes]
 
 
-def _block(match: re.Match[str], keys: Sequence[str], shapes: Shapes) -> BlockNames | None:
-    """Parts of the block around one attention weight."""
+def _block(match: re.Match[str], keys: Sequence[str], shapes: Shapes) -> dict[str, str]:
+    """Parts of the block around one attention weight by their canonical names; empty if it is not one."""
     qkv = match[0]
-    attention = match["path"] + match["own"]
     weights = [key for key in keys if key != qkv and key.endswith("weight")]
     norms = sorted((key.removesuffix(".weight") for key in weights if len(shapes[key]) == 1), key=natural)
     matrices = sorted((key.removesuffix(".weight") for key in weights if len(shapes[key]) == 2), key=natural)
-    out, mlp = _parted(matrices, [bool(match["own"]) and name.startswith(attention) for name in matrices])
+    beside = match["path"] + match["own"]
+    out, mlp = _parted(matrices, [bool(match["own"]) and name.startswith(beside) for name in matrices])
     if len(out) != 1 or len(mlp) != 2 or len(norms) != 2:
-        return None
-    return BlockNames(qkv, qkv.removesuffix("weight") + "bias", out[0], *norms, *mlp)
+        return {}
+    layer, proj = ("in_proj_", "out_proj") if match["part"] == "in_proj_weight" else ("qkv.", "proj")
+    return {
+        f"attn.{layer}weight": qkv, f"attn.{layer}bias": f"{qkv.removesuffix('weight')}bias", f"attn.{proj}": out[0],
+        "norm1": norms[0], "norm2": norms[1], "mlp.fc1": mlp[0], "mlp.fc2": mlp[1],
+    }
 
 
-def layout(names: ViTNames, shapes: Shapes, input_shape: tuple[int, ...] | None) -> Layout | None:
-    """Image size and patch size that give as many positions as there are; `input_shape` first, then a square.
+def layout(
+    own: Mapping[str, str], shapes: Shapes, input_shape: tuple[int, ...] | None
+) -> tuple[tuple[int, int, int], int, bool] | None:
+    """Input shape, patch size, and whether the class token has a position, that give as many positions as there are;
+    `input_shape` first, then a square.
 
     A linear embedding does not tell channels from pixels: those of `input_shape`, else three channels or one.
     """
-    embedding, positions = shapes[f"{names.patch}.weight"], shapes[names.position][1]
+    embedding, positions = shapes[f"{own['patch_embed.proj']}.weight"], shapes[own["pos_embed"]][1]
     known = input_shape if input_shape is not None and len(input_shape) == 3 else None
     if len(embedding) == 4:
         patches = [(embedding[1], embedding[2])] if embedding[2] == embedding[3] else []
@@ -145,16 +109,15 @@ def layout(names: ViTNames, shapes: Shapes, input_shape: tuple[int, ...] | None)
         sides = {c: math.isqrt(embedding[1] // c) for c in [*channels, 3, 1] if c > 0}
         patches = [(c, side) for c, side in sides.items() if side and c * side * side == embedding[1]]
     # timm's `no_embed_class` leaves the class token without a position.
-    options = [(True, positions - 1), (False, positions)] if names.token is not None else [(True, positions)]
-    for channels_, patch in patches:
-        for class_position, count in options:
-            if known is not None and known[0] == channels_ and _grid(known, patch) == count:
-                return Layout((known[0], known[1], known[2]), patch, class_position)
-    for channels_, patch in patches:
-        for class_position, count in options:
-            side = math.isqrt(count)
-            if side and side * side == count:
-                return Layout((channels_, side * patch, side * patch), patch, class_position)
+    options = [(True, positions - 1), (False, positions)] if "cls_token" in own else [(True, positions)]
+    choices = list(itertools.product(patches, options))
+    for (channels_, patch), (class_position, count) in choices:
+        if known is not None and known[0] == channels_ and _grid(known, patch) == count:
+            return (known[0], known[1], known[2]), patch, class_position
+    for (channels_, patch), (class_position, count) in choices:
+        side = math.isqrt(count)
+        if side and side * side == count:
+            return (channels_, side * patch, side * patch), patch, class_position
     return None
 
 

@@ -6,17 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion_engine.core.files import atomic_path
-
 from .options import add_options
-from .output import ProgressLine, check_writable, table, write_report
+from .output import check_writable, progress_line, table, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fusion_engine.analysis import Fused
     from fusion_engine.analysis.shapes import Analysis
-    from fusion_engine.parents import Parent
 
 __all__ = ["add_arguments", "run", "summary"]
 
@@ -27,7 +23,6 @@ _MEASURES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--data", required=True, metavar="FILE.npz", help="samples; all but similarity needs labels")
     fused = parser.add_mutually_exclusive_group()
@@ -48,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(arguments.report)
     from fusion_engine.analysis import analyse
     from fusion_engine.data import load_data
+    from fusion_engine.jobs.fusions import fused_of_file, fused_of_folder
     from fusion_engine.jobs.inputs import draw_samples
     from fusion_engine.parents import load_parent, load_parents
 
@@ -57,42 +53,30 @@ def run(arguments: argparse.Namespace) -> None:
         parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
     else:
         parents = [load_parent(arguments.parents[0], arguments.arch, input_shape=data.input_shape)]
-    fused = _fused(arguments, parents)
-    progress = ProgressLine()
-    try:
+    fused = None
+    if arguments.folder is not None:
+        fused = fused_of_folder(arguments.folder, parents, arguments.arch)
+    elif arguments.fused is not None:
+        fused = fused_of_file(arguments.fused, parents, arguments.arch)
+    with progress_line() as progress:
         report = analyse(
             parents, data, fused=fused, what=what, align=arguments.align, seed=arguments.seed,
             device=arguments.device, on_progress=progress,
         )  # fmt: skip
-    finally:
-        progress.clear()
-    if arguments.report is not None:
-        with atomic_path(arguments.report) as path:
-            write_report(path, report)
+    write_report(arguments.report, report)
     print(summary(report))
-
-
-def _fused(arguments: argparse.Namespace, parents: Sequence[Parent]) -> Fused | None:
-    from fusion_engine.jobs.fusions import fused_of_file, fused_of_folder
-
-    if arguments.folder is not None:
-        return fused_of_folder(arguments.folder, parents, arguments.arch)
-    return None if arguments.fused is None else fused_of_file(arguments.fused, parents, arguments.arch)
 
 
 def summary(report: Analysis) -> str:
     """The report as tables."""
-    parts = []
-    if "coverage" in report:
-        parts.append(_coverage(report["coverage"], report["parents"]))
-    if "similarity" in report:
-        parts.append(_similarity(report["similarity"]["spaces"], report["parents"]))
-    if "connectivity" in report:
-        parts.append(_connectivity(report["connectivity"]))
-    if "budget" in report:
-        parts.append(_budget(report["budget"]))
     spent = f"analysed {report['samples']:,} samples in {report['seconds']['total']:.1f} s"
-    parts.append("\n".join([spent, *(f"note: {line}" for line in report["notes"])]))
+    parts = [
+        _coverage(report["coverage"], report["parents"]) if "coverage" in report else "",
+        _similarity(report["similarity"]["spaces"], report["parents"]) if "similarity" in report else "",
+        _connectivity(report["connectivity"]) if "connectivity" in report else "",
+        _budget(report["budget"]) if "budget" in report else "",
+        "\n".join([spent, *(f"note: {line}" for line in report["notes"])]),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -123,8 +107,7 @@ def _similarity(spaces: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
     shown = [m for m in _MEASURES if m in spaces[0]["measures"]]
     rows = [
         (space["name"], names[p], names[q], *(f"{space['measures'][m][p][q]:.3f}" for m in shown))
-        for space in spaces
-        for p, q in pairs
+        for space in spaces for p, q in pairs
     ]
     head = ("space", "parent", "parent", *(_MEASURES[m] for m in shown))
     return f"similarity of features, 1 is alike\n{table(head, rows)}"

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fusion_engine.core.files import atomic_path
-
 from .options import add_options
 from .output import check_writable, table, write_report
 
@@ -16,7 +14,6 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "models", "--arch")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples")
     add_options(parser, "--device", "--report")
@@ -38,12 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
         assumed |= dict.fromkeys(model.metadata.assumed.values())
         check_samples(data, model.classes, model.input_shape)
-        found = evaluate(model.model, None, data, device=device)
-        models.append({"file": Path(path).name, **found.as_json()})
+        models.append({"file": Path(path).name, **evaluate(model.model, None, data, device=device).as_json()})
     for line in assumed:
         print(f"note: {line}", file=sys.stderr)
-    if arguments.report is not None:
-        with atomic_path(arguments.report) as path:
-            write_report(path, {"models": models, "data": {"samples": len(data), "digest": data.digest}})
+    write_report(arguments.report, {"models": models, "data": {"samples": len(data), "digest": data.digest}})
     rows = [(m["file"], f"{m['accuracy']:.2%}", m["loss"]) for m in models]
     print(table(("model", "accuracy", "loss"), rows))

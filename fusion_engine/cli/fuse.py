@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.files import atomic_path, check_file
 from fusion_engine.core.recipe import Recipe, parse_settings
 
 from .options import add_options
-from .output import ProgressLine, check_writable, table, write_report
+from .output import check_writable, progress_line, table, write_report
 
 if TYPE_CHECKING:
     from fusion_engine.pipeline import FusionResult
@@ -25,7 +24,6 @@ _RECIPE_LIMIT = 1024**2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
@@ -64,33 +62,24 @@ def run(arguments: argparse.Namespace) -> None:
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()
     seconds = time.perf_counter() - started
-    progress = ProgressLine()
-    try:
+    with progress_line() as progress:
         result = fuse(
             parents, calibration, recipe, seed=arguments.seed, test=test, on_progress=progress, device=arguments.device,
             base=base,
         )
-    finally:
-        progress.clear()
     result.report["seconds"]["load"] = round(seconds, 4)
-    _name_files(result.report, arguments.parents)
-    with ExitStack() as outputs:
-        if arguments.out is not None:
-            path = outputs.enter_context(atomic_path(arguments.out))
-            write_state(path, result.file_state(), result.metadata())
-        if arguments.report is not None:
-            write_report(outputs.enter_context(atomic_path(arguments.report)), result.report)
-    print(summary(result))
-
-
-def _name_files(report: dict[str, Any], files: Sequence[str]) -> None:
-    """Put file names where the engine, which knows only parents, has put the parents' names."""
-    entries = report.setdefault("parents", [{} for _ in files])
-    names = {entry.get("file"): Path(file).name for entry, file in zip(entries, files, strict=True)}
-    for entry, file in zip(entries, files, strict=True):
+    # The engine, which knows only parents, has put the parents' names where their files' belong.
+    entries = result.report.setdefault("parents", [{} for _ in parents])
+    names = {entry.get("file"): Path(file).name for entry, file in zip(entries, arguments.parents, strict=True)}
+    for entry, file in zip(entries, arguments.parents, strict=True):
         entry["file"] = Path(file).name
-    if "best_parent" in report:
-        report["best_parent"]["file"] = names[report["best_parent"]["file"]]
+    if "best_parent" in result.report:
+        result.report["best_parent"]["file"] = names[result.report["best_parent"]["file"]]
+    with nullcontext() if arguments.out is None else atomic_path(arguments.out) as path:
+        if path is not None:
+            write_state(path, result.file_state(), result.metadata())
+        write_report(arguments.report, result.report)
+    print(summary(result))
 
 
 def read_recipe(given: str) -> Recipe:

@@ -10,13 +10,12 @@ from typing import Any
 from fusion_engine.core.errors import FusionError
 
 from .options import add_options
-from .output import ProgressLine, table
+from .output import progress_line, table
 
 __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
@@ -28,13 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.jobs.kinds.preflight import inspect
     from fusion_engine.parents import load_parent
 
-    shape = arguments.input_shape and tuple(arguments.input_shape)
-    parents = [load_parent(path, arguments.arch, input_shape=shape) for path in arguments.parents]
-    progress = ProgressLine()
-    try:
+    parents = [load_parent(path, arguments.arch, input_shape=arguments.input_shape) for path in arguments.parents]
+    with progress_line() as progress:
         found = inspect(parents, arguments.input_shape, arguments.seed, progress)
-    finally:
-        progress.clear()
     if arguments.json:
         print(json.dumps(found, indent=1))
     elif found["spaces"]:
@@ -46,8 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _text(found: Mapping[str, Any]) -> str:
     level_of = {level["index"]: level["name"] for level in found["levels"]}
     spaces = [
-        (s["name"], s["size"], s["freedom"], level_of.get(s["level"], "-"), len(s["members"]))
-        for s in found["spaces"]
+        (s["name"], s["size"], s["freedom"], level_of.get(s["level"], "-"), len(s["members"])) for s in found["spaces"]
     ]
     levels = [(v["index"], v["name"], ", ".join(v["layers"]) or "-", len(v["tensors"])) for v in found["levels"]]
     parts = [
@@ -69,11 +63,11 @@ def _verified(found: Mapping[str, Any]) -> str:
     )
 
 
-def _shape(text: str) -> list[int]:
+def _shape(text: str) -> tuple[int, ...]:
     try:
-        shape = [int(part) for part in text.split(",")]
+        shape = tuple(int(part) for part in text.split(","))
     except ValueError:
-        shape = []
+        shape = ()
     if not shape or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write 3,32,32")
     return shape

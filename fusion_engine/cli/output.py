@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fusion_engine.core.errors import FusionError
-from fusion_engine.core.progress import ProgressEvent
+from fusion_engine.core.files import atomic_path
+from fusion_engine.core.progress import Listener, ProgressEvent, no_progress
 
-__all__ = ["ProgressLine", "check_writable", "table", "write_report"]
+__all__ = ["check_writable", "progress_line", "table", "write_report"]
 
 
 def check_writable(*paths: Path | None) -> None:
@@ -28,31 +30,31 @@ def check_writable(*paths: Path | None) -> None:
         raise FusionError(f"{given[0].name}: two outputs have the same name")
 
 
-class ProgressLine:
-    """One line on stderr, rewritten at each event; silent where stderr is not a terminal."""
+@contextmanager
+def progress_line() -> Iterator[Listener]:
+    """A listener that keeps one line on stderr, rewritten at each event; it does nothing where that is no terminal."""
+    width = 0
 
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._width = 0
+    def show(event: ProgressEvent) -> None:
+        nonlocal width
+        text = f"{event.fraction:4.0%} {event.stage} {event.message}"[:100]
+        sys.stderr.write("\r" + text.ljust(width))
+        sys.stderr.flush()
+        width = len(text)
 
-    def __call__(self, event: ProgressEvent) -> None:
-        if self._shown:
-            text = f"{event.fraction:4.0%} {event.stage} {event.message}"[:100]
-            sys.stderr.write("\r" + text.ljust(self._width))
+    try:
+        yield show if sys.stderr.isatty() else no_progress
+    finally:
+        if width:
+            sys.stderr.write("\r" + " " * width + "\r")
             sys.stderr.flush()
-            self._width = len(text)
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            sys.stderr.flush()
-            self._width = 0
 
 
-def write_report(path: Path, report: object) -> None:
-    """Write `report` as JSON into an output file that is being made."""
-    path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def write_report(path: Path | None, report: object) -> None:
+    """Write `report` as JSON, whole or not at all; nothing where no path was given."""
+    if path is not None:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import fusion_engine
 from fusion_engine import store
+from fusion_engine.core import registry
 from fusion_engine.core.capability import steps
 from fusion_engine.core.errors import FusionError
 from fusion_engine.presets import needs, recipes
@@ -23,7 +24,6 @@ __all__ = ["add_arguments", "methods_help", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")
     parser.add_argument("--runs", action="store_true", help="say how each recipe did in the fusions made in the app")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -32,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the list."""
-    from fusion_engine.core import registry
-
     if arguments.write:
         print(f"wrote the tables of {' and '.join(write_tables(Path(fusion_engine.__file__).parents[1]))}")
         return
@@ -82,8 +80,6 @@ def _name(read: Callable[[str], Mapping[str, Any]], key: str) -> str:
 
 def methods_help() -> str:
     """Every registered method and parameter, from the methods' own signatures."""
-    from fusion_engine.core import registry
-
     lines = ["methods (set with --set, for example --set grouping=kmeans --set grouping.tries=5):"]
     for kind, methods in registry.catalogue().items():
         lines.append(f"\n  {kind}:")

@@ -8,7 +8,7 @@ from pathlib import Path
 from fusion_engine.core.errors import FusionError
 
 from .options import add_options
-from .output import ProgressLine, check_writable, table, write_report
+from .output import check_writable, progress_line, table, write_report
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,7 +17,6 @@ _NETWORKS = ("mlp", "vgg", "vgg_bn", "resnet20", "resnet20_gn", "vit")  # traini
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("--arch", required=True, metavar="NAME", help=f"{', '.join(_NETWORKS)}; sized to the data")
     parser.add_argument("--data", required=True, metavar="NAME|FILE.npz", help="digits, digits:train or a file")
     parser.add_argument("--parents", type=int, default=2, metavar="K", help="how many (1 to 8, default 2)")
@@ -46,22 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.training import train_parents
 
     data = load_data(arguments.data)
-    progress = ProgressLine()
-    try:
+    with progress_line() as progress:
         parents = train_parents(
-            arguments.arch,
-            data,
-            parents=arguments.parents,
-            regime=arguments.regime,
-            seed=arguments.seed,
-            epochs=arguments.epochs,
-            base=load_parent(arguments.base) if arguments.base else None,
-            width=arguments.width,
-            on_progress=progress,
-            device=checked_device(arguments.device),
+            arguments.arch, data, parents=arguments.parents, regime=arguments.regime, seed=arguments.seed,
+            epochs=arguments.epochs, base=load_parent(arguments.base) if arguments.base else None,
+            width=arguments.width, on_progress=progress, device=checked_device(arguments.device),
         )
-    finally:
-        progress.clear()
     counts = {f"{p.name}.safetensors": p.metadata.class_counts or [] for p in parents}
     with staged_folder(target.absolute()) as stage:
         for parent in parents:

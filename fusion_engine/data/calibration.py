@@ -17,10 +17,8 @@ __all__ = ["balanced_sample", "canonical_order", "check_calibration", "check_sam
 
 
 def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
-    """Sorted indices of `per_class` samples of every class, drawn without replacement.
-
-    Raises DataError naming the class that has too few samples.
-    """
+    """Sorted indices of `per_class` samples of every class, drawn without replacement. Raises DataError naming the
+    class that has too few samples."""
     if per_class < 1:
         raise DataError(f"at least one sample a class is needed, not {per_class}")
     short = np.flatnonzero(data.counts < per_class)
@@ -34,10 +32,8 @@ def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
 
 
 def held_out(data: Dataset, fraction: float = 0.2, seed: int = 0) -> Tensor:
-    """(N,) bool mask of the samples to hold out; stratified where there are labels. Both parts are non-empty.
-
-    Raises DataError if the data has fewer than two samples or `fraction` is not inside (0, 1).
-    """
+    """(N,) bool mask of the samples to hold out; stratified where there are labels. Both parts are non-empty. Raises
+    DataError if the data has fewer than two samples or `fraction` is not inside (0, 1)."""
     if len(data) < 2 or not 0 < fraction < 1:
         raise DataError(f"{data.name}: cannot hold out {fraction:g} of {len(data)} samples")
     held = np.empty(0, dtype=np.int64)
@@ -66,10 +62,8 @@ def canonical_order(data: Dataset) -> Dataset:
 
 
 def check_samples(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> None:
-    """Raise DataError unless the samples fit the parents' input and their labels, if any, the parents' classes.
-
-    A one-dimensional `input_shape` (a flattened input) accepts any sample with that many values.
-    """
+    """Raise DataError unless the samples fit the parents' input and their labels, if any, the parents' classes. A
+    one-dimensional `input_shape` (a flattened input) accepts any sample with that many values."""
     given = data.input_shape
     fits = math.prod(given) == input_shape[0] if len(input_shape) == 1 else given == input_shape
     if not fits:
@@ -79,10 +73,8 @@ def check_samples(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> 
 
 
 def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...], *, labels: bool = False) -> None:
-    """`check_samples`, and DataError unless every class has samples, where there are labels.
-
-    `labels`: refuse data without labels.
-    """
+    """`check_samples`, and DataError unless every class has samples, where there are labels. `labels`: refuse data
+    without labels."""
     check_samples(data, classes, input_shape)
     if data.y is None:
         if labels:

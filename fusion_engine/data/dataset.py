@@ -40,13 +40,8 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.classes <= MAX_CLASSES:
-            wrong = f"{self.name}: classes is {self.classes:,}"
-            raise DataError(f"{wrong}; give the number of classes, at most {MAX_CLASSES:,}")
-        _check_samples(self.x, self.name)
-        if self.y is not None:
-            _check_labels(self.x, self.y, self.classes, self.name)
-        _check_normalisation(self.x, self.mean, self.std, self.name)
+        for problem in self._problems():
+            raise DataError(f"{self.name}: {problem}")
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -94,39 +89,35 @@ class Dataset:
                 sha.update(tensor.contiguous().numpy().data)
         return sha.hexdigest()
 
-
-def _check_samples(x: Tensor, name: str) -> None:
-    if x.dtype not in (torch.uint8, torch.float32, torch.int64):
-        given = str(x.dtype).removeprefix("torch.")
-        raise DataError(f"{name}: x must be uint8 or float32 (or int64: tokens), not {given}")
-    if x.ndim < 2 or 0 in x.shape:
-        raise DataError(f"{name}: x has shape {tuple(x.shape)}; it must be (samples, ...) with at least one sample")
-    if x.dtype == torch.float32 and not torch.isfinite(x).all():
-        raise DataError(f"{name}: x holds NaN or infinite values")
-
-
-def _check_labels(x: Tensor, y: Tensor, classes: int, name: str) -> None:
-    if y.dtype != torch.int64 or y.ndim != 1:
-        raise DataError(f"{name}: y must be one row of integers, one label a sample")
-    if len(y) != len(x):
-        raise DataError(f"{name}: {len(x)} samples but {len(y)} labels")
-    if int(y.min()) < 0:
-        raise DataError(f"{name}: labels must not be negative, and the smallest is {int(y.min())}")
-    if int(y.max()) >= classes:
-        raise DataError(f"{name}: a label is {int(y.max())}, but there are {classes} classes, numbered from 0")
-
-
-def _check_normalisation(x: Tensor, mean: Tensor | None, std: Tensor | None, name: str) -> None:
-    if (mean is None) != (std is None):
-        raise DataError(f"{name}: give both mean and std, or neither")
-    if mean is not None and x.dtype == torch.int64:
-        raise DataError(f"{name}: tokens are not normalised; leave out mean and std")
-    for key, value in (("mean", mean), ("std", std)):
-        if value is None:
-            continue
-        if value.dtype != torch.float32 or value.ndim != 1 or len(value) not in (1, x.shape[1]):
-            raise DataError(f"{name}: {key} must hold one number per channel ({x.shape[1]}), or one for all")
-        if not torch.isfinite(value).all():
-            raise DataError(f"{name}: {key} holds NaN or infinite values")
-    if std is not None and not (std > 0).all():
-        raise DataError(f"{name}: every std must be above 0")
+    def _problems(self) -> Iterator[str]:
+        x, y = self.x, self.y
+        if not 0 <= self.classes <= MAX_CLASSES:
+            yield f"classes is {self.classes:,}; give the number of classes, at most {MAX_CLASSES:,}"
+        if x.dtype not in (torch.uint8, torch.float32, torch.int64):
+            yield f"x must be uint8 or float32 (or int64: tokens), not {str(x.dtype).removeprefix('torch.')}"
+        if x.ndim < 2 or 0 in x.shape:
+            yield f"x has shape {tuple(x.shape)}; it must be (samples, ...) with at least one sample"
+        if x.dtype == torch.float32 and not torch.isfinite(x).all():
+            yield "x holds NaN or infinite values"
+        if y is not None:
+            if y.dtype != torch.int64 or y.ndim != 1:
+                yield "y must be one row of integers, one label a sample"
+            if len(y) != len(x):
+                yield f"{len(x)} samples but {len(y)} labels"
+            if int(y.min()) < 0:
+                yield f"labels must not be negative, and the smallest is {int(y.min())}"
+            if int(y.max()) >= self.classes:
+                yield f"a label is {int(y.max())}, but there are {self.classes} classes, numbered from 0"
+        if (self.mean is None) != (self.std is None):
+            yield "give both mean and std, or neither"
+        if self.mean is not None and x.dtype == torch.int64:
+            yield "tokens are not normalised; leave out mean and std"
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            if value is None:
+                continue
+            if value.dtype != torch.float32 or value.ndim != 1 or len(value) not in (1, x.shape[1]):
+                yield f"{key} must hold one number per channel ({x.shape[1]}), or one for all"
+            if not torch.isfinite(value).all():
+                yield f"{key} holds NaN or infinite values"
+        if self.std is not None and not (self.std > 0).all():
+            yield "every std must be above 0"

@@ -28,9 +28,7 @@ def is_idx(path: Path) -> bool:
 
 def load_idx(path: Path, limit: int = DEFAULT_LIMIT) -> Dataset:
     """The images (N, 1, H, W) in an IDX file and the labels in the file beside it ('images-idx3' -> 'labels-idx1').
-
-    Labels are None when there is no such file. mean and std are the images' own. Raises DataError.
-    """
+    Labels are None when there is no such file. mean and std are the images' own. Raises DataError."""
     images = _read(path, limit)
     if images.ndim not in (3, 4):
         raise DataError(f"{path.name}: not images (N, H, W); give the images file, its labels are found beside it")

@@ -40,15 +40,12 @@ def load_image_archive(path: Path, limit: int = DEFAULT_LIMIT) -> Dataset:
     check_file(path, limit, DataError)
     with open_archive(path, limit, DataError) as archive:
         names = sorted(
-            entry.filename for entry in archive.infolist()
-            if PurePosixPath(entry.filename).suffix.lower() in _SUFFIXES and not _hidden(entry.filename)
+            name for name in archive.namelist()
+            if PurePosixPath(name).suffix.lower() in _SUFFIXES
+            # macOS adds a __MACOSX folder and ._ files to its zips.
+            and not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
         )
         return _assemble({name: partial(archive.read, name) for name in names}, path.name, limit)
-
-
-def _hidden(name: str) -> bool:
-    """macOS adds a __MACOSX folder and ._ files to its zips."""
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _assemble(readers: dict[str, Callable[[], bytes]], name: str, limit: int) -> Dataset:

@@ -22,10 +22,8 @@ _HEADER_LIMIT = 10_000
 
 
 def load_npz(path: Path, limit: int = DEFAULT_LIMIT) -> Dataset:
-    """The Dataset in an .npz file: x (N, ...), y (N,) integers, optional mean, std per channel, classes.
-
-    Raises DataError for wrong contents and UnsafeFileError for object arrays or too large files.
-    """
+    """The Dataset in an .npz file: x (N, ...), y (N,) integers, optional mean, std per channel, classes. Raises
+    DataError for wrong contents and UnsafeFileError for object arrays or too large files."""
     path = check_file(path, limit, DataError)
     with open_archive(path, limit, DataError) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -48,9 +46,7 @@ def make_dataset(
     name: str,
 ) -> Dataset:
     """A checked Dataset from NumPy arrays. uint8 images (N, H, W) get a channel dimension; float64 becomes float32.
-
-    classes: None counts up to the largest label. Raises DataError.
-    """
+    classes: None counts up to the largest label. Raises DataError."""
     if x.dtype.kind == "f":
         x = x.astype(np.float32)
     elif x.dtype != np.uint8:

@@ -94,16 +94,10 @@ def _payloads(archive: zipfile.ZipFile, folder: str, config: Mapping[str, Any], 
         if _PAYLOAD.fullmatch(entry["path_name"]) is None:
             raise UnsafeFileError(f"{name!r:.80} is not a tensor, or is kept in an odd place; it was not read")
         records[name] = _record(archive, folder, entry)
-    if sum(record.nbytes for record in records.values()) > limit:
-        raise UnsafeFileError("the tensors claim more memory than allowed")
-    storages: dict[str, Tensor] = {}
+    tensors = materialise(archive, folder, records, limit)
     return {
-        name: StoredTensor(
-            materialise(archive, folder, record, storages, name),
-            config["config"][name]["is_param"] is True,
-            (record, config["config"][name]["is_param"] is True),
-        )
-        for name, record in records.items()
+        name: StoredTensor(tensor, config["config"][name]["is_param"] is True, records[name])
+        for name, tensor in tensors.items()
     }
 
 

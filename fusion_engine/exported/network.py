@@ -150,11 +150,8 @@ def _own(root: nn.Module, name: Any, tensor: Tensor, persistent: bool) -> None:
 
 def _tensors(network: ExportedNetwork) -> dict[str, Tensor]:
     """Name -> parameter, buffer or constant."""
-    found = {}
-    for name in network._exported_names:
-        path, _, word = name.rpartition(".")
-        found[name] = getattr(network.get_submodule(path), word)
-    return found
+    places = {name: name.rpartition(".") for name in network._exported_names}
+    return {name: getattr(network.get_submodule(path), word) for name, (path, _, word) in places.items()}
 
 
 def _constant(entry: Mapping[str, Any]) -> Tensor:
@@ -176,10 +173,8 @@ def _shape(value: Any, empty: bool = False) -> tuple[int, ...]:
 
 
 def _try(network: ExportedNetwork, input_shape: tuple[int, ...]) -> int:
-    """Carry the program out on tensors without contents; the number of classes.
-
-    Nothing of the size the program asks for is allocated, whatever that is.
-    """
+    """Carry the program out on tensors without contents; the number of classes. Nothing of the size the program asks
+    for is allocated, whatever that is."""
     made = 0
 
     def invoke(step: Step, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
@@ -219,4 +214,4 @@ def _check_call(step: Step, arguments: tuple[Any, ...]) -> None:
         raise UnsafeFileError("the program asks for more memory than allowed")
 
 
-register(Architecture("exported", "exported program", build_exported, None, read_exported))
+register(Architecture("exported", build_exported, None, read_exported))

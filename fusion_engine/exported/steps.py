@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -22,9 +22,13 @@ DTYPES: Final = {
     name: getattr(torch, name)
     for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 }
-_MEMORY_FORMATS: Final = {
-    name: getattr(torch, name)
-    for name in ("contiguous_format", "channels_last", "channels_last_3d", "preserve_format")
+# torch's constants, by kind and name in a program.
+_CONSTANTS: Final = {
+    **{("dtype", name): dtype for name, dtype in DTYPES.items()},
+    **{("memory_format", name): getattr(torch, name) for name in (
+        "contiguous_format", "channels_last", "channels_last_3d", "preserve_format",
+    )},
+    ("layout", "strided"): torch.strided, ("device", "cpu"): torch.device("cpu"),
 }
 _NAME: Final = re.compile(r"\w+(\.\w+)*", re.ASCII)
 _MAX_NAME = 300
@@ -49,9 +53,7 @@ class Named:
 @dataclass(frozen=True)
 class Step:
     """One call. returns: None for a single result, else how many results to unpack. last: results not needed later.
-
-    module: path of the module that made the call when the program was exported; '' for the network itself.
-    """
+    module: path of the module that made the call when the program was exported; '' for the network itself."""
 
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -78,16 +80,15 @@ def execute(
     for step in steps:
         keywords = {name: fill(part) for name, part in step.keywords.items()}
         result = invoke(step, tuple(fill(part) for part in step.arguments), keywords)
-        values += [result] if step.returns is None else _unpacked(result, step.returns)
+        if step.returns is None:
+            values.append(result)
+        elif isinstance(result, tuple | list) and len(result) >= step.returns:
+            values += result[: step.returns]
+        else:
+            raise ValueError("an operator has fewer results than the program says")
         for number in step.last:
             values[number] = None
     return values[output]
-
-
-def _unpacked(result: Any, count: int) -> list[Any]:
-    if not isinstance(result, tuple | list) or len(result) < count:
-        raise ValueError("an operator has fewer results than the program says")
-    return list(result[:count])
 
 
 def read_name(name: Any) -> str:
@@ -124,18 +125,11 @@ def read_steps(entries: Any, tensors: frozenset[str], output: Any) -> tuple[Step
         count += 1 if returns is None else returns
     if type(output) is not int or not 0 < output < count:
         raise UnsupportedModelError("the program's output is none of its results")
-    return _with_last_uses(steps, uses, output)
-
-
-def _with_last_uses(steps: Sequence[Step], uses: Sequence[Sequence[int]], output: int) -> tuple[Step, ...]:
     final = {number: position for position, used in enumerate(uses) for number in used if number != output}
     last: list[list[int]] = [[] for _ in steps]
     for number, position in final.items():
         last[position].append(number)
-    return tuple(
-        Step(s.call, s.arguments, s.keywords, s.returns, s.module, tuple(dead))
-        for s, dead in zip(steps, last, strict=True)
-    )
+    return tuple(replace(step, last=tuple(dead)) for step, dead in zip(steps, last, strict=True))
 
 
 class _Arguments:
@@ -158,12 +152,6 @@ class _Arguments:
                 return Earlier(value)
             if kind == "tensor" and value in self._tensors:
                 return Named(value)
-            if kind == "dtype" and value in DTYPES:
-                return DTYPES[value]
-            if kind == "memory_format" and value in _MEMORY_FORMATS:
-                return _MEMORY_FORMATS[value]
-            if kind == "layout" and value == "strided":
-                return torch.strided
-            if kind == "device" and value == "cpu":
-                return torch.device("cpu")
+            if isinstance(value, str) and (kind, value) in _CONSTANTS:
+                return _CONSTANTS[kind, value]
         raise UnsupportedModelError("an argument in the program is of a kind that is not read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -63,9 +64,19 @@ class TensorRecord:
 
 
 def materialise(
+    archive: zipfile.ZipFile, folder: str, records: Mapping[str, TensorRecord], limit: int
+) -> dict[str, Tensor]:
+    """Tensors of records, by name, from the bytes in an archive's folder. ParentError if they do not fit,
+    UnsafeFileError if they take more than `limit` bytes together."""
+    if sum(record.nbytes for record in records.values()) > limit:
+        raise UnsafeFileError("the tensors claim more memory than allowed")
+    storages: dict[str, Tensor] = {}
+    return {name: _tensor(archive, folder, record, storages, name) for name, record in records.items()}
+
+
+def _tensor(
     archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
 ) -> Tensor:
-    """The tensor of a record, of the archive's bytes, which `storages` keeps. ParentError if they do not fit."""
     dtype, storage = record.dtype, record.storage
     if storage.key not in storages:
         try:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import ParentError, UnsafeFileError
+from .tensors import TensorRecord
 
 __all__ = ["StoredTensor", "read_graph"]
 
@@ -27,13 +28,9 @@ DTYPES: Final = {
 _MEMORY_FORMATS: Final = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
 _FLOAT32, _STRIDED = 7, 7
 # Checks of sizes that the exported code made: they have no result.
-_CHECKS: Final = frozenset(
-    f"torch.ops.aten.{name}.default"
-    for name in (
-        "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range",
-        "sym_constrain_range_for_size",
-    )
-)
+_CHECKS: Final = frozenset(f"torch.ops.aten.{name}.default" for name in (
+    "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
+))
 _PLAIN: Final = frozenset(["as_int", "as_ints", "as_string", "as_bool", "as_bools", "as_int_lists"])
 _SYMBOL: Final = re.compile(r"Symbol\('[a-z]\w*'(, [a-z]+=True)*\)|[a-z]\w*", re.ASCII)
 _WORDS: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -47,16 +44,14 @@ class StoredTensor:
 
     value: Tensor
     parameter: bool
-    place: tuple[Any, ...]
+    record: TensorRecord
 
 
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module".
-
-    Raises ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged.
-    """
+    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError with one
+    line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, example = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
@@ -64,14 +59,9 @@ def read_graph(
     references[example] = {"value": 0}
     values = _Values(references)
     steps = [values.step(node) for node in graph["nodes"] if node["target"] not in _CHECKS]
-    program = {
-        "tensors": _owned(weights),
-        "constants": [
-            _constant(name, stored.value) for name, stored in constants.items() if name in used and name not in weights
-        ],
-        "steps": steps,
-        "output": _output(signature["output_specs"], values),
-    }
+    kept = [_constant(name, c.value) for name, c in constants.items() if name in used and name not in weights]
+    output = _output(signature["output_specs"], values)
+    program = {"tensors": _owned(weights), "constants": kept, "steps": steps, "output": output}
     return {"input_shape": shape, "program": program}
 
 
@@ -124,29 +114,22 @@ def _input_shape(name: str, meta: Any) -> list[int]:
 
 def _owned(weights: Mapping[str, StoredTensor]) -> list[dict[str, Any]]:
     """The state dict's tensors; names of one stored tensor are tied."""
-    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    entries: dict[Any, dict[str, Any]] = {}
     for name, stored in weights.items():
-        if stored.place in entries:
-            entries[stored.place]["names"].append(name)
-            continue
-        dtype = torch.float32 if stored.value.is_floating_point() else stored.value.dtype
-        entries[stored.place] = {
-            "names": [name],
-            "parameter": stored.parameter,
-            "dtype": str(dtype).removeprefix("torch."),
-            "shape": list(stored.value.shape),
-        }
+        entry = {"names": [], "parameter": stored.parameter, **_described(stored.value)}
+        entries.setdefault((stored.record, stored.parameter), entry)["names"].append(name)
     return list(entries.values())
 
 
 def _constant(name: str, value: Tensor) -> dict[str, Any]:
     value = value.to(torch.float32) if value.is_floating_point() else value
-    return {
-        "name": name,
-        "dtype": str(value.dtype).removeprefix("torch."),
-        "shape": list(value.shape),
-        "data": base64.b64encode(value.contiguous().numpy().tobytes()).decode(),
-    }
+    data = base64.b64encode(value.contiguous().numpy().tobytes()).decode()
+    return {"name": name, **_described(value), "data": data}
+
+
+def _described(value: Tensor) -> dict[str, Any]:
+    dtype = torch.float32 if value.is_floating_point() else value.dtype
+    return {"dtype": str(dtype).removeprefix("torch."), "shape": list(value.shape)}
 
 
 def _output(specs: Any, values: _Values) -> int:
@@ -190,12 +173,9 @@ class _Values:
             if name is not None:
                 self._references[name] = {"value": self._count}
             self._count += 1
+        returns = len(names) if is_list or len(names) != 1 else None
         return {
-            "op": node["target"],
-            "args": positional,
-            "kwargs": keywords,
-            "returns": len(names) if is_list or len(names) != 1 else None,
-            "module": _module(node),
+            "op": node["target"], "args": positional, "kwargs": keywords, "returns": returns, "module": _module(node),
         }
 
     def _argument(self, argument: Mapping[str, Any]) -> Any:

@@ -46,8 +46,7 @@ def assumptions(parents: Sequence[Parent]) -> list[str]:
     for parent in parents:
         for line in parent.metadata.assumed.values():
             concerned.setdefault(line, []).append(parent.name)
-    everyone = len(parents)
-    return [line if len(names) == everyone else f"{', '.join(names)}: {line}" for line, names in concerned.items()]
+    return [line if len(names) == len(parents) else f"{', '.join(names)}: {line}" for line, names in concerned.items()]
 
 
 def same_widths(parents: Sequence[Parent]) -> bool:

@@ -23,10 +23,8 @@ _DEEPEST: Final = 4
 
 
 def header(architecture: Config, key_map: Mapping[str, str], metadata: Metadata | None = None) -> dict[str, str]:
-    """Text metadata for a file of weights whose tensors are named by `key_map`, canonical name -> name in the file.
-
-    A user's own architecture is not in it: its module is named by the user at every reading.
-    """
+    """Text metadata for a file of weights whose tensors are named by `key_map`, canonical name -> name in the file. A
+    user's own architecture is not in it: its module is named by the user at every reading."""
     values = (metadata or Metadata()).as_json()
     if not isinstance(architecture, CustomConfig):
         values["architecture"] = {"name": architecture.name, **architecture.as_json()}
@@ -80,11 +78,8 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> Match | None:
-    """How a file's tensors fill the network that the file says it is; None if they do not fit it.
-
-    names: canonical name -> name in the file, of those that differ; None for files that do not say, whose names are
-    recognised.
-    """
+    """How a file's tensors fill the network that the file says it is; None if they do not fit it. names: canonical name
+    -> name in the file, of those that differ; None for files that do not say, whose names are recognised."""
     if isinstance(config, ExportedConfig):
         return Match(config, {name: name for name in tensors})
     if names is None:
@@ -99,7 +94,6 @@ def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> M
             return None
     else:
         return None
-    used = set(key_map.values())
     shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
-    whole = len(used) == len(key_map) and used == set(tensors)
+    whole = sorted(key_map.values()) == sorted(tensors)
     return Match(config, key_map) if whole and fits(config, shapes) else None

@@ -77,8 +77,7 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
         tensors, text = read_safetensors(path)
         said = read_header(text)
     elif path.suffix in (".pt", ".pth"):
-        file = read_torch_file(path, limit)
-        tensors, modules = file.tensors, file.modules
+        tensors, modules = read_torch_file(path, limit)
     elif path.suffix == ".pt2":
         tensors, program = read_exported_file(path, limit, program=arch == "auto")
         if program is not None:
@@ -110,9 +109,7 @@ def _network(
     modules: Sequence[NamedModule],
 ) -> Match:
     """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
-
-    said: the file's header. modules: those that a pickled network names.
-    """
+    said: the file's header. modules: those that a pickled network names."""
     name, settings = split_spec(arch)
     stated: Match | None = None
     if "architecture" in said and not is_custom(arch):
@@ -179,9 +176,7 @@ def _beside(path: Path) -> dict[str, Any]:
         raise ParentError(f"{_SIDECAR}: 'parents' must be a list of mappings, each with a key 'file'")
     exact = [entry for entry in entries if entry["file"] == path.name]
     alike = [entry for entry in entries if Path(entry["file"]).stem == path.stem]
-    if not exact and not alike:
-        return {}
-    entry = (exact or alike)[0]
+    entry: dict[str, Any] = next(iter([*exact, *alike]), {})
     return {key: entry[key] for key in ("class_counts", "architecture") if entry.get(key) is not None}
 
 

@@ -39,10 +39,8 @@ Activation = tuple[str, tuple[tuple[str, Any], ...]]
 
 
 def as_named(found: Match, modules: Sequence[NamedModule]) -> Match:
-    """The network with the settings that the pickled modules name, of which nothing need be assumed.
-
-    Raises UnsupportedModelError where they name what the recognised architecture has not.
-    """
+    """The network with the settings that the pickled modules name, of which nothing need be assumed. Raises
+    UnsupportedModelError where they name what the recognised architecture has not."""
     architecture = get(found.config.name)
     settings: dict[str, Any] = {}
     for field, attribute in architecture.named.items():

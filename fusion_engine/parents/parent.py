@@ -47,7 +47,8 @@ class Metadata:
         """From `as_json`'s values, of which any may be missing. Raises ParentError without the file's name."""
         known = {key: values[key] for key in (f.name for f in fields(cls)) if values.get(key) is not None}
         counts = known.get("class_counts")
-        if counts is not None and not _are_counts(counts, classes):
+        are_counts = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
+        if counts is not None and not (are_counts and len(counts) == classes):
             raise ParentError(f"class_counts must be {classes} whole numbers, one a class")
         training, digest, notes = known.get("training", {}), known.get("data_digest"), known.get("notes", [])
         assumed = known.get("assumed", {})
@@ -64,12 +65,6 @@ class Metadata:
 def _line(text: Any) -> str:
     """A note from a file, as a line that may be shown."""
     return "".join(letter for letter in str(text)[:_LONGEST_LINE] if letter.isprintable())
-
-
-def _are_counts(counts: Any, classes: int) -> bool:
-    if not isinstance(counts, list) or len(counts) != classes:
-        return False
-    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,10 +140,8 @@ def make_parent(
 
 
 def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:
-    """A module in eval mode that takes `state`: a parent's own (do not modify it), or one built at other widths.
-
-    Raises UnsupportedModelError if the architecture has no such widths.
-    """
+    """A module in eval mode that takes `state`: a parent's own (do not modify it), or one built at other widths. Raises
+    UnsupportedModelError if the architecture has no such widths."""
     alike = _alike(parents, state)
     return alike.model if alike is not None else build(config_for(parents, state))
 

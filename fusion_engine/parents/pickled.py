@@ -95,20 +95,11 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     return TensorRecord(storage, offset, tuple(size), tuple(stride))
 
 
-def _parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
 def _plain_object(cls: Any, *_: Any) -> StandIn:
     """copyreg._reconstructor: how protocols 0 and 1 build plain objects."""
     if not (isinstance(cls, type) and issubclass(cls, StandIn)):
         raise ParentError("an object in the file is damaged")
     return cls.__new__(cls)
-
-
-def _dictionary() -> Dictionary:
-    """An empty OrderedDict: its items follow one by one, where `check_opcodes` sees the keys."""
-    return Dictionary()
 
 
 def _set(items: Any = ()) -> frozenset[Any]:
@@ -121,7 +112,8 @@ def _blank(*_: Any) -> Blank:
 
 _ARRAYS = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
 _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
-    ("collections", "OrderedDict"): _dictionary,
+    # Made empty: its items follow one by one, where `check_opcodes` sees the keys.
+    ("collections", "OrderedDict"): lambda: Dictionary(),
     ("__builtin__", "set"): _set,
     ("builtins", "set"): _set,
     ("__builtin__", "object"): _blank,
@@ -130,8 +122,8 @@ _MAKERS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("copy_reg", "_reconstructor"): _plain_object,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    ("torch._utils", "_rebuild_parameter_with_state"): lambda tensor, *_: tensor,
     ("torch", "Size"): tuple,
     ("torch", "device"): _blank,
     ("torch.serialization", "_get_layout"): _blank,

@@ -7,7 +7,7 @@ tensors are made here, on the CPU, with every size checked against the archive.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..exported.tensors import TensorRecord, materialise
 from .inert import StandIn
 from .pickled import read_pickle
 
-__all__ = ["NamedModule", "TorchFile", "read_torch_file"]
+__all__ = ["NamedModule", "read_torch_file"]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
 _MAX_DEPTH = 100
@@ -40,19 +40,9 @@ class NamedModule:
     settings: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class TorchFile:
-    """tensors: name -> tensor on the CPU, in the file's order. modules: of a pickled network; none of a state dict."""
-
-    tensors: dict[str, Tensor]
-    modules: Sequence[NamedModule]
-
-
-def read_torch_file(path: Path, limit: int) -> TorchFile:
-    """The tensors of a file, and what it says of the modules that hold them.
-
-    Raises UnsafeFileError for files that want to run code or claim too much memory, ParentError for damaged ones.
-    """
+def read_torch_file(path: Path, limit: int) -> tuple[dict[str, Tensor], list[NamedModule]]:
+    """Name -> tensor on the CPU, in the file's order; and the modules of a pickled network, none of a state dict.
+    Raises UnsafeFileError for files that want to run code or claim too much memory, ParentError for damaged ones."""
     if not zipfile.is_zipfile(path):
         raise ParentError(
             f"{path.name}: not a file of torch.save, damaged, or from before torch 1.6; load it in torch and save "
@@ -65,7 +55,7 @@ def read_torch_file(path: Path, limit: int) -> TorchFile:
             raise type(problem)(f"{path.name}: {problem}") from problem
 
 
-def _read(archive: zipfile.ZipFile, limit: int) -> TorchFile:
+def _read(archive: zipfile.ZipFile, limit: int) -> tuple[dict[str, Tensor], list[NamedModule]]:
     entries = set(archive.namelist())
     pickles = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
     if any(name.rpartition("/")[2] == "archive_format" for name in entries):
@@ -81,11 +71,7 @@ def _read(archive: zipfile.ZipFile, limit: int) -> TorchFile:
     records = dict(_find_state(read_pickle(archive.read(pickles[0])), modules))
     if not records:
         raise ParentError("the file holds no weights; save model.state_dict()")
-    if sum(record.nbytes for record in records.values()) > limit:
-        raise UnsafeFileError("the tensors claim more memory than allowed")
-    storages: dict[str, Tensor] = {}
-    tensors = {name: materialise(archive, f"{root}data/", record, storages, name) for name, record in records.items()}
-    return TorchFile(tensors, modules)
+    return materialise(archive, f"{root}data/", records, limit), modules
 
 
 def _find_state(value: Any, met: list[NamedModule]) -> Iterator[tuple[str, TensorRecord]]:
@@ -110,12 +96,11 @@ def _walk_module(
     if depth > _MAX_DEPTH or len(met) >= _MAX_TENSORS:
         raise UnsafeFileError("modules are nested without end")
     state = module.state if isinstance(module.state, Mapping) else {}
-    tables = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
-    found = [table for table in tables if isinstance(table, Mapping)]
-    if len(found) != len(tables):
+    tables: list[Any] = [state.get(key) for key in ("_parameters", "_buffers", "_modules")]
+    if not all(isinstance(table, Mapping) for table in tables):
         raise ParentError("the file's object is not an nn.Module; save model.state_dict()")
-    parameters, buffers, modules = found
-    is_leaf = not any(isinstance(value, TensorRecord | StandIn) for table in found for value in table.values())
+    parameters, buffers, modules = tables
+    is_leaf = not any(isinstance(value, TensorRecord | StandIn) for table in tables for value in table.values())
     met.append(NamedModule(prefix[:-1], type(module).pickled_name, is_leaf, _settings(state)))
     passing = state.get("_non_persistent_buffers_set", ())
     for name, tensor in [*parameters.items(), *buffers.items()]:

@@ -34,7 +34,7 @@ def test_what_is_built_is_recognised(config: ResNetConfig) -> None:
     found = match(model.state_dict())
     assert found.config == config
     assert dict(found.key_map) == {name: name for name in model.state_dict()}
-    assert bool(found.notes) == (config.norm == "group")
+    assert bool(found.assumed) == (config.norm == "group")
     assert read_config(json.loads(json.dumps({"name": "resnet", **config.as_json()}))) == config
 
 

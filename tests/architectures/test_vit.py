@@ -35,7 +35,7 @@ def test_what_is_built_is_recognised(config: ViTConfig) -> None:
     found = match(model.state_dict())
     assert found.config == config
     assert dict(found.key_map) == {name: name for name in model.state_dict()}
-    assert "heads" in found.notes[0] or "head is" in found.notes[0]
+    assert "heads" in found.assumed["heads"] or "head is" in found.assumed["heads"]
     assert read_config(json.loads(json.dumps({"name": "vit", **config.as_json()}))) == config
     with torch.inference_mode():
         assert model(example_input(config, 3)).shape == (3, config.classes)
@@ -67,8 +67,8 @@ def test_the_usual_number_of_heads(width: int, heads: int) -> None:
     config = replace(PRE, width=width, inner=(width, width))
     found = match(build(config).state_dict())
     assert found.config == replace(config, heads=heads)
-    assert found.notes[0].startswith("the weights do not tell")
-    assert str(heads) in found.notes[0]
+    assert found.assumed["heads"].startswith("the weights do not tell")
+    assert str(heads) in found.assumed["heads"]
 
 
 def test_another_number_of_heads_is_another_function() -> None:

@@ -135,11 +135,11 @@ def test_debug_shows_the_traceback(files: Path) -> None:
 def test_an_interruption_leaves_nothing(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(path: Path, report: object) -> None:
-        path.write_text("half")
+    def interrupt(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fusion_engine.cli.fuse.write_report", interrupt)
+    monkeypatch.setattr(Path, "write_text", interrupt)  # the report's
     outputs = ["--out", str(tmp_path / "fused.safetensors"), "--report", str(tmp_path / "report.json")]
     assert main(fuse_arguments(files, "--recipe", "average", *outputs)) == 130
     assert "interrupted" in one_line(capsys)

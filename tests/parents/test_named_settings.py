@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from fusion_engine import store
 from fusion_engine.architectures import MLPConfig
 from fusion_engine.core.errors import UnsupportedModelError
-from fusion_engine.core.types import no_progress
+from fusion_engine.core.progress import Progress
 from fusion_engine.data import make_dataset
-from fusion_engine.jobs.import_parents import keep_parents
-from fusion_engine.jobs.preflight import inspect
+from fusion_engine.jobs.kinds.import_parents import keep_parents
+from fusion_engine.jobs.kinds.preflight import inspect
 from fusion_engine.parents import load_base, load_parent, load_parents
 from fusion_engine.pipeline import fuse
 
@@ -199,7 +199,7 @@ def test_assumptions_are_said_once_wherever_parents_are_shown(tmp_path: Path, mo
     data = make_dataset(torch.randn(50, 20).numpy(), None, None, None, 5, "x")
     result = fuse(parents, data, "average")
     assert result.report["warnings"].count(ASSUMED) == 1
-    assert inspect(parents, None, 0, no_progress)["warnings"].count(ASSUMED) == 1
+    assert inspect(parents, None, 0, Progress())["warnings"].count(ASSUMED) == 1
     summary = keep_parents(parents, "three")
     assert summary["warnings"] == [ASSUMED]
     stored = load_parents(store.parent_paths(summary["id"]))

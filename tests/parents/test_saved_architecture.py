@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from fusion_engine import store
 from fusion_engine.architectures import MLPConfig, ViTConfig, build, network_shapes
 from fusion_engine.core.errors import FusionError
-from fusion_engine.core.types import no_progress
+from fusion_engine.core.progress import Progress
 from fusion_engine.data import make_dataset
-from fusion_engine.jobs import import_parents
+from fusion_engine.jobs.kinds import import_parents
 from fusion_engine.parents import (
     Parent,
     load_parent,
@@ -127,7 +127,7 @@ def test_parent_sets_of_the_app(name: str, tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / f"{j}" / "fused.safetensors").rename(tmp_path / f"f{j}.safetensors")
     (tmp_path / "job").mkdir()
     paths = [str(tmp_path / f"f{j}.safetensors") for j in (0, 1)]
-    assert import_parents.run({"paths": paths}, tmp_path / "job", no_progress) is None
+    assert import_parents.run({"paths": paths}, tmp_path / "job", Progress()) is None
     written = json.loads((tmp_path / "job" / "result.json").read_text())
     for path, stored in zip(paths, store.parent_paths(written["parents"]), strict=True):
         assert_same_function(stored, load_parent(path).model, CONFIGS[name])

@@ -32,7 +32,7 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    return read_torch_file(path, LIMIT).tensors
+    return read_torch_file(path, LIMIT)[0]
 
 
 # ---- what is read

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_engine.core.errors import FusionError
-from fusion_engine.core.files import atomic_path
 from fusion_engine.leaderboard.rows import REFERENCES, Row, kept_rows
 from fusion_engine.leaderboard.table import standings
 from fusion_engine.store.files import append_line, read_lines
@@ -32,7 +31,6 @@ _ROWS, _SHARED = "rows.jsonl", "shared"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add_options(parser, "parents", "--arch")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusions may look at")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples to measure them on")
@@ -59,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.leaderboard.plan import make_plan
 
     inputs = read_inputs(arguments)
-    plan = make_plan(inputs, *_choice(arguments), seeds)
+    presets = "all" if arguments.presets == "all" else words(arguments.presets)
+    plan = make_plan(inputs, presets, None if arguments.importances is None else words(arguments.importances), seeds)
     with _folder(arguments.out) as folder:
         earlier = read_lines(folder / _ROWS)
         if not all(_belongs(row, inputs.digest) for row in earlier):
@@ -80,9 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise SystemExit(130) from None
         live.clear()
     table = standings(planned, list(rows.values()))
-    if arguments.report is not None:
-        with atomic_path(arguments.report) as path:
-            write_report(path, {**table, "rows": list(rows.values()), **_about(inputs, seeds)})
+    write_report(arguments.report, {**table, "rows": list(rows.values()), **_about(inputs, seeds)})
     print(text(table))
 
 
@@ -127,11 +124,6 @@ def _folder(out: Path | None) -> Iterator[Path]:
 def _belongs(row: Any, digest: str) -> bool:
     """Whether a line of an earlier run's rows is a row, and not of other inputs."""
     return isinstance(row, dict) and {"key", "state"} <= row.keys() and row.get("inputs", digest) == digest
-
-
-def _choice(arguments: argparse.Namespace) -> tuple[str | list[str], list[str] | None]:
-    presets = "all" if arguments.presets == "all" else words(arguments.presets)
-    return presets, None if arguments.importances is None else words(arguments.importances)
 
 
 def _about(inputs: Inputs, seeds: Sequence[int]) -> dict[str, Any]:

@@ -34,11 +34,8 @@ def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: P
     with (
         dask.config.set({**SETTINGS, "distributed.nanny.environ": environment}),
         LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,
+            n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None,
             security=True,  # keys of its own: a scheduler runs whatever anybody on this machine sends it
-            dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its usual port may be another program's
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
