@@ -63,7 +63,7 @@ def by_definition(name: str, context: Fusion, p: int) -> dict[str, torch.Tensor]
     return result
 
 
-@pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "tied"])
+@pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "tied", "activations", "lstm", "vit_fused"])
 def test_information_is_that_of_autograd_sample_by_sample(name: str) -> None:
     context = case(name)
     expected = by_definition(name, context, 1)
