@@ -143,7 +143,7 @@ def fisher_information(
                 gradients = each_gradient(leaves, batch[row], c)
             weight = trust[row.cpu(), c.cpu()].to(batch.device)
             for name, gradient in gradients.items():
-                squares = gradient.square_().flatten(1)
+                squares = gradient.square().flatten(1)  # not in place: terms of one sum share their gradient
                 totals[name] += (weight.to(squares) @ squares).reshape(gradient.shape[1:])
         done += len(batch)
     return {name: total / done for name, total in totals.items()}
