@@ -154,14 +154,23 @@ def test_labels_are_used_where_a_share_of_them_is_asked_for() -> None:
 
 @pytest.mark.usefixtures("registered")
 def test_steps_on_norms_follow_every_solver_that_keeps_them() -> None:
+    before = {name: registry.get("post", name).accepts for name in registry.names("post")}
+
     @register("solver", "toy", title="Toy", keeps_norms=True)
     def toy(inputs: object) -> None:
         """Does a thing."""
 
-    for name in registry.names("post"):
+    for name, solvers in before.items():
         spec = registry.get("post", name)
-        assert spec.accepts == ({"average", "ties", "toy"} if spec.statistics else None), name
-        assert spec.as_json()["accepts"] == (["average", "ties", "toy"] if spec.statistics else None)
+        assert spec.statistics == (solvers is not None), name
+        if solvers is None:
+            assert spec.accepts is None, name
+            assert spec.as_json()["accepts"] is None
+        else:
+            assert {"average", "ties"} <= solvers, name
+            assert solvers.isdisjoint({"gradient", "least_squares", "regmean"}), name
+            assert spec.accepts == {*solvers, "toy"}, name
+            assert spec.as_json()["accepts"] == sorted({*solvers, "toy"})
 
 
 @pytest.mark.usefixtures("registered")
