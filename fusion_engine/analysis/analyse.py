@@ -95,8 +95,10 @@ def analyse(
         "levels": [{"index": level.index, "name": level.name} for level in graph.levels],
     }  # fmt: skip
     seconds: dict[str, float] = {}
-    for name, turn in progress.part(0.1 / (len(wanted) + 0.1), 1.0).each(wanted):
-        since, part = time.perf_counter(), turn.part(0.0, 1.0, name)
+    for i, name in enumerate(wanted):
+        since, count = time.perf_counter(), len(wanted) + 0.1
+        part = progress.part((i + 0.1) / count, (i + 1.1) / count, name)
+        part.report(0.0)
         if name == "coverage":
             counts = [parent.metadata.class_counts for parent in parents]
             own, last = outputs[: len(parents)], None if fused is None else outputs[-1]

@@ -134,7 +134,7 @@ def connectivity(
         raise DataError(f"{data.name}: there are no labels, and losses along a path need them (add an array y)")
     inputs = Inputs(trace, (first, second), data, ({}, {}), seed=seed, device=torch.device(device))
     renew = recalibrate and bool(find_batch_norms(trace))
-    measure, progress = _Measure(inputs, renew), progress or Progress()
+    measure, progress = _Measure(inputs, renew), (progress or Progress()).part(0.0, 1.0, "connectivity")
     progress.report(0.0, "aligning neurons")
     aligned = align(trace, first, second, data, method, seed=seed, device=device)
     as_is = progress.part(0.0, 0.5).saying("path between the networks")
