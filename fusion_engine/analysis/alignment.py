@@ -19,8 +19,6 @@ from ..graph import Trace, merge_states
 from ..grouping import group_every_space
 from ..importance import score
 
-__all__ = ["align", "pairing_methods"]
-
 
 def pairing_methods() -> list[str]:
     """Names of the groupings that pair neurons one to one, and so can align networks."""

@@ -29,8 +29,6 @@ from .error_budget import error_budget
 from .shapes import Analysis
 from .similarity import similarity
 
-__all__ = ["WHAT", "Fused", "FusedLike", "analyse"]
-
 WHAT = ("coverage", "similarity", "connectivity", "budget")
 _SCORED = 400  # samples that importances of the outputs are read from
 

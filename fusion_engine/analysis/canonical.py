@@ -6,8 +6,6 @@ import numpy as np
 
 from ..core.types import Array
 
-__all__ = ["canonical_correlations", "linear_cka", "svcca"]
-
 _RANK = 1e-10  # directions with less of the largest variance than this are rounding
 
 

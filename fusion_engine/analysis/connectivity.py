@@ -31,8 +31,6 @@ from ..post.norms import find_batch_norms
 from ..stats import fitting_batch
 from .alignment import align
 
-__all__ = ["Averaged", "Connectivity", "LevelBarriers", "Path", "Paths", "connectivity", "interpolate"]
-
 _RENEWED_FROM = 256  # samples
 _KEPT_BYTES = 256 * 2**20
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from ..data import Dataset
 from ..evaluation import Evaluation, measure
 
-__all__ = ["KNOWN", "coverage"]
-
 KNOWN = 0.5
 """A parent knows a class if it gets at least this share of its samples right."""
 

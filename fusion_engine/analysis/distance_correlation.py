@@ -12,8 +12,6 @@ import numpy as np
 
 from ..core.types import Array
 
-__all__ = ["correlation", "partial_correlation", "u_centred"]
-
 
 def u_centred(features: Array) -> Array:
     """(n, n) U-centred Euclidean distances between the rows of `features` (n, d): off the diagonal

@@ -35,8 +35,6 @@ from ..fusing import OutputWeights
 from ..graph import Program, Trace, merge_activations, unmerge_activations
 from ..stats import fitting_batch
 
-__all__ = ["ErrorBudget", "LevelBudget", "error_budget"]
-
 
 @dataclass(frozen=True)
 class LevelBudget:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-__all__ = ["Analysis"]
-
 
 class Analysis(TypedDict, total=False):
     """The last four are those that were made.

@@ -19,8 +19,6 @@ from ..stats import Moments, fitting_batch, grouping_sites, parent_moments
 from .canonical import canonical_correlations, linear_cka, svcca
 from .distance_correlation import correlation, partial_correlation, u_centred
 
-__all__ = ["MEASURES", "SpaceSimilarity", "similarity"]
-
 MEASURES = ("cka", "svcca", "cca", "distance_correlation", "partial_distance_correlation")
 
 

@@ -14,8 +14,6 @@ from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 from .settings import split_spec
 
-__all__ = ["CustomConfig", "custom_config", "is_custom"]
-
 
 @dataclass(frozen=True)
 class CustomConfig:

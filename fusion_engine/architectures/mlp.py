@@ -15,8 +15,6 @@ from torch.nn import functional
 
 from .registry import Architecture, Match, PlainValues, Shapes, natural, register
 
-__all__ = ["MLP", "MLPConfig"]
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu, "tanh": torch.tanh,
     "sigmoid": torch.sigmoid, "elu": functional.elu, "leaky_relu": functional.leaky_relu,

@@ -15,11 +15,6 @@ from torch import nn
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 
-__all__ = [
-    "Architecture", "Config", "Match", "PlainValues", "Shapes", "get", "key_map", "names", "natural",
-    "network_shapes", "register", "scaled",
-]
-
 Shapes = Mapping[str, tuple[int, ...]]
 """Tensor name -> shape, in the file's order: all that recognition looks at."""
 

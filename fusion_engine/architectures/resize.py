@@ -9,8 +9,6 @@ from typing import Any
 from ..core.errors import UnsupportedModelError
 from .registry import Config, Shapes, get, names, network_shapes
 
-__all__ = ["fits", "resized"]
-
 
 def resized(config: Config, shapes: Shapes) -> Config:
     """The config of a network like `config` whose tensors have these shapes, by canonical name.

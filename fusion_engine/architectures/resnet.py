@@ -12,8 +12,6 @@ from torch.nn import functional
 from . import resnet_names
 from .registry import Architecture, Match, PlainValues, Shapes, register, scaled
 
-__all__ = ["ResNet", "ResNetConfig"]
-
 Norm = Literal["batch", "group", "none"]
 _CIFAR_WIDTHS = (16, 32, 64)
 _IMAGENET_WIDTHS = (64, 128, 256, 512)

@@ -10,8 +10,6 @@ from typing import Literal
 from ..core.errors import UnsupportedModelError
 from .registry import Shapes, natural
 
-__all__ = ["ResNetNames", "read"]
-
 
 @dataclass(frozen=True)
 class ResNetNames:

@@ -10,8 +10,6 @@ from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 from .registry import Config, get, names
 
-__all__ = ["configured", "split_spec"]
-
 _SPEC: Final = re.compile(r"(\w+):(\w+=[^,=]+(?:,\w+=[^,=]+)*)", re.ASCII)
 _NORM_ORDER: Final = {"pre": "true", "post": "false"}
 

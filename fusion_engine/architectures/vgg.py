@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from .registry import Architecture, Match, PlainValues, Shapes, key_map, natural, network_shapes, register
 
-__all__ = ["VGG", "VGGConfig"]
-
 POOL = "M"
 
 

@@ -13,8 +13,6 @@ from torch.nn import functional
 from . import vit_names
 from .registry import Architecture, Match, PlainValues, Shapes, register
 
-__all__ = ["ViT", "ViTConfig", "usual_heads"]
-
 Attention = Literal["module", "qkv"]
 
 

@@ -12,8 +12,6 @@ from typing import Literal
 from ..core.errors import UnsupportedModelError
 from .registry import Shapes, natural
 
-__all__ = ["ViTNames", "layout", "read"]
-
 _ATTENTION = re.compile(r"(?P<path>(?:.*\.)?[^.]*\d\.)(?P<own>.*)(?P<part>in_proj_weight|qkv\.weight)")
 
 

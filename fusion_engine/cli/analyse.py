@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from fusion_engine.analysis.shapes import Analysis
 
-__all__ = ["add_arguments", "run", "summary"]
-
 _MEASURES = {
     "cka": "CKA", "svcca": "SVCCA", "cca": "mean CCA", "distance_correlation": "distance",
     "partial_distance_correlation": "partial",

@@ -10,8 +10,6 @@ from typing import Any
 from .options import add_options
 from .output import check_writable, table, write_report
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "models", "--arch")

@@ -18,8 +18,6 @@ from .output import check_writable, progress_line, table, write_report
 if TYPE_CHECKING:
     from fusion_engine.pipeline import FusionResult
 
-__all__ = ["add_arguments", "read_recipe", "run", "summary"]
-
 _RECIPE_LIMIT = 1024**2
 
 

@@ -12,8 +12,6 @@ from fusion_engine.core.errors import FusionError
 from .options import add_options
 from .output import progress_line, table
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "parents", "--arch")

@@ -12,8 +12,6 @@ from fusion_engine.core.errors import FusionError
 
 from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, train
 
-__all__ = ["main"]
-
 _COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes)
 
 

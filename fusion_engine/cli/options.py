@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["add_options"]
-
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "parents": {"nargs": "+", "metavar": "PARENT", "help": "weights: .safetensors or .pt; or a program: .pt2"},
     "models": {"nargs": "+", "metavar": "MODEL", "help": "weights: .safetensors or .pt; or a program: .pt2"},

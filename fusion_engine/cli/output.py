@@ -13,8 +13,6 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.files import atomic_path
 from fusion_engine.core.progress import Listener, ProgressEvent, no_progress
 
-__all__ = ["check_writable", "progress_line", "table", "write_report"]
-
 
 def check_writable(*paths: Path | None) -> None:
     """FusionError unless every given path can be written: asked before an hour of work, not after it."""

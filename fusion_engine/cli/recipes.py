@@ -20,8 +20,6 @@ from fusion_engine.store import PastRuns
 
 from .tables import write_tables
 
-__all__ = ["add_arguments", "methods_help", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", action="store_true", help="list methods and their parameters instead")

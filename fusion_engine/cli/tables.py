@@ -11,8 +11,6 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.presets import needs, recipes
 from fusion_engine.store.files import publish
 
-__all__ = ["COMMAND", "read_table", "tables", "write_tables"]
-
 COMMAND = "python -m fusion_engine recipes --write"
 _NEEDS = {"class_counts": "class counts", "base": "base model"}
 _END = "\n<!-- end -->"

@@ -10,8 +10,6 @@ from fusion_engine.core.errors import FusionError
 from .options import add_options
 from .output import check_writable, progress_line, table, write_report
 
-__all__ = ["add_arguments", "run"]
-
 _EPOCHS = 20
 _NETWORKS = ("mlp", "vgg", "vgg_bn", "resnet20", "resnet20_gn", "vit")  # training.NETWORKS, without importing torch
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from .registry import nearest, needed
 
-__all__ = ["Facts", "Methods", "Obstacle", "obstacles", "steps", "used"]
-
 Methods = Mapping[str, Sequence[Mapping[str, Any]]]
 """Descriptions (`MethodSpec.as_json`) by kind: all of `registry.catalogue()`, or at least those that a recipe uses."""
 

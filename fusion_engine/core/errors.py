@@ -6,19 +6,6 @@ what is wrong and what to do, and carry no server paths (file *names* only).
 
 from __future__ import annotations
 
-__all__ = [
-    "Cancelled",
-    "DataError",
-    "FusionError",
-    "JobError",
-    "ParentError",
-    "RecipeError",
-    "StoreError",
-    "UnsafeFileError",
-    "UnsupportedModelError",
-    "VerificationError",
-]
-
 
 class FusionError(Exception):
     """Base of every error caused by input or settings rather than by a bug."""

@@ -15,8 +15,6 @@ from typing import Final
 
 from .errors import FusionError, UnsafeFileError
 
-__all__ = ["DEFAULT_LIMIT", "atomic_path", "check_entries", "check_file", "open_archive"]
-
 DEFAULT_LIMIT: Final = 4 * 2**30
 """Largest file, and largest unpacked archive, that is read unless the caller says otherwise (bytes)."""
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from .errors import RecipeError
 from .types import Level
 
-__all__ = ["Plan", "candidate_plans", "finest", "format_plan", "merge_levels", "parse_plan"]
-
 Plan = tuple[tuple[int, int], ...]
 """First and last level of every merged level, in order."""
 

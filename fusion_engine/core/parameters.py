@@ -14,8 +14,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from .errors import RecipeError
 
-__all__ = ["OTHERS", "Param", "ParameterSpec", "nearest", "read_parameters", "takes_progress"]
-
 OTHERS = "others"  # in a value by space: what the spaces take that are not named
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)

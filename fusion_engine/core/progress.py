@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-__all__ = ["Listener", "Progress", "ProgressEvent", "no_progress"]
-
 T = TypeVar("T")
 
 

@@ -12,8 +12,6 @@ from . import registry
 from .capability import Facts, obstacles, steps
 from .errors import RecipeError
 
-__all__ = ["Recipe", "Step", "parse_settings"]
-
 _PARTS = ("importance", "grouping", "solver")
 
 

@@ -9,9 +9,6 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["numpy_generator", "stream_seed", "torch_generator"]
-
-
 def stream_seed(seed: int, *path: str | int) -> int:
     """A 63-bit seed for the stream named by `path` (e.g. "grouping", space name).
 

@@ -11,19 +11,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = [
-    "Freedom",
-    "Grouping",
-    "Layer",
-    "Level",
-    "Member",
-    "NormNames",
-    "Role",
-    "Site",
-    "Space",
-    "State",
-]
-
 Role = Literal["out", "in"]
 Freedom = Literal["gl", "orth", "perm"]
 

@@ -13,8 +13,6 @@ from ..core.errors import DataError
 from ..core.seeds import numpy_generator
 from .dataset import Dataset
 
-__all__ = ["balanced_sample", "canonical_order", "check_calibration", "check_samples", "held_out"]
-
 
 def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
     """Sorted indices of `per_class` samples of every class, drawn without replacement. Raises DataError naming the

@@ -16,8 +16,6 @@ from ..core.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MAX_CLASSES", "Dataset", "Indices"]
-
 MAX_CLASSES = 100_000
 """More are a mistake, or an attack: counts by class and outputs would take the machine's memory."""
 

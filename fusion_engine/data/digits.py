@@ -10,8 +10,6 @@ from ..core.seeds import numpy_generator
 from .dataset import Dataset
 from .npz import make_dataset
 
-__all__ = ["load_digits"]
-
 _PARTS = ("digits", "digits:train", "digits:test")
 _TEST_SHARE = 0.3
 

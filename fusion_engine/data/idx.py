@@ -16,8 +16,6 @@ from ..core.files import DEFAULT_LIMIT, check_file
 from .dataset import Dataset
 from .npz import make_dataset
 
-__all__ = ["is_idx", "load_idx"]
-
 _UINT8 = 0x08
 
 

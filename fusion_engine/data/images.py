@@ -15,8 +15,6 @@ from ..core.files import DEFAULT_LIMIT, check_file, open_archive
 from .dataset import MAX_CLASSES, Dataset
 from .npz import make_dataset
 
-__all__ = ["load_image_archive", "load_image_folder"]
-
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 _MAX_PIXELS = 50_000_000
 

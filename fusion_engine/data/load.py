@@ -13,8 +13,6 @@ from .idx import is_idx, load_idx
 from .images import load_image_archive, load_image_folder
 from .npz import load_npz
 
-__all__ = ["load_data"]
-
 
 def load_data(source: str | os.PathLike[str], y_required: bool = True, *, limit: int = DEFAULT_LIMIT) -> Dataset:
     """Read a data set.

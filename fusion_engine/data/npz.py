@@ -15,8 +15,6 @@ from ..core.errors import DataError, UnsafeFileError
 from ..core.files import DEFAULT_LIMIT, atomic_path, check_file, open_archive
 from .dataset import MAX_CLASSES, Dataset
 
-__all__ = ["load_npz", "make_dataset", "save_npz"]
-
 _ARRAYS = ("x", "y", "mean", "std", "classes")
 _HEADER_LIMIT = 10_000
 

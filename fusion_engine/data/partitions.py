@@ -11,8 +11,6 @@ from ..core.registry import nearest
 from ..core.seeds import numpy_generator
 from .dataset import Dataset
 
-__all__ = ["REGIMES", "Regime", "partition"]
-
 Regime = Literal["full", "non_iid", "sharded"]
 REGIMES: tuple[str, ...] = get_args(Regime)
 

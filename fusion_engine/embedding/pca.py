@@ -9,8 +9,6 @@ from scipy.linalg import eigh
 
 from ..core.types import Array
 
-__all__ = ["PrincipalCoordinates", "principal_coordinates"]
-
 
 @dataclass(frozen=True)
 class PrincipalCoordinates:

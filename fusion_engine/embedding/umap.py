@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from fusion_engine.core.seeds import numpy_generator, stream_seed
 
-__all__ = ["MAX_NEURONS", "Embedding", "umap_coordinates"]
-
 MAX_NEURONS = 4096
 _MIN_NEURONS = 4
 _lock = threading.Lock()  # numba's compiler and umap's random state are not safe under concurrent fits

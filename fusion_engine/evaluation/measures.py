@@ -14,8 +14,6 @@ from ..core.errors import DataError
 from ..data import Dataset
 from ..graph.captured.capture import eval_mode
 
-__all__ = ["Evaluation", "collect_logits", "evaluate", "measure"]
-
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -12,8 +12,6 @@ from ..data import Dataset, check_samples
 from ..parents import Parent, module_for, same_widths
 from .measures import Evaluation, collect_logits, evaluate, measure
 
-__all__ = ["average_state", "compare", "ensembles"]
-
 
 def average_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The plain average: the mean of every floating-point tensor; integers (counters) are the first state's."""

@@ -23,8 +23,6 @@ from fusion_engine.stats import (
     read_moments,
 )
 
-__all__ = ["joint_stats"]
-
 Importance = Mapping[str, Sequence[np.ndarray]]
 
 

@@ -6,8 +6,6 @@ from typing import TypedDict
 
 from fusion_engine.store.shapes import ExploredLevel
 
-__all__ = ["Layer", "Level", "Member", "Space", "Structure"]
-
 
 class Member(TypedDict):
     tensor: str

@@ -12,8 +12,6 @@ from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
 
-__all__ = ["SpaceTables", "merge_error", "space_tables"]
-
 _NEIGHBOURS = 5
 
 

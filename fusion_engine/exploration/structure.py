@@ -11,8 +11,6 @@ from fusion_engine.store.shapes import ExploredLevel
 from . import shapes
 from .shapes import Structure
 
-__all__ = ["described", "levels_json"]
-
 
 def described(graph: Trace, state: State, parents: int) -> Structure:
     """What a preflight says of a network.

@@ -21,8 +21,6 @@ from fusion_engine.store.shapes import Exploration, ExploredSpace
 from .space_tables import SpaceTables, space_tables
 from .structure import levels_json
 
-__all__ = ["described_inputs", "write_exploration"]
-
 
 def described_inputs(parents: Sequence[Parent], data: Dataset, seed: int) -> dict[str, Any]:
     """The entries of explore.json about what was read."""

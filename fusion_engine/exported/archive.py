@@ -20,8 +20,6 @@ from ..core.files import open_archive
 from .tensors import STORAGE_DTYPES, StorageRecord, TensorRecord, materialise
 from .translate import DTYPES, StoredTensor, read_graph
 
-__all__ = ["read_exported_file"]
-
 _SCHEMA = 8
 _JSON_LIMIT = 64 * 2**20
 _MAX_NAME = 300

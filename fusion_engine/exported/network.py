@@ -18,8 +18,6 @@ from ..architectures import Architecture, register
 from ..core.errors import UnsafeFileError, UnsupportedModelError
 from .steps import DTYPES, Step, execute, read_name, read_steps
 
-__all__ = ["ExportedConfig", "ExportedNetwork", "build_exported", "read_exported"]
-
 _MAX_PROGRAM = 2**22
 _MAX_TENSORS = 100_000
 _MAX_ELEMENTS = 2**30

@@ -11,8 +11,6 @@ import torch
 
 from ..core.errors import UnsupportedModelError
 
-__all__ = ["find_operator", "refuse_training"]
-
 # Arithmetic on sizes. No powers and no shifts: they make numbers without bound.
 _SIZES: Final[dict[str, Callable[..., Any]]] = {
     **{f"_operator.{name}": getattr(operator, name) for name in (

@@ -16,8 +16,6 @@ from torch import Tensor
 from ..core.errors import UnsupportedModelError
 from .operators import find_operator, refuse_training
 
-__all__ = ["DTYPES", "Step", "execute", "read_name", "read_steps"]
-
 DTYPES: Final = {
     name: getattr(torch, name)
     for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from ..core.errors import ParentError, UnsafeFileError
 
-__all__ = ["STORAGE_DTYPES", "StorageRecord", "TensorRecord", "materialise"]
-
 STORAGE_DTYPES: Final = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,

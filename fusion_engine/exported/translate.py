@@ -18,8 +18,6 @@ from torch import Tensor
 from ..core.errors import ParentError, UnsafeFileError
 from .tensors import TensorRecord
 
-__all__ = ["StoredTensor", "read_graph"]
-
 # torch._export.serde.schema.ScalarType, Layout and MemoryFormat.
 DTYPES: Final = {
     1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 12: "bool",

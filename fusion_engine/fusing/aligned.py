@@ -13,8 +13,6 @@ from ..core.types import Grouping, Layer, State
 from ..graph import Trace, merge_outputs, merge_states
 from .folding import read_layer
 
-__all__ = ["aligned_layer", "parent_part"]
-
 
 def parent_part(grouping: Grouping, parent: int) -> Grouping:
     """What brings one parent alone into the fused network's neurons: merge rows that sum to one where they name

@@ -12,8 +12,6 @@ from torch import Tensor
 from ..core.types import Grouping
 from ..graph import Trace, permute_state
 
-__all__ = ["align_to_first", "keeps_first_width"]
-
 
 def keeps_first_width(groupings: Mapping[str, Grouping]) -> bool:
     """Whether the fused model is as wide as the first parent, everywhere."""

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from ..core.types import Layer, State
 
-__all__ = ["fold_norms", "per_channel", "read_layer", "read_rows", "write_layer", "write_rows"]
-
 
 def read_layer(state: State, layer: Layer) -> tuple[Tensor, Tensor | None]:
     """Effective weight, shape of the layer's own, and bias (out,) or None, in float64, batch norm folded in:

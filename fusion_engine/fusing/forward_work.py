@@ -10,8 +10,6 @@ import math
 from ..graph import Trace, shape
 from ..stats import sample_bytes
 
-__all__ = ["forward_work"]
-
 # Writing an activation and reading it again takes as long as about this many multiplications and additions: what
 # norms, softmax and activation functions cost in networks of small layers.
 _A_NUMBER = 20

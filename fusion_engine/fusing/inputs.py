@@ -16,8 +16,6 @@ from ..data import Dataset, held_out
 from ..graph import Trace
 from .folding import fold_norms
 
-__all__ = ["Inputs", "Resume"]
-
 
 @dataclass(frozen=True)
 class Resume:

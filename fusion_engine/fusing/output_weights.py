@@ -16,8 +16,6 @@ from ..graph import Trace
 from .inputs import Inputs
 from .run_log import RunLog
 
-__all__ = ["HeadParameter", "HeadWeights", "OutputWeights", "output_layer", "output_weights"]
-
 HeadWeights = Literal["uniform", "importance", "class_share", "confidence"]
 HeadParameter = Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")]
 

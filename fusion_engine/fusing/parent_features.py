@@ -14,8 +14,6 @@ from ..graph import Program, Trace
 from ..stats import FeatureMoments, Moments, SharedStatistics, Wanted, read_moments, sample_bytes
 from .inputs import Inputs
 
-__all__ = ["ParentFeatures", "batch_size"]
-
 _BATCH_BYTES = 96 * 2**20
 
 

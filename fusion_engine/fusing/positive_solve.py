@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["smallest_solution", "solve_positive"]
-
 
 def solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
     """matrix^-1 right, matrix (..., d, d), right (..., d, m); the smallest solution where one is singular."""

@@ -10,8 +10,6 @@ from ..core.types import Level, State
 from ..graph import Program
 from .inputs import Inputs
 
-__all__ = ["FusedPrefix"]
-
 
 class FusedPrefix:
     """Tensors inside the fused model, level after level, with the weights solved so far."""

@@ -10,8 +10,6 @@ from typing import Any
 
 from ..core.progress import Progress
 
-__all__ = ["RunLog", "Stopwatch"]
-
 
 class Stopwatch:
     """Wall-clock seconds by stage. Stages may nest; the inner stage's time is not counted to the outer one."""

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["augmented", "draw", "mixup", "shifted"]
-
 
 def draw(samples: int, batch: int, generator: torch.Generator) -> Tensor:
     """(batch,) positions among `samples`, with replacement, on the generator's device."""

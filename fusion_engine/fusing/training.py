@@ -13,8 +13,6 @@ from torch.optim import lr_scheduler
 
 from ..core.types import State
 
-__all__ = ["Optimiser", "Outcome", "Point", "Scheduler", "TrainingSettings", "train", "try_rates"]
-
 Optimiser = Literal["adam", "sgd"]
 Scheduler = Literal["one_cycle", "cosine", "constant"]
 

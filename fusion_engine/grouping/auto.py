@@ -14,8 +14,6 @@ from ..core.types import Grouping
 from ..stats import SpaceStats
 from .parameters import FeaturesParameter
 
-__all__ = ["auto", "lost"]
-
 _CANDIDATES = "kmeans, balanced, agglomerative, permutation"
 
 

@@ -18,8 +18,6 @@ from .heads import group_heads
 from .network import Network
 from .one_space import group, group_network
 
-__all__ = ["Grouped", "group_every_space"]
-
 
 @dataclass
 class Grouped:

@@ -11,14 +11,6 @@ from ..core.errors import FusionError
 from ..core.types import Array, Grouping, Indices
 from ..stats import SpaceStats
 
-__all__ = [
-    "hard_grouping",
-    "identity_grouping",
-    "labels_from_stats",
-    "require_enough_neurons",
-    "require_equal_widths",
-]
-
 
 def hard_grouping(
     space: str,

@@ -17,8 +17,6 @@ from ..stats import Moments, SpaceStats, entry_key
 from .from_labels import hard_grouping
 from .one_space import group
 
-__all__ = ["group_heads", "inner_stats"]
-
 
 @dataclass(frozen=True)
 class _Kind:

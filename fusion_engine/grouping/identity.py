@@ -7,8 +7,6 @@ from ..core.types import Grouping
 from ..stats import SpaceStats
 from .from_labels import identity_grouping
 
-__all__ = ["identity"]
-
 
 @register("grouping", "identity", title="Identity", citation="plain weight averaging", needs=(), pairs=True)
 def identity(stats: SpaceStats) -> Grouping:

@@ -15,8 +15,6 @@ from ..fusing import parent_part
 from ..graph import Trace, lookup, merge_states, read_site
 from ..stats import SpaceStats
 
-__all__ = ["AlignedStates", "Network"]
-
 
 @dataclass(frozen=True)
 class Network:

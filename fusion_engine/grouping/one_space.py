@@ -16,8 +16,6 @@ from ..stats import SpaceStats
 from .from_labels import identity_grouping
 from .network import Network
 
-__all__ = ["group", "group_network"]
-
 
 def group(
     stats: SpaceStats, method: str, parameters: Mapping[str, Any] | None = None, progress: Progress | None = None

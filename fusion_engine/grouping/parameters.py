@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from ..core.registry import Param
 
-__all__ = ["FeaturesParameter", "Weights", "WeightsParameter"]
-
 Features = Literal["post", "pre"]
 FeaturesParameter = Annotated[
     Features, Param("what neurons are compared by: their values behind the activation function, or before it")

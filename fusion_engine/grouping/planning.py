@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-__all__ = ["WidthPlan"]
-
 
 @dataclass(frozen=True)
 class WidthPlan:

@@ -9,8 +9,6 @@ import numpy as np
 from ..core.types import Array
 from ..stats import SpaceStats
 
-__all__ = ["correlations", "normalised"]
-
 _STILL = 1e-5  # of the mean square: a variance below it may be rounding, where products are summed in float32
 
 def correlations(stats: SpaceStats) -> Array:

@@ -12,8 +12,6 @@ from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, has_classes, mean_scores, site_nodes, summed
 
-__all__ = ["activation"]
-
 
 @register("importance", "activation", title="Mean activation", needs={"moments"})
 def activation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:

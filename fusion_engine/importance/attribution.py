@@ -18,20 +18,6 @@ from ..data import Dataset
 from ..graph import Program, Trace, shape
 from ..stats import feature_sites, fitting_batch
 
-__all__ = [
-    "OUTPUT",
-    "attribute",
-    "classes",
-    "gradients",
-    "has_classes",
-    "mean_scores",
-    "of_target",
-    "site_nodes",
-    "site_scores",
-    "summed",
-    "target_logits",
-]
-
 OUTPUT = "output"
 _EPSILON = 1e-8
 

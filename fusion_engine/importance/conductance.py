@@ -15,8 +15,6 @@ from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
-__all__ = ["conductance"]
-
 
 @register(
     "importance",

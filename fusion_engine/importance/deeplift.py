@@ -13,8 +13,6 @@ from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 from .rescale import with_rescale_rule
 
-__all__ = ["deeplift"]
-
 
 @register(
     "importance",

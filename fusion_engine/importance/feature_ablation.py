@@ -15,8 +15,6 @@ from ..graph import Program, Trace, dependents, is_symbolic
 from ..stats import fitting_batch
 from .attribution import OUTPUT, attribute, of_target, site_nodes, target_logits
 
-__all__ = ["feature_ablation"]
-
 
 @register("importance", "feature_ablation", title="Feature ablation", needs={"moments"}, uses={"labels"})
 def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:

@@ -11,8 +11,6 @@ from ..data import Dataset
 from ..graph import Program, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
-__all__ = ["gradient_x_activation"]
-
 
 @register(
     "importance",

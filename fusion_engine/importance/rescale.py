@@ -17,8 +17,6 @@ from torch import Tensor, fx
 from ..core.errors import UnsupportedModelError
 from ..graph import BATCH_NORMS, Trace, arguments, dependents, is_symbolic, module_path, operator
 
-__all__ = ["with_rescale_rule"]
-
 _EPSILON = 1e-10  # inputs that differ by less: the gradient itself
 _LINEAR = """
     add sub rsub neg sum mean cat stack view reshape _unsafe_view flatten unflatten permute transpose t numpy_T mT

@@ -13,8 +13,6 @@ from ..graph import Trace
 from ..stats import feature_sites
 from .attribution import OUTPUT, classes, has_classes
 
-__all__ = ["uniform"]
-
 
 @register("importance", "uniform", title="Uniform")
 def uniform(trace: Trace, state: State, data: Dataset, progress: Progress) -> dict[str, Tensor]:

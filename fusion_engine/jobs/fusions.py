@@ -14,8 +14,6 @@ from fusion_engine.core.types import Grouping
 from fusion_engine.parents import Parent, check_parents, load_parent, read_safetensors
 from fusion_engine.store.results import StoredGrouping, groupings_in
 
-__all__ = ["fused_of_file", "fused_of_folder", "fused_of_run", "fusion_job"]
-
 _LIMIT = 2**30
 
 

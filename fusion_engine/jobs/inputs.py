@@ -14,8 +14,6 @@ from fusion_engine.core.seeds import numpy_generator
 from fusion_engine.data import Dataset, balanced_sample, load_data
 from fusion_engine.parents import Parent, load_parent
 
-__all__ = ["displayed", "draw_samples", "one_of", "read_base", "read_data", "read_parents", "whole_number"]
-
 BUILT_IN = ("digits", "digits:train", "digits:test")
 
 

@@ -9,8 +9,6 @@ from fusion_engine import store
 from fusion_engine.core.errors import Cancelled
 from fusion_engine.core.progress import ProgressEvent
 
-__all__ = ["RunProgress"]
-
 
 class RunProgress:
     """A listener that appends to the run's events and raises Cancelled when the run has ended meanwhile.

@@ -8,19 +8,6 @@ from typing import Any, TypedDict
 from fusion_engine.exploration.shapes import Structure
 from fusion_engine.store.shapes import DataSummary, ParentsSummary, Status
 
-__all__ = [
-    "Catalogue",
-    "Compatibility",
-    "Embedded",
-    "Evaluated",
-    "FileError",
-    "ImportedData",
-    "ImportedParents",
-    "JobStatus",
-    "Preflight",
-    "Verdict",
-]
-
 
 class JobStatus(Status):
     """A run's status with the latest event's stage, fraction and message."""

@@ -10,8 +10,6 @@ from fusion_engine import store
 from fusion_engine.parents import Parent
 from fusion_engine.stats import SharedStatistics, StatisticsCache
 
-__all__ = ["shared_statistics", "statistics"]
-
 _FOLDER_MB = 1024
 
 

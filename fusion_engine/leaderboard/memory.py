@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ..pipeline.report import process_peak_mb
 
-__all__ = ["peak_memory_mb", "reset_peak"]
-
 _SELF = Path("/proc/self")
 
 

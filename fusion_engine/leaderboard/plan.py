@@ -23,8 +23,6 @@ from ..presets import get_preset, recipes
 from ..stats import checked_device
 from .rows import Row
 
-__all__ = ["OWN", "Inputs", "make_plan"]
-
 OWN = "own"
 """Stands for a preset's own importance in a list of importances."""
 

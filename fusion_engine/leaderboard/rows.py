@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["REFERENCES", "Row", "kept_rows", "label"]
-
 REFERENCES = "references"
 """Key of the row that holds the models every comparison shows."""
 

@@ -21,8 +21,6 @@ from .plan import Inputs, make_plan
 from .rows import REFERENCES, Row, kept_rows
 from .table import standings
 
-__all__ = ["leaderboard", "references", "run_row"]
-
 _REFERENCES = ("best_parent", "mean_parent", "average", "ensemble", "softmax_ensemble", "head_weighted_ensemble")
 # Gives the head-weighted ensemble its weights: by the scores of the presets, which so are computed once.
 _SCORES = {"method": "conductance", "n_steps": 3}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-__all__ = ["Entry", "FusionRow", "Spread", "Table"]
-
 
 class FusionRow(TypedDict, total=False):
     """One fusion. The figures are there where `state` is done; `reason` says why it is failed or unavailable.

@@ -10,8 +10,6 @@ from typing import Any
 from .rows import REFERENCES, label
 from .shapes import Entry, Spread, Table
 
-__all__ = ["pareto", "standings"]
-
 
 def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Table:
     """The table of `rows` (any part of the plan's, in any order).

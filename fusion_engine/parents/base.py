@@ -9,8 +9,6 @@ from ..core.errors import ParentError
 from .load import load_parent
 from .parent import Parent, make_parent
 
-__all__ = ["load_base"]
-
 
 def load_base(base: Parent | str | os.PathLike[str] | None, parents: Sequence[Parent]) -> Parent | None:
     """The base model, read if it is a file, once it is known to fit the parents: the same architecture, and tensors of

@@ -8,8 +8,6 @@ from ..architectures.resize import resized
 from ..core.errors import ParentError, UnsupportedModelError
 from .parent import Parent
 
-__all__ = ["MAX_PARENTS", "assumptions", "check_parents", "same_widths"]
-
 MAX_PARENTS = 8
 
 

@@ -13,8 +13,6 @@ from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
 from .parent import Metadata
 
-__all__ = ["header", "read_header", "read_mapping", "stated_architecture", "stated_match"]
-
 _KEY: Final = "neuron_fusion_lab"
 _LIMIT: Final = 2**23  # an exported program and its constants are in there
 _LARGEST: Final = 2**31

@@ -12,8 +12,6 @@ from typing import Any, NoReturn, cast
 
 from ..core.errors import UnsafeFileError
 
-__all__ = ["Allowed", "Blank", "Dictionary", "StandIn", "refuse", "stand_in"]
-
 
 def refuse(what: str) -> NoReturn:
     """Raise the one error for pickles that want to run code; the reader adds the file's name."""

@@ -22,8 +22,6 @@ from .parent import Metadata, Parent, make_parent
 from .safetensorsfile import read_safetensors, write_state
 from .torchfile import NamedModule, read_torch_file
 
-__all__ = ["load_parent", "load_parents", "save_parent"]
-
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
 

@@ -12,8 +12,6 @@ from ..architectures import Architecture, Match, get
 from ..core.errors import UnsupportedModelError
 from .torchfile import NamedModule
 
-__all__ = ["as_named"]
-
 _TORCH: Final = "torch.nn.modules."
 _ACTIVATION: Final = f"{_TORCH}activation."
 _SEQUENTIAL: Final = f"{_TORCH}container.Sequential"

@@ -8,8 +8,6 @@ from typing import Final
 from ..core.errors import UnsafeFileError
 from .inert import refuse
 
-__all__ = ["check_opcodes"]
-
 # What torch writes for modules, state dicts and checkpoints, and nothing else. Left out among others: INST and OBJ
 # (call a class), EXT* (names from a global table), DUP, and opcodes that reserve as much memory as they claim.
 _ALLOWED: Final = frozenset({

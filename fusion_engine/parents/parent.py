@@ -16,9 +16,6 @@ from ..architectures.resize import resized
 from ..core.errors import ParentError
 from ..exported import ExportedConfig
 
-__all__ = ["Metadata", "Parent", "config_for", "make_parent", "module_for", "state_digest"]
-
-
 _MOST_LINES = 50
 _LONGEST_LINE = 300
 

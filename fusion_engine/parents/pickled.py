@@ -13,8 +13,6 @@ from ..exported.tensors import StorageRecord, TensorRecord
 from .inert import Allowed, Blank, Dictionary, StandIn, refuse, stand_in
 from .opcodes import check_opcodes
 
-__all__ = ["read_pickle"]
-
 _TORCH_VALUES: Final = frozenset({
     "float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16", "int32", "int64", "bool", "strided",
     "contiguous_format", "channels_last",

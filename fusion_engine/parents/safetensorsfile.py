@@ -14,8 +14,6 @@ from torch import Tensor
 from ..core.errors import ParentError, StoreError, UnsafeFileError
 from ..core.files import atomic_path
 
-__all__ = ["read_safetensors", "write_state"]
-
 _MAX_HEADER = 100 * 2**20
 
 

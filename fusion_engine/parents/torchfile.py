@@ -20,8 +20,6 @@ from ..exported.tensors import TensorRecord, materialise
 from .inert import StandIn
 from .pickled import read_pickle
 
-__all__ = ["NamedModule", "read_torch_file"]
-
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params")
 _MAX_DEPTH = 100
 _MAX_TENSORS = 100_000

@@ -25,8 +25,6 @@ from ..stats import StatisticsCache
 from .prepare import Prepared, prepare
 from .result import FusionResult, fusion_result
 
-__all__ = ["fuse"]
-
 # Each stage's part of the whole progress.
 _SPANS = {
     "prepare": (0.0, 0.25),

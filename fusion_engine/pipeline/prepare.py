@@ -25,8 +25,6 @@ from ..presets import get_preset
 from ..stats import SharedStatistics, StatisticsCache, checked_device
 from .widths import Widths, plan_widths
 
-__all__ = ["Prepared", "checked_recipe", "prepare", "score_parents"]
-
 Given = str | Recipe | Mapping[str, Any]
 # Shares of the progress of making ready.
 _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}

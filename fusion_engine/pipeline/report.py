@@ -20,8 +20,6 @@ from ..stats import SharedStatistics
 from .prepare import Prepared
 from .shapes import Report, Width
 
-__all__ = ["facts", "process_peak_mb", "width"]
-
 
 def width(parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: Mapping[str, Grouping]) -> Width:
     """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,

@@ -21,8 +21,6 @@ from ..parents import Metadata, Parent, config_for, header, module_for, write_st
 from .prepare import Prepared
 from .report import facts, width
 
-__all__ = ["FusionResult", "fusion_result"]
-
 
 @dataclass(frozen=True)
 class FusionResult:

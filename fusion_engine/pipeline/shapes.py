@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-__all__ = ["Figures", "Report", "Width"]
-
 
 class Figures(TypedDict):
     """Accuracy in [0, 1] and mean cross entropy in nats; those of one network also have per_class and confusion."""

@@ -19,8 +19,6 @@ from ..graph import Trace, merge_states, trace
 from ..grouping.planning import WidthPlan
 from ..parents import Parent, module_for
 
-__all__ = ["Widths", "plan_widths", "trace_parents"]
-
 
 @dataclass(frozen=True)
 class Widths:

@@ -10,8 +10,6 @@ from torch import Tensor
 from ..core.types import State
 from ..fusing import FusedPrefix, Inputs, RunLog, batch_size
 
-__all__ = ["ChannelMoments", "channels_in_turn"]
-
 _BUDGET = 512 * 2**20
 
 

@@ -21,8 +21,6 @@ from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
 from ..graph import Program, Trace
 from ..importance.attribution import has_classes
 
-__all__ = ["Samples", "Teacher", "affordable", "distil", "distil_everything", "schedule", "split_samples"]
-
 _WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
 
 _RATES = (2e-3, 5e-4, 1e-4)

@@ -15,8 +15,6 @@ from ..fusing import Inputs, RunLog
 from ..graph import Program
 from . import distillation
 
-__all__ = ["fine_tuning"]
-
 
 @register(
     "post",

@@ -12,8 +12,6 @@ from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog, output_weights
 from . import distillation
 
-__all__ = ["full_distillation"]
-
 
 @register(
     "post",

@@ -15,8 +15,6 @@ from ..fusing.sampling import draw
 from ..graph import Program
 from . import distillation
 
-__all__ = ["head_distillation"]
-
 
 @register(
     "post",

@@ -14,8 +14,6 @@ from ..graph import lookup
 from .channels import channels_in_turn
 from .norms import BatchNorm, live_norms, with_statistics
 
-__all__ = ["norm_recalibration"]
-
 
 @register(
     "post",

@@ -11,8 +11,6 @@ from ..core.types import State
 from ..fusing import Inputs, RunLog
 from ..graph import BATCH_NORMS, Trace, arguments, lookup, operator, with_aliases
 
-__all__ = ["BatchNorm", "find_batch_norms", "live_norms", "with_statistics"]
-
 
 @dataclass(frozen=True)
 class BatchNorm:

@@ -13,8 +13,6 @@ from ..fusing import Inputs, RunLog
 from ..graph import lookup, merge_states
 from .norms import BatchNorm, live_norms, with_statistics
 
-__all__ = ["pooled_buffers"]
-
 
 @register(
     "post",

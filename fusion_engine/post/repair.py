@@ -15,8 +15,6 @@ from ..graph import Program, Trace, merge_outputs
 from ..stats import feature_rows
 from .channels import ChannelMoments, channels_in_turn
 
-__all__ = ["repair"]
-
 _DEAD = 1e-5
 
 

@@ -14,8 +14,6 @@ from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.registry import nearest
 
-__all__ = ["Preset", "get_preset", "read_presets", "recipes"]
-
 _TEXTS = ("title", "citation", "summary")
 
 

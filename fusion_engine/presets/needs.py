@@ -8,8 +8,6 @@ from typing import Any
 from ..core.capability import Methods, steps, used
 from ..core.registry import needed
 
-__all__ = ["needs"]
-
 _LOOKS_AT_SAMPLES = {"moments", "gradients", "labels"}
 
 

@@ -9,8 +9,6 @@ from ..fusing import HeadParameter, Inputs, RunLog, output_weights
 from ..graph import merge_states
 from ..grouping import Grouped
 
-__all__ = ["average"]
-
 
 @register(
     "solver",

@@ -20,8 +20,6 @@ from ..graph import Program, lookup, merge_states, with_aliases
 from ..grouping import Grouped
 from ..importance.attribution import has_classes
 
-__all__ = ["fisher", "fisher_information", "information_part"]
-
 _HELD_BYTES = 16 * 2**20
 
 

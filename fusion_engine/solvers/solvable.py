@@ -8,8 +8,6 @@ from ..core.types import Layer
 from ..fusing import Inputs, RunLog
 from ..graph import Program, Trace
 
-__all__ = ["obstacle", "solvable_layers"]
-
 
 def solvable_layers(
     inputs: Inputs, log: RunLog | None = None, obstacle_of: Callable[[Trace, Layer], str] | None = None

@@ -16,8 +16,6 @@ from ..fusing import Inputs, RunLog
 from ..graph import lookup, merge_states, with_aliases
 from ..grouping import Grouped
 
-__all__ = ["ties"]
-
 
 @register(
     "solver",

@@ -7,8 +7,6 @@ from collections.abc import Collection
 
 from ..graph import Trace, shape
 
-__all__ = ["fitting_batch", "sample_bytes"]
-
 _LIMIT_BYTES = 256 * 2**20
 
 

@@ -22,8 +22,6 @@ from filelock import FileLock, Timeout
 
 from ..core.files import atomic_path
 
-__all__ = ["Claim", "StatisticsCache", "Stored"]
-
 _POLL_SECONDS = 0.05
 _OBJECTS = 8  # objects that live in memory alone (traces): a few sets of parents
 T = TypeVar("T")

@@ -18,8 +18,6 @@ from ..core.types import Layer
 from .moments import CrossAccumulator, bordered
 from .rows import each_dimension
 
-__all__ = ["ConvMoments", "input_moments"]
-
 Span = tuple[int, int]
 _ROWS = 8192  # float32 products are summed over about this many rows before they go to float64
 

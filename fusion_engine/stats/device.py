@@ -6,8 +6,6 @@ import torch
 
 from ..core.errors import DataError
 
-__all__ = ["checked_device"]
-
 
 def checked_device(name: str) -> torch.device:
     """Device 'cpu', 'cuda' (or 'cuda:1') or 'mps'. Raises DataError if this machine has none of that name."""

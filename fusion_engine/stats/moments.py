@@ -14,8 +14,6 @@ import torch
 from scipy.linalg import blas
 from torch import Tensor
 
-__all__ = ["CrossAccumulator", "GramAccumulator", "Precision", "bordered"]
-
 Precision = Literal["double", "mixed"]
 """'double': all products in float64. 'mixed': large products in float32, summed in float64 (about 1e-6)."""
 

@@ -18,17 +18,6 @@ from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .moments import GramAccumulator, Precision
 
-__all__ = [
-    "FeatureMoments",
-    "Moments",
-    "entry_key",
-    "feature_sites",
-    "grouping_sites",
-    "parent_moments",
-    "post_activation_sites",
-    "read_moments",
-]
-
 Sites = Mapping[str, Sequence[Site]]
 
 

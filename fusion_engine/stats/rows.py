@@ -11,8 +11,6 @@ from torch import Tensor
 from ..core.errors import UnsupportedModelError
 from ..core.types import Layer
 
-__all__ = ["each_dimension", "feature_rows", "layer_rows"]
-
 _LIMIT_BYTES = 64 * 2**20
 
 

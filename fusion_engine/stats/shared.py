@@ -23,8 +23,6 @@ from .cache import Claim, StatisticsCache, Stored
 from .moments import Precision
 from .parent_moments import FeatureMoments, Moments
 
-__all__ = ["SharedStatistics", "Wanted"]
-
 T = TypeVar("T")
 
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from ..core.types import Array, Freedom
 
-__all__ = ["SpaceStats"]
-
 
 @dataclass(frozen=True)
 class SpaceStats:

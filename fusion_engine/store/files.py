@@ -17,21 +17,6 @@ from typing import Any
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.files import atomic_path
 
-__all__ = [
-    "append_line",
-    "create_once",
-    "linked",
-    "publish",
-    "read_json",
-    "read_lines",
-    "staged_files",
-    "staged_folder",
-    "unwritable",
-    "write_bytes",
-    "write_json",
-    "writing",
-]
-
 
 def unwritable(problem: OSError) -> StoreError:
     """What is said where the disk is full, over a quota, or refuses to be written."""

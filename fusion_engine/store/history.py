@@ -10,8 +10,6 @@ from fusion_engine.core.errors import StoreError
 from .results import own_seconds, read_report
 from .runs import list_runs
 
-__all__ = ["PastRuns", "past_runs"]
-
 
 @dataclass(frozen=True)
 class PastRuns:

@@ -12,8 +12,6 @@ from fusion_engine.core.errors import StoreError
 
 from .files import writing
 
-__all__ = ["ID_LENGTH", "check_digest", "check_id", "folder", "home", "new_id"]
-
 ID_LENGTH = 28
 """Characters of an id."""
 

@@ -19,20 +19,6 @@ from .shapes import Exploration
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = [
-    "StoredGrouping",
-    "groupings_in",
-    "own_seconds",
-    "read_arrays",
-    "read_explore",
-    "read_groupings",
-    "read_leaderboard",
-    "read_report",
-    "read_result",
-    "write_result",
-]
-
-
 @dataclass(frozen=True)
 class StoredGrouping:
     """The grouping of one space as a run keeps it; lists have one array a parent.

@@ -18,25 +18,6 @@ from .files import append_line, create_once, linked, read_json, staged_folder, w
 from .home import check_id, folder, new_id
 from .shapes import Event, Job, Run, State, Status
 
-__all__ = [
-    "FINISHED",
-    "append_event",
-    "attempt_of",
-    "create_run",
-    "delete_run",
-    "end_run",
-    "ended",
-    "list_runs",
-    "read_events",
-    "read_job",
-    "read_status",
-    "restart_run",
-    "restore_run",
-    "result_path",
-    "run_folder",
-    "write_status",
-]
-
 FINISHED = ("done", "failed", "cancelled")
 
 

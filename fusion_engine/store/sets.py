@@ -12,20 +12,6 @@ from .files import read_json, staged_folder, write_json
 from .home import check_digest, folder
 from .shapes import DataSummary, ParentsSummary
 
-__all__ = [
-    "content_digest",
-    "data_path",
-    "delete_set",
-    "list_data",
-    "list_parents",
-    "parent_paths",
-    "read_data_summary",
-    "read_parents_summary",
-    "save_data",
-    "save_parents",
-]
-
-
 T = TypeVar("T")
 
 

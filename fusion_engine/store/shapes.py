@@ -4,21 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-__all__ = [
-    "DataSummary",
-    "Event",
-    "Exploration",
-    "ExploredLevel",
-    "ExploredSpace",
-    "Job",
-    "ParentSummary",
-    "ParentsSummary",
-    "Run",
-    "State",
-    "Status",
-    "TensorSummary",
-]
-
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 

@@ -12,8 +12,6 @@ from fusion_engine.core.errors import UnsafeFileError
 from .files import read_json, staged_folder, write_bytes, write_json
 from .home import check_id, folder, new_id
 
-__all__ = ["MAX_FILES", "MAX_UPLOAD_BYTES", "remove_upload", "save_upload", "upload_files"]
-
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".pt2", ".npz", ".zip"}

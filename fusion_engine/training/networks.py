@@ -12,8 +12,6 @@ from ..core.errors import DataError, ParentError
 from ..core.registry import nearest
 from ..data import Dataset
 
-__all__ = ["NETWORKS", "network"]
-
 _VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 _SMALL = (16, "M", 32, 32, "M")
 

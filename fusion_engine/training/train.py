@@ -16,8 +16,6 @@ from ..data import Dataset, check_calibration, partition
 from ..parents import MAX_PARENTS, Metadata, Parent, make_parent
 from .networks import network
 
-__all__ = ["train_parents"]
-
 
 def train_parents(
     architecture: Config | str,

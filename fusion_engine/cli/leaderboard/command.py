@@ -25,8 +25,6 @@ from .view import LiveTable, text
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-__all__ = ["add_arguments", "run"]
-
 _ROWS, _SHARED = "rows.jsonl", "shared"
 
 

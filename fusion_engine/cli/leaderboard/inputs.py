@@ -10,8 +10,6 @@ from fusion_engine.core.errors import FusionError
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-__all__ = ["READ", "read_inputs", "read_seeds", "words"]
-
 READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device")
 """The options that `read_inputs` looks at."""
 

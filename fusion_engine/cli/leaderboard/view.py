@@ -12,8 +12,6 @@ from fusion_engine.leaderboard.rows import label
 
 from ..output import table
 
-__all__ = ["LiveTable", "text"]
-
 
 def text(board: Mapping[str, Any]) -> str:
     """The table of `standings`, best first, with the references among the rows and the reasons below."""

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.stats import StatisticsCache
 
-__all__ = ["results"]
-
-
 def results(arguments: argparse.Namespace, todo: Sequence[Row | None], shared: Path) -> Iterator[dict[str, Any]]:
     """The rows as they are done; None stands for the references. A killed worker's row is run again elsewhere, once."""
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")

@@ -26,8 +26,6 @@ from fusion_engine.core.errors import UnsupportedModelError
 from .nodes import dimension, module_path, operator
 from .samples import Samples, find_samples
 
-__all__ = ["Capture", "capture", "eval_mode"]
-
 aten = torch.ops.aten
 
 

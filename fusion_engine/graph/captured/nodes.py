@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import fx
 
-__all__ = ["arguments", "dependents", "dimension", "is_symbolic", "module_path", "operator", "shape", "shapes"]
-
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)
 
 

@@ -14,8 +14,6 @@ from torch import Tensor, fx, nn
 
 from .nodes import dependents, shape
 
-__all__ = ["Samples", "find_samples"]
-
 
 class Samples(NamedTuple):
     """Along dimension `dim` one sample follows the other, each with `entries` entries."""

@@ -16,8 +16,6 @@ import torch
 
 from .atoms import Array, Atoms, live_dims
 
-__all__ = ["Algebra", "Labels", "Mode"]
-
 Mode = Literal["add", "mul", "nonlinear"]
 """How an elementwise operation combines its operands: sums keep any basis, products and functions do not."""
 

@@ -15,8 +15,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["Array", "Atoms", "live_dims"]
-
 Array = np.ndarray
 """Integer array of atoms, of the rank of the labelled tensor, of size 1 along dimensions it does not live on."""
 

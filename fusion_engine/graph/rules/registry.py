@@ -12,8 +12,6 @@ from torch import fx
 from ..captured.nodes import operator, shape, shapes
 from ..labels.algebra import Algebra, Labels
 
-__all__ = ["Call", "NoRuleError", "Rule", "find_rule", "label_rule"]
-
 
 class NoRuleError(Exception):
     """Raised by a rule that cannot label this use of its operator; the message says why."""

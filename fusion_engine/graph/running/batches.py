@@ -15,8 +15,6 @@ from ..captured.capture import Capture
 from ..captured.nodes import shape
 from ..captured.samples import Samples
 
-__all__ = ["InBatches", "fits_traced_batch"]
-
 
 def fits_traced_batch(capture: Capture, fed: Sequence[str], tensors: Sequence[Tensor]) -> bool:
     """Whether the graph takes as many samples as `tensors`, fed at the nodes `fed`, hold."""

@@ -16,8 +16,6 @@ from ..captured.nodes import arguments, is_symbolic, operator
 from ..structure.trace import Trace, tensor_of
 from .batches import InBatches, fits_traced_batch
 
-__all__ = ["Program"]
-
 aten = torch.ops.aten
 _TRAINING_FLAG = {"dropout": "train", "feature_dropout": "train", "alpha_dropout": "train", "batch_norm": "training"}
 

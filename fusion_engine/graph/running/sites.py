@@ -8,8 +8,6 @@ from fusion_engine.core.types import Member, Site
 
 from ..states.transforms import entries_first
 
-__all__ = ["read_site"]
-
 
 def read_site(tensor: torch.Tensor, site: Site | Member) -> torch.Tensor:
     """Features of a space's neurons in `tensor`, the value at `site.node`, or their weights in a member's tensor.

@@ -19,8 +19,6 @@ from ..states.transforms import permute_state
 from ..structure.trace import Trace
 from .program import Program
 
-__all__ = ["VerifyReport", "random_permutation", "verify", "verify_all"]
-
 
 @dataclass(frozen=True)
 class VerifyReport:

@@ -10,8 +10,6 @@ import numpy as np
 from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.core.types import Member
 
-__all__ = ["Layout", "Placement", "read_layout"]
-
 
 @dataclass(frozen=True)
 class Placement:

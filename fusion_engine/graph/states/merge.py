@@ -24,8 +24,6 @@ from ..structure.trace import Trace, lookup
 from .layout import read_layout
 from .scales import scale_tensors
 
-__all__ = ["merge_activations", "merge_outputs", "merge_states", "unmerge_activations"]
-
 Owned = list[tuple[Space, Member]]
 
 

@@ -8,8 +8,6 @@ from ..captured.capture import Capture
 from ..captured.nodes import arguments, operator
 from ..structure.layers import BATCH_NORMS
 
-__all__ = ["scale_tensors"]
-
 _NORMS = BATCH_NORMS | {
     "instance_norm", "layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "rms_norm",
 }  # fmt: skip

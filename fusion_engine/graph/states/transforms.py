@@ -13,8 +13,6 @@ from fusion_engine.core.types import Member, Space, State
 
 from ..structure.trace import Trace, lookup, with_aliases
 
-__all__ = ["entries_first", "permute_state", "transform_state"]
-
 
 def permute_state(
     state: State, space: Space, permutation: Sequence[int] | np.ndarray, trace: Trace

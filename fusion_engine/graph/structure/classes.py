@@ -15,8 +15,6 @@ import numpy as np
 
 from ..labels.atoms import Array, Atoms, Colour
 
-__all__ = ["Families", "Slot", "find_families"]
-
 Slot = tuple[str, int]
 """A tensor's name and the number of one of its labelled dimensions."""
 

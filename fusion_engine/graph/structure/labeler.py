@@ -17,8 +17,6 @@ from ..labels.atoms import Array
 from ..rules import Call, NoRuleError, find_rule
 from .layers import CONVOLUTIONS
 
-__all__ = ["Labeler"]
-
 _CREATION = frozenset(
     f"{prefix}{name}{suffix}"
     for name in ("zeros", "ones", "full", "empty")

@@ -12,8 +12,6 @@ from fusion_engine.core.types import Layer, NormNames
 from ..captured.capture import Capture
 from ..captured.nodes import arguments, module_path, operator, shape
 
-__all__ = ["BATCH_NORMS", "CONVOLUTIONS", "find_layers"]
-
 CONVOLUTIONS = frozenset(
     ["conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 )

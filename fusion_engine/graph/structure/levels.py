@@ -14,8 +14,6 @@ from ..captured.nodes import dependents, module_path, operator, shape
 from ..captured.samples import Samples
 from .layers import CONVOLUTIONS
 
-__all__ = ["find_levels"]
-
 _WEIGHTED = CONVOLUTIONS | {
     "linear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum",
 }  # fmt: skip

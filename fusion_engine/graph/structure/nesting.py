@@ -9,8 +9,6 @@ import numpy as np
 
 from fusion_engine.core.types import Space
 
-__all__ = ["Nest", "find_nests"]
-
 
 @dataclass(frozen=True)
 class Nest:

@@ -16,8 +16,6 @@ from ..labels.atoms import live_dims
 from .classes import Families, Slot, find_families
 from .labeler import Labeler
 
-__all__ = ["find_spaces"]
-
 _ROLES: tuple[tuple[int, Role], ...] = ((1, "out"), (-1, "in"))
 
 

@@ -20,8 +20,6 @@ from .levels import find_levels
 from .nesting import Nest, find_nests
 from .spaces import find_spaces
 
-__all__ = ["Trace", "lookup", "tensor_of", "trace", "with_aliases"]
-
 
 @dataclass(frozen=True)
 class Trace:

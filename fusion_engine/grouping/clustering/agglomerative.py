@@ -11,8 +11,6 @@ from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .greedy import merge_greedily
 
-__all__ = ["agglomerative"]
-
 
 @register(
     "grouping",

@@ -8,8 +8,6 @@ import numpy as np
 
 from ...core.types import Array, Indices
 
-__all__ = ["merge_greedily"]
-
 
 def merge_greedily(gains: Array, groups: int, updated: Callable[[Array, int, int], Array]) -> Indices:
     """Labels (N,) in 0..groups-1 of N points, merged pair by pair in order of gain.

@@ -13,8 +13,6 @@ from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 
-__all__ = ["best_of_starts", "kmeans", "representation_error", "weighted_kmeans"]
-
 _TRIES = 3
 _MOST_TRIES = 30
 _GAIN = 1e-3  # a smaller fall of the held-out error is no improvement

@@ -15,8 +15,6 @@ from ..from_labels import labels_from_stats, require_enough_neurons
 from ..parameters import FeaturesParameter
 from .kmeans import best_of_starts
 
-__all__ = ["affinities", "diffusion_map", "spectral"]
-
 
 @register(
     "grouping",

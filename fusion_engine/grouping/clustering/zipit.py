@@ -15,8 +15,6 @@ from ..planning import WidthPlan
 from ..similarity import correlations
 from .greedy import merge_greedily
 
-__all__ = ["separate_widths", "zipit"]
-
 _COPY = 1 - 1e-5  # from this correlation on, neurons are copies: merging them costs nothing, however many there are
 _BETWEEN = 1e-6  # equal correlations: rather a pair of two parents than of one
 

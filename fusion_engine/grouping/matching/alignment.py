@@ -13,11 +13,6 @@ from ...core.registry import Param
 from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats
 
-__all__ = [
-    "Against", "AgainstParameter", "ReferenceParameter", "align", "align_maps", "averaged",
-    "check_reference", "products", "reorder",
-]  # fmt: skip
-
 Against = Literal["reference", "all_pairs", "barycentre"]
 AgainstParameter = Annotated[
     Against,

@@ -12,8 +12,6 @@ from ...core.types import Grouping, Indices
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
-__all__ = ["balanced"]
-
 
 @register(
     "grouping",

@@ -16,8 +16,6 @@ from ..parameters import FeaturesParameter
 from ..similarity import correlations
 from .alignment import Against, AgainstParameter, ReferenceParameter, align_maps, averaged, products
 
-__all__ = ["canonical_map", "cca"]
-
 Spectrum = tuple[Array, Array]
 
 _GAMMAS = (1e-2, 1e-1, 1.0, 10.0)

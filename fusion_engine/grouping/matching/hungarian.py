@@ -10,8 +10,6 @@ from ...core.types import Array, Grouping
 from ...stats import SpaceStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
-__all__ = ["hungarian", "pair_costs"]
-
 
 def pair_costs(stats: SpaceStats) -> Array:
     """(n_1, n_2) cost of fusing neuron i of parent 1 with neuron j of parent 2.

@@ -9,8 +9,6 @@ from ..parameters import FeaturesParameter
 from .alignment import AgainstParameter, ReferenceParameter
 from .transport import Marginals, Normalise, Regularisation, transport
 
-__all__ = ["optimal_transport"]
-
 
 @register(
     "grouping",

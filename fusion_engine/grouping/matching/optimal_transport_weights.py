@@ -8,8 +8,6 @@ from ..network import AlignedStates, Network
 from .alignment import AgainstParameter, ReferenceParameter
 from .transport import Marginals, Normalise, Regularisation, transport
 
-__all__ = ["optimal_transport_weights"]
-
 
 @register(
     "grouping",

@@ -17,8 +17,6 @@ from ..parameters import FeaturesParameter, WeightsParameter
 from ..planning import WidthPlan
 from .permutation import Score, scores
 
-__all__ = ["partial_permutation", "partial_widths"]
-
 _STEPS = 12  # halvings of the ratio: to 1/4096
 
 

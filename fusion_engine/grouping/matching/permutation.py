@@ -15,8 +15,6 @@ from ..parameters import FeaturesParameter, WeightsParameter
 from ..similarity import correlations, normalised
 from .alignment import AgainstParameter, ReferenceParameter, align_maps, averaged, products, reorder
 
-__all__ = ["Score", "permutation", "scores"]
-
 Score = Literal["correlation", "inner_product"]
 _TIE = 1e-6  # what the raw features' cosine counts beside the correlation: it decides between neurons that never vary
 

@@ -15,8 +15,6 @@ from ..parameters import Weights
 from ..similarity import normalised
 from .alignment import Against, align_maps, averaged, products
 
-__all__ = ["Marginals", "Normalise", "Regularisation", "costs_to", "transport", "transport_plan"]
-
 Marginals = Annotated[Weights, Param("how much mass each neuron has: all the same, or its importance")]
 Normalise = Annotated[bool, Param("compare features scaled to length one, instead of as they are")]
 Regularisation = Annotated[

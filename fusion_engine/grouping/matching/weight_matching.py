@@ -18,8 +18,6 @@ from ..network import AlignedStates, Network
 from ..parameters import WeightsParameter
 from .alignment import AgainstParameter, ReferenceParameter, align, averaged, check_reference, reorder
 
-__all__ = ["weight_matching"]
-
 _SWEEPS = 100
 _GAIN = 1e-7  # a smaller relative gain is rounding
 

@@ -14,8 +14,6 @@ from fusion_engine.store.files import write_json
 from ..fusions import fused_of_run, fusion_job
 from ..inputs import read_data, read_parents, whole_number
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""

@@ -21,8 +21,6 @@ from fusion_engine.store.files import write_bytes, write_json
 from ..inputs import whole_number
 from ..shapes import Embedded
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Embed, or take the picture of the same features from the cache; see docs/architecture.md."""

@@ -17,8 +17,6 @@ from fusion_engine.store.files import write_json
 from ..inputs import one_of, read_data, read_parents
 from ..shapes import Evaluated
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""

@@ -17,8 +17,6 @@ from fusion_engine.pipeline import prepare
 from ..inputs import read_data, read_parents, whole_number
 from ..statistics import statistics
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write explore.json, explore.npz and features.npz; see docs/architecture.md."""

@@ -17,8 +17,6 @@ from fusion_engine.pipeline import fuse
 from ..inputs import read_base, read_data, read_parents, whole_number
 from ..statistics import shared_statistics, statistics
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Fuse and write everything docs/architecture.md lists for this kind."""

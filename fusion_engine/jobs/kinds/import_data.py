@@ -17,8 +17,6 @@ from fusion_engine.store.shapes import DataSummary
 from ..inputs import BUILT_IN, displayed, one_of, read_data
 from ..shapes import ImportedData
 
-__all__ = ["data_summary", "keep_data", "run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Read, check and keep the data; see docs/architecture.md for arguments and result."""

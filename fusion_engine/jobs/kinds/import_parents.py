@@ -22,8 +22,6 @@ from fusion_engine.store.shapes import ParentsSummary
 from ..inputs import displayed, one_of
 from ..shapes import FileError, ImportedParents
 
-__all__ = ["keep_parents", "run"]
-
 _DEMOS = {"digits": "mlp", "digits_vgg": "vgg"}
 _METADATA = "parents.json"
 _METADATA_LIMIT = 1024**2

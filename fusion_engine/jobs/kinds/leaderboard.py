@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.stats import StatisticsCache
 
-__all__ = ["part_failed", "pending", "run", "run_part"]
-
 _PLAN, _ROWS, _TABLE, _SHARED = "plan.json", "rows.jsonl", "leaderboard.json", "shared"
 
 

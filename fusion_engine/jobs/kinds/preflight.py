@@ -22,8 +22,6 @@ from fusion_engine.store.files import write_json
 from ..inputs import read_parents, whole_number
 from ..shapes import Compatibility, Preflight, Verdict
 
-__all__ = ["inspect", "run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""

@@ -14,8 +14,6 @@ from ..inputs import read_data, whole_number
 from ..shapes import ImportedParents
 from .import_parents import keep_parents
 
-__all__ = ["run"]
-
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Train, keep, and write result.json; see docs/architecture.md."""

@@ -24,8 +24,6 @@ from .keys import cluster_security, local_security
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["at_work", "cluster", "connect", "gone", "hand_over", "owner", "running", "start"]
-
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments."""
 

@@ -13,9 +13,6 @@ from fusion_engine.store.files import writing
 if TYPE_CHECKING:
     from distributed.security import Security
 
-__all__ = ["cluster_security", "local_security", "make_keys"]
-
-
 def make_keys() -> None:
     """Write a new key and its certificate, which signs itself, into the store: readable by its owner alone."""
     from distributed.security import Security

@@ -20,8 +20,6 @@ from ..progress import RunProgress
 from .connect import hand_over
 from .workers import at_task
 
-__all__ = ["record_failure", "run_part", "start"]
-
 _BEHIND = -1  # parts wait for whole jobs: a fusion asked for meanwhile does not stand behind a leaderboard
 _CONNECT_SECONDS = 10
 _INTERVAL = 0.5  # seconds between events: many parts report to one run

@@ -28,8 +28,6 @@ from . import parts, warm
 from .keys import local_security, make_keys
 from .workers import DIED, OUT_OF_MEMORY, SETTINGS, UNRECORDED, task_of
 
-__all__ = ["serve"]
-
 _LOOK_SECONDS = 0.1
 _LEAST_MEMORY = 2**30  # bytes; a worker takes half of that as it starts
 

@@ -22,8 +22,6 @@ from .connect import connect, hand_over
 from .parts import start
 from .workers import OUT_OF_MEMORY, at_task
 
-__all__ = ["run_job", "send"]
-
 
 def send(run: str, light: bool, attempt: int = 0) -> None:
     """Hand a run to the scheduler. From then on it keeps the job, even when this process ends at once."""

@@ -16,9 +16,6 @@ from ..shapes import Catalogue
 
 _UMAP_DELAY = 8.0  # seconds
 
-__all__ = ["dask_setup", "make_catalogue", "versions", "warm_tracing"]
-
-
 async def dask_setup(worker: Any) -> None:
     """Called by Dask before the worker takes jobs."""
     light = str(worker.name).startswith("light")

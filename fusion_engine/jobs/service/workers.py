@@ -12,8 +12,6 @@ from fusion_engine import store
 from fusion_engine.core.errors import StoreError
 from fusion_engine.store.files import write_bytes
 
-__all__ = ["DIED", "OUT_OF_MEMORY", "SETTINGS", "UNRECORDED", "at_task", "task_of"]
-
 SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 1,  # a job that kills its worker twice is to blame itself
     "distributed.scheduler.worker-ttl": None,  # a long computation that holds the GIL is not a dead worker

@@ -16,7 +16,6 @@ from ...fusing import Inputs, OutputWeights
 from ...fusing.sampling import shifted
 from ...graph import Program, Trace, merge_activations, shape
 
-__all__ = ["Goal", "Lesson", "Merged", "Pool", "Prefix", "draw_pool"]
 
 @dataclass(frozen=True)
 class Pool:

@@ -13,8 +13,6 @@ from ...fusing import Inputs
 from ...graph import Program, Trace, merge_activations, operator, shape
 from .level_data import Goal, Lesson, Prefix
 
-__all__ = ["LevelProblem", "level_nodes", "node_weights"]
-
 _SCALE_ROWS = 512  # samples from which a target's variance is taken
 _NOISE = 1e-6  # share of a target's mean square that counts as its least variance
 

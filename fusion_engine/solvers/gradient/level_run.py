@@ -21,8 +21,6 @@ from ...graph import with_aliases
 from .level_data import Lesson, Prefix
 from .level_problem import LevelProblem, level_nodes
 
-__all__ = ["LevelRun", "Options", "RunResult"]
-
 _EXACT = 1e-7  # held-out error of a level that is as it should be, up to rounding in float32
 _RATE = 1e-3  # where none is tried
 _RATES = {"adam": (3e-4, 1e-3, 3e-3), "sgd": (1e-2, 3e-2, 1e-1)}

@@ -22,8 +22,6 @@ from .level_data import Goal, Lesson, Merged, draw_pool
 from .level_problem import level_nodes, node_weights
 from .level_run import LevelRun, Options
 
-__all__ = ["gradient"]
-
 Start = Literal["least_squares", "average", "first_parent"]
 
 # Below this many held-out samples nothing is searched for: their error would choose by chance.

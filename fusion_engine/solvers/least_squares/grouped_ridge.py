@@ -14,8 +14,6 @@ from ...fusing.positive_solve import solve_positive
 from ...stats import layer_rows
 from .ridge import RidgeResult, search, share_out
 
-__all__ = ["GroupedRegression"]
-
 _TINY = torch.finfo(torch.float64).tiny
 
 

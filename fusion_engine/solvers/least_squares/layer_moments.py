@@ -13,8 +13,6 @@ from ...core.types import Layer
 from ...stats import ConvMoments, layer_rows
 from ...stats.conv_moments import input_moments
 
-__all__ = ["LayerMoments"]
-
 
 class LayerMoments:
     """X^T X, X^T T and T^T T of a layer; X has a column of ones at the end if the layer has a bias.

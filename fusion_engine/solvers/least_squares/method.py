@@ -22,8 +22,6 @@ from .grouped_ridge import GroupedRegression
 from .ridge import Regression
 from .targets import RowOrder, Target, find_target
 
-__all__ = ["least_squares", "nodes_to_read"]
-
 _GUESS = 3e-2  # of the first layer's ridge; every other starts at that of the layer before it
 
 

@@ -19,8 +19,6 @@ from ...core.types import Layer
 from ...fusing.positive_solve import solve_positive
 from .layer_moments import LayerMoments
 
-__all__ = ["GRID", "Regression", "RidgeResult", "search", "share_out"]
-
 GRID = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 100.0)
 _JUDGED = 64  # outputs on which candidates for lambda are compared: an even sample serves as well as all
 _LARGE = 2048  # above this many columns lambda is chosen on at most this many rows, an even sample

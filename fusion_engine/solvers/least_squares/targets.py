@@ -11,8 +11,6 @@ from torch import Tensor, fx
 from ...core.types import Layer
 from ...graph import Program, Trace, arguments, is_symbolic, operator, shape
 
-__all__ = ["RowOrder", "Target", "find_target"]
-
 _MOVEMENT = frozenset(
     ["view", "reshape", "_unsafe_view", "transpose", "permute", "contiguous", "clone", "alias"]
 ) | {"squeeze", "unsqueeze", "flatten", "unflatten"}

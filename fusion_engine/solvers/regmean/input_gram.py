@@ -13,8 +13,6 @@ from ...stats import ConvMoments, layer_rows
 from ...stats.conv_moments import input_moments
 from ...stats.moments import bordered
 
-__all__ = ["InputGram"]
-
 _ROUNDING = 1e-6  # of the largest mean square of a channel
 
 

@@ -21,8 +21,6 @@ from ..solvable import solvable_layers
 from .input_gram import InputGram
 from .regression_mean import regression_mean, rows_are_cheaper
 
-__all__ = ["regmean"]
-
 
 @register(
     "solver",

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from ...fusing.positive_solve import smallest_solution
 
-__all__ = ["regression_mean", "rows_are_cheaper"]
-
 _RIDGES = (0.0, 1e-6, 1e-5, 1e-4)  # on the diagonal of correlations, the next where rounding defeats the one before
 _PIVOT = 1e-7  # what is left of an input once the others are known: less is rounding of float32 products
 _DAMPING = 1e-3  # of 1 - alpha, from which rounding is too small to defeat anything

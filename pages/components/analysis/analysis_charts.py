@@ -10,8 +10,6 @@ import plotly.graph_objects as go
 from ..shared.text import distinct, escaped
 from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, figure, hatched
 
-__all__ = ["MEASURES", "budget_chart", "level_bars", "path_chart", "similarity_heatmap"]
-
 MEASURES = {
     "cka": "Linear CKA", "svcca": "SVCCA", "cca": "Mean CCA", "distance_correlation": "Distance correlation",
     "partial_distance_correlation": "Partial distance corr.",

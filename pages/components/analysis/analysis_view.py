@@ -16,8 +16,6 @@ from ..shared.text import count, distinct, join, percent, plain, seconds
 from ..shared.theme import show
 from . import analysis_charts
 
-__all__ = ["draw"]
-
 
 def draw(result: Mapping[str, Any], run: str) -> None:
     """Everything that was analysed, the most telling first."""

@@ -14,8 +14,6 @@ from ..run import progress
 from ..shared import state
 from . import pickers
 
-__all__ = ["base_file", "base_model", "base_select", "shapes"]
-
 _TYPES = ["safetensors", "pt", "pth", "pt2"]
 
 

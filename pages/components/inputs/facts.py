@@ -12,8 +12,6 @@ from ..shared import state
 from .base_model import base_model, shapes
 from .pickers import BUILT_IN
 
-__all__ = ["facts"]
-
 
 def facts(summary: Mapping[str, Any]) -> Facts:
     """The number of these parents and what is known of them, of the calibration data and the base model in the URL."""

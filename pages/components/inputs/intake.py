@@ -15,8 +15,6 @@ from ..shared.page_frame import existing
 from ..shared.text import plain
 from .pickers import BUILT_IN, data_select, parents_select
 
-__all__ = ["data_intake", "follow_import", "parents_intake"]
-
 _WAYS = {"demo": "Shipped demo", "upload": "Upload", "train": "Train", "earlier": "Earlier sets"}
 _NETWORKS = {
     "mlp": "MLP", "vgg": "Small VGG", "vgg_bn": "Small VGG with BatchNorm", "resnet20": "ResNet-20, half as wide",

@@ -13,11 +13,6 @@ from ..shared import state
 from ..shared.page_frame import empty, existing
 from ..shared.text import count, distinct, plain, short, when
 
-__all__ = [
-    "BUILT_IN", "context", "data_select", "describe_parents", "parents_or_empty", "parents_select", "run_label",
-    "run_labels", "select", "selected_parents",
-]
-
 BUILT_IN = {
     "digits:train": "Digits, training part (scikit-learn)",
     "digits:test": "Digits, test part (scikit-learn)",

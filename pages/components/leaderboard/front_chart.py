@@ -12,8 +12,6 @@ from ..shared.text import escaped, percent, seconds
 from ..shared.theme import BLUE, FAINT, INK, MUTED, ROLES, SKY, figure
 from .point_labels import HEIGHT, offsets
 
-__all__ = ["REFERENCES", "front_chart"]
-
 REFERENCES = {
     "best_parent": ("Best parent", "parent", "solid"),
     "mean_parent": ("Mean parent", "parent", "dot"),

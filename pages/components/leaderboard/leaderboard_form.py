@@ -14,8 +14,6 @@ from ..shared import state
 from ..shared.text import count, plain
 from .leaderboard_table import reasons
 
-__all__ = ["leaderboard_form"]
-
 OWN = "own"
 _SAMPLES = 400
 _MOST_SEEDS = 10

@@ -17,8 +17,6 @@ from ..shared.text import megabytes, percent, plain, seconds
 from ..shared.theme import show
 from .front_chart import REFERENCES
 
-__all__ = ["as_csv", "details", "reasons", "standings_table"]
-
 _STATES = {"waiting": "waiting", "failed": "failed", "unavailable": "cannot run"}
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["HEIGHT", "offsets"]
-
 HEIGHT = 15  # pixels: a line of text
 _GAP = 8  # from a point to its label
 _CHARACTER = 7.2

@@ -7,8 +7,6 @@ from fusion_engine.core.level_plan import Plan, finest, format_plan, parse_plan
 
 from ..shared.text import join
 
-__all__ = ["join_groups", "merged", "parsed", "split", "written"]
-
 
 def parsed(spec: str, count: int) -> Plan | None:
     """The groups a text names, each level by itself where it names none; None where it does not fit `count` levels."""

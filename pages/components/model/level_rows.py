@@ -10,8 +10,6 @@ from typing import Any
 
 from fusion_engine.core.level_plan import Plan
 
-__all__ = ["MOST_ROWS", "Row", "folded_rows", "numbered"]
-
 MOST_ROWS = 14
 _LONGEST_PERIOD = 4
 

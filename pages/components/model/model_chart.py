@@ -12,8 +12,6 @@ from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, 
 from .level_rows import Row, numbered
 from .space_bars import FREEDOM, SpaceBar, levels_of, space_bars
 
-__all__ = ["model_picture", "parameters", "row_title", "shape_text"]
-
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY)
 # Across, the picture is 1,000 units wide, a little more than a pixel each; down, a unit is a pixel.
 _BOX, _FIRST_LANE, _WIDTH = 400, 432, 1000

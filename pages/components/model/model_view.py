@@ -18,8 +18,6 @@ from .level_rows import Row, folded_rows, numbered
 from .model_chart import model_picture, parameters, row_title, shape_text
 from .space_bars import FREEDOM, levels_of
 
-__all__ = ["draw"]
-
 _CHART = "model-picture"
 
 

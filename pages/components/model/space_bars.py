@@ -8,8 +8,6 @@ from typing import Any
 
 from .level_rows import Row
 
-__all__ = ["FREEDOM", "LANES", "SpaceBar", "levels_of", "space_bars"]
-
 LANES = 5
 FREEDOM = {"perm": "permutations", "orth": "rotations", "gl": "any linear map"}
 """What may be done to a space's neurons without changing the function."""

@@ -11,8 +11,6 @@ import plotly.graph_objects as go
 from ..shared.text import escaped
 from ..shared.theme import FAINT, GROUPS, INK, MUTED, PARENTS, SYMBOLS, figure, scatter
 
-__all__ = ["group_colours", "importance_bars", "importance_curves", "neuron_plane"]
-
 _REST = "#B4BECA"
 
 

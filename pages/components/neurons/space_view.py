@@ -19,8 +19,6 @@ from ..shared.text import count, percent, plain
 from ..shared.theme import clicked, show
 from . import neuron_charts
 
-__all__ = ["SpaceView", "draw", "load"]
-
 
 @dataclass(frozen=True)
 class SpaceView:

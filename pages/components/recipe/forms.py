@@ -14,8 +14,6 @@ from fusion_engine.core.registry import OTHERS, ParameterSpec
 from ..shared.text import plain
 from .recipes import LEVELS
 
-__all__ = ["method_form", "parameter_form", "post_form"]
-
 
 def method_form(label: str, methods: Sequence[Mapping[str, Any]], step: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Choose a method and set its parameters; returns {'method': name, parameter: value, ...}."""

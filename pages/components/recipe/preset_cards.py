@@ -16,8 +16,6 @@ from ..shared.text import count, percent, plain
 from . import recipes
 from .recipe_draft import Draft
 
-__all__ = ["choose_preset"]
-
 
 def choose_preset(
     draft: Draft, presets: Sequence[Mapping[str, Any]], methods: Methods, given: Facts, parents: str, test: str,

@@ -16,8 +16,6 @@ from fusion_engine.core.recipe import Recipe
 from ..shared import state
 from . import recipes
 
-__all__ = ["Draft"]
-
 _KEEP = 50
 
 

@@ -15,11 +15,6 @@ from ..inputs.base_model import base_file
 from ..inputs.pickers import BUILT_IN
 from ..shared.page_frame import existing
 
-__all__ = [
-    "LEVELS", "able", "command", "differences", "needs_base", "normal", "refusal", "settings", "shown",
-    "takes_levels", "with_levels",
-]
-
 LEVELS = "levels"
 _MISSING = object()
 

@@ -10,10 +10,6 @@ from ..shared.text import escaped, percent, seconds
 from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, figure, hatched
 from .reports import Model
 
-__all__ = [
-    "accuracy_bars", "accuracy_dots", "class_counts", "class_heatmap", "stage_bars", "width_curve",
-]
-
 _STAGE_COLOURS = {
     "load": FAINT, "trace": "#A9B4C0", "verify": MUTED, "importance": "#56B4E9", "grouping": "#E69F00",
     "solve": "#0072B2", "post": "#CC79A7", "evaluate": "#009E73",

@@ -6,8 +6,6 @@ import streamlit as st
 
 from fusion_engine.jobs import client
 
-__all__ = ["download", "download_row"]
-
 _FILES = {
     "fused.safetensors": ("Weights", "application/octet-stream", ":material/download:"),
     "recipe.yaml": ("Recipe", "application/yaml", ":material/description:"),

@@ -13,8 +13,6 @@ from ..shared.text import count, escaped, plain, short
 from ..shared.theme import BLUE, INK, ORANGE, figure, show
 from .level_runs import LevelRun, latest
 
-__all__ = ["draw", "loss_curves", "summary"]
-
 _FOLLOW = -1
 _STATES = {
     "waiting": ("○", "waiting"), "running": ("▸", "running"), "trained": ("✓", "trained"),

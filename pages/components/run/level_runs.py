@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LevelRun", "from_events", "from_report", "latest", "steps_from_events"]
-
 
 @dataclass
 class LevelRun:

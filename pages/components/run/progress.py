@@ -16,8 +16,6 @@ from ..shared.page_frame import told
 from ..shared.text import plain, seconds
 from . import level_progress, level_runs
 
-__all__ = ["follow", "pressed", "remembered", "submit", "submit_upload", "try_again", "wait_for_service"]
-
 _EVERY = 0.4
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..shared.text import distinct
 
-__all__ = ["STAGES", "Model", "best_parent", "mean_parent", "models", "stage_seconds"]
-
 STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
 _REFERENCES = (
     ("average", "Plain average", "average"),

@@ -7,8 +7,6 @@ from typing import Any
 from ..shared.text import count, escaped, join, percent, seconds
 from .reports import best_parent
 
-__all__ = ["story"]
-
 _HOW = {
     "identity": "by position",
     "hungarian": "into the pairs that lose least when merged",

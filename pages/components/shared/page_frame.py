@@ -15,8 +15,6 @@ from fusion_engine.jobs import client
 from . import state
 from .text import plain
 
-__all__ = ["empty", "existing", "frame", "heading", "next_steps", "told"]
-
 _ERROR = ":material/error:"
 _STYLE = Path(__file__).parent / "style.css"
 

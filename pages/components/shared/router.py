@@ -9,8 +9,6 @@ import streamlit as st
 
 from .page_frame import frame
 
-__all__ = ["enter", "navigate", "run"]
-
 _LOOKS = Path(__file__).parent
 _ICONS = {
     "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",

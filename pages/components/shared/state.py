@@ -10,8 +10,6 @@ from typing import Any
 
 import streamlit as st
 
-__all__ = ["bound", "choice", "clear", "forget", "get", "number", "put", "restore"]
-
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
 _DEPENDENT = {"parents": ("levels", "base", "on", "fusion", "analysis", "pair"), "space": ("neuron", "group")}
 BY_PAGE = {

@@ -7,8 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-__all__ = ["folded_table", "table"]
-
 
 def table(rows: Any, alt: str, numbers: Sequence[str] = (), **options: Any) -> Any:
     """Rows (mappings) or columns as a table. numbers: columns of large numbers, written with separators."""

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-__all__ = ["count", "distinct", "escaped", "join", "megabytes", "percent", "plain", "seconds", "short", "size", "when"]
-
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-!|~<>$:&])")
 
 

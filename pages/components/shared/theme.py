@@ -8,11 +8,6 @@ import pandas  # noqa: F401 - Plotly looks for it half-way through an import in 
 import plotly.graph_objects as go
 import streamlit as st
 
-__all__ = [
-    "FAINT", "GROUPS", "INK", "MUTED", "PARENTS", "ROLES", "SVG_LIMIT", "SYMBOLS", "clicked", "figure", "hatched",
-    "scatter", "show",
-]
-
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
