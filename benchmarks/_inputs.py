@@ -1,7 +1,5 @@
 """Data and parents that several benchmarks use."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path

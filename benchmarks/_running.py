@@ -1,7 +1,5 @@
 """How the benchmarks run: their options, a process of its own for each part, tables, and where results go."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -5,8 +5,6 @@
     result.model, result.report, result.groupings["fc1"], result.save("runs/x")
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 __version__ = "0.1.0"

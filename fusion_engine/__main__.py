@@ -1,7 +1,5 @@
 """`python -m fusion_engine`: the command line."""
 
-from __future__ import annotations
-
 import sys
 
 from fusion_engine.cli.main import main

@@ -1,7 +1,5 @@
 """Analyse: why a fusion works or not: where accuracy is lost, what parents know, barriers, similarity."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Compare: fused networks against their parents, the plain average and the ensembles, and against each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

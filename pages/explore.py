@@ -1,7 +1,5 @@
 """Explore: take the parents apart, space by space: which neurons matter, which are alike, how they are grouped."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Fuse: choose a recipe, change it if you know better, run it, follow it."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Leaderboard: every recipe on the same parents, with spread, time and the front of accuracy against seconds."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

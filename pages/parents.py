@@ -1,7 +1,5 @@
 """Parents: bring, train or pick the networks to fuse, see whether they fit together, and choose the data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Start: one button leads to a fused network, explained in a sentence a step."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Bring one network's neurons into the order of another's: the same function, with like neurons in like places."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """All analyses of a set of parents, and of a network fused from them, in one report."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How alike two sets of features are, from their joint second moments alone: linear CKA, CCA and SVCCA."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..core.types import Array

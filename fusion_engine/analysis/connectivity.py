@@ -9,8 +9,6 @@ them, loss - (loss(A) + loss(B)) / 2, and the same of the error rate (after Adil
 connectivity"). They are negative where averaging helps. With all levels it is the middle of the whole path.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Class coverage: which parent knows which classes, and what a fused network keeps of each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

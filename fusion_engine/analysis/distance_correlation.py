@@ -6,8 +6,6 @@ samples, (A . B) = sum_{i != j} A_ij B_ij / (n (n - 3)) is an unbiased estimate 
 0 for independent features, and then as often below 0 as above.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..core.types import Array

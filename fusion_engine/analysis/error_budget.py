@@ -17,8 +17,6 @@ network. Features are merged where levels end, after the activation function, as
 squares merges before it, which may make its approximation loss slightly negative.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The shape of an analysis's report, as JSON holds it (`analyse --report`, a job's result.json)."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 

@@ -1,7 +1,5 @@
 """How alike the parents' features are, space by space: linear CKA, canonical correlations, distance correlations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise

@@ -1,7 +1,5 @@
 """Network architectures: recognised from a state dict, built from a config. One file an architecture."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

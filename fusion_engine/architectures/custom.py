@@ -1,7 +1,5 @@
 """A user's own architecture: `package.module:callable`, imported only because the user named it."""
 
-from __future__ import annotations
-
 import importlib
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Multi-layer perceptrons of any depth: the input is flattened, then linear layers with an activation between."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The same network at other widths: its config, read from the shapes of its weights."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Which tensor of a state dict plays which part in a residual network, from its names and shapes."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

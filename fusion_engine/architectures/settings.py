@@ -1,7 +1,5 @@
 """Settings of a built-in architecture that weights do not tell, given in a spec: `vit:heads=4,norm=post`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, Final

@@ -1,7 +1,5 @@
 """VGG (Simonyan & Zisserman 2015), with or without BatchNorm: convolutions and poolings, then linear layers."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import re

@@ -1,7 +1,5 @@
 """Vision transformers (Dosovitskiy et al. 2021): patches, attention and MLP blocks, one linear head."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast

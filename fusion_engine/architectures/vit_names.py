@@ -1,7 +1,5 @@
 """Which tensor of a state dict plays which part in a vision transformer, from its names and shapes."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import re

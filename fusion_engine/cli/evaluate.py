@@ -1,7 +1,5 @@
 """evaluate: accuracy and loss of models on labelled data."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

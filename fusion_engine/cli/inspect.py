@@ -1,7 +1,5 @@
 """inspect: show the spaces and levels of parents, and verify that their neurons can be exchanged."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Mapping

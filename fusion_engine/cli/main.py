@@ -1,7 +1,5 @@
 """The command line's entry: parsing, and turning errors into one line and exit status 2."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

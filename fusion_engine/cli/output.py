@@ -1,7 +1,5 @@
 """What commands write to the terminal, and whether they may write where they were told to."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

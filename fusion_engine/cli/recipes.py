@@ -1,7 +1,5 @@
 """recipes: list the named recipes with their citations, or every method a recipe can be made of."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import textwrap

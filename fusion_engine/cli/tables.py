@@ -1,7 +1,5 @@
 """The tables of recipes and methods in README.md and docs/methods.md: written from the registry, never by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """train: train parents on shares of a data set."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

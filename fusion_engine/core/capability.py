@@ -1,8 +1,6 @@
 """What a recipe cannot do on given parents, read from the methods' descriptions, which are all that the app has: for
 engine, leaderboard and app."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

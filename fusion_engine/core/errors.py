@@ -4,8 +4,6 @@ The command line prints the message and exits with status 2; the app shows it as
 what is wrong and what to do, and carry no server paths (file *names* only).
 """
 
-from __future__ import annotations
-
 
 class FusionError(Exception):
     """Base of every error caused by input or settings rather than by a bug."""

@@ -1,7 +1,5 @@
 """Reading and writing files with care: size limits before reading, checked archives, atomic writes."""
 
-from __future__ import annotations
-
 import lzma
 import os
 import struct

@@ -1,7 +1,5 @@
 """How the levels of a model are merged before they are trained, '0-2,3,4-7': the grammar of solvers and pages alike."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

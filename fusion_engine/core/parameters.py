@@ -1,7 +1,5 @@
 """Parameters of methods: read from a function's signature, and values checked against them."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import math

@@ -10,8 +10,6 @@ Every file in the folder of a kind is imported when a method of that kind is fir
 method, and a broken one gives its own error. Methods are always listed alphabetically.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

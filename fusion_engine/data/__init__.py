@@ -1,7 +1,5 @@
 """Data sets: reading, partitioning between parents, and calibration sampling."""
 
-from __future__ import annotations
-
 from .calibration import balanced_sample, canonical_order, check_calibration, check_samples, held_out
 from .dataset import Dataset
 from .load import load_data

@@ -1,7 +1,5 @@
 """Calibration data: sampling it, splitting it, and checking that it fits the parents."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 

@@ -1,7 +1,5 @@
 """The built-in data set: scikit-learn's handwritten digits (UCI ML repository), 1,797 images of 8 x 8 pixels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..core.errors import DataError

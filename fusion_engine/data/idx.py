@@ -1,7 +1,5 @@
 """IDX files, the format of MNIST and its kin (Y. LeCun): big-endian header, then raw bytes; plain or gzipped."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import struct

@@ -1,7 +1,5 @@
 """Image folders with one sub-folder a class, and zips of them."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """load_data: one door for every source of data."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Read .npz files: x, y and optionally mean, std, classes. No pickles; sizes are checked before reading."""
 
-from __future__ import annotations
-
 import io
 import math
 import zipfile

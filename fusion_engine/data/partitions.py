@@ -1,7 +1,5 @@
 """How training data is shared between parents."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np

@@ -4,8 +4,6 @@ others (non-IID shares of scikit-learn's digits), so that their plain average fa
 `python -m fusion_engine.demo` trains them again.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..core.errors import ParentError

@@ -1,7 +1,5 @@
 """Train the demo parents again: python -m fusion_engine.demo [FOLDER] (default: where the program keeps them)."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

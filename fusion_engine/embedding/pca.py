@@ -1,7 +1,5 @@
 """Principal coordinates of neurons, exact from their Gram matrix: no activation is needed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

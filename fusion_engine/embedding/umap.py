@@ -1,7 +1,5 @@
 """UMAP of neurons (McInnes, Healy & Melville 2018), with everything umap trips over handled before it is called."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import warnings

@@ -1,7 +1,5 @@
 """Accuracy, loss and confusion of a model's outputs, and how outputs are collected."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

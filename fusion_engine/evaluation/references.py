@@ -1,7 +1,5 @@
 """The models every fused network is compared with: its parents, their average, and their ensembles."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

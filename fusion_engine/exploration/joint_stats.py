@@ -1,7 +1,5 @@
 """Joint moments of the parents' neurons in every space, as the tables are computed from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The JSON that describes a traced network. What the store keeps of an exploration: store/shapes.py."""
 
-from __future__ import annotations
-
 from typing import TypedDict
 
 from fusion_engine.store.shapes import ExploredLevel

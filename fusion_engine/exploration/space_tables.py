@@ -1,7 +1,5 @@
 """What the pages show of a space: per-neuron and per-group tables, computed from moments alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a traced model is made of, as JSON: levels, spaces and layers with what a picture of them needs."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 from fusion_engine.core.types import Level, Space, State

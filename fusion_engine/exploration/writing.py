@@ -1,7 +1,5 @@
 """The files that pages draw an exploration from: per-neuron tables of every space, and what they are of."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

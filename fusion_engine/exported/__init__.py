@@ -3,8 +3,6 @@
 Importing this adds them to the table of architectures.
 """
 
-from __future__ import annotations
-
 from .archive import read_exported_file
 from .network import ExportedConfig, ExportedNetwork, build_exported, read_exported
 

@@ -4,8 +4,6 @@ That function unpickles sample inputs, evaluates symbolic expressions and looks 
 is needed: the graph is JSON and the weights are raw bytes, so both are read here as data, with every size checked.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile

@@ -1,7 +1,5 @@
 """Exported programs as architectures: a network whose forward is a list of checked steps, built from plain values."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

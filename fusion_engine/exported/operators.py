@@ -1,7 +1,5 @@
 """The operators that a file's program may name: a fixed list of functions of their arguments alone."""
 
-from __future__ import annotations
-
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence

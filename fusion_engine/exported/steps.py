@@ -3,8 +3,6 @@
 No source is generated from a program: it is a list of calls of known operators, made in order.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

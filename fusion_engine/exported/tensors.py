@@ -1,7 +1,5 @@
 """Tensors as torch's archives store them: raw bytes, and where in them a tensor lies. Read with every size checked."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """One parent alone in the fused network's neurons: what a solver starts from that compares parents weight by weight."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Put the fused neurons in the first parent's order, so that its weights can be the start of training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

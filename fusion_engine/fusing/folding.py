@@ -1,7 +1,5 @@
 """Read and write a layer together with the batch norm behind it, as one linear map (exact in eval mode)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

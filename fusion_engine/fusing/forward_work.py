@@ -3,8 +3,6 @@
 A count, as seconds would differ from run to run, and with them the results.
 """
 
-from __future__ import annotations
-
 import math
 
 from ..graph import Trace, shape

@@ -1,7 +1,5 @@
 """What every solver and refining step works on: the traced parents, their importances and the calibration samples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

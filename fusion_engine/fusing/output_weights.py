@@ -1,7 +1,5 @@
 """How much each parent counts at the output. The last layer is always grouped by class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Linear systems with a positive semi-definite matrix: by Cholesky, or the smallest solution where it is singular."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Tensors inside the fused model, level after level: kept while they fit in a byte budget, else computed again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Training inputs drawn from a few calibration samples: mixup and small shifts of images."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

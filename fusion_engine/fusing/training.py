@@ -1,7 +1,5 @@
 """Gradient descent on some of a model's weights, judged by held-out samples: the trainer of levels and refining."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Automatic grouping: try several methods on every space and keep what represents unseen samples best."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated, Any
 

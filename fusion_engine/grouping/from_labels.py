@@ -1,7 +1,5 @@
 """From group labels to merge and unmerge matrices: what all hard groupings share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

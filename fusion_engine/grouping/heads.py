@@ -1,7 +1,5 @@
 """Group attention heads and channel groups: whole heads first, then the neurons inside the heads that met."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

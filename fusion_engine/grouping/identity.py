@@ -1,7 +1,5 @@
 """Identity: neuron i of every parent belongs together. What plain weight averaging assumes."""
 
-from __future__ import annotations
-
 from ..core.registry import register
 from ..core.types import Grouping
 from ..stats import SpaceStats

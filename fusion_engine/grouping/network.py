@@ -1,7 +1,5 @@
 """What a grouping sees that works on weights: the whole networks, and the incoming weights of one space's neurons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

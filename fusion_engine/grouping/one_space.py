@@ -1,7 +1,5 @@
 """Run a registered grouping on one space, or on whole networks, with the importances brought to mean 1."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Parameters that several groupings have in common."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from ..core.registry import Param

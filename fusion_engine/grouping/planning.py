@@ -1,7 +1,5 @@
 """What a grouping is told that wants fused spaces of other widths than the parents'."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How alike neurons are, from their joint moments: correlation with a rule for neurons that never vary."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

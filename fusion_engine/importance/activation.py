@@ -1,7 +1,5 @@
 """Mean absolute activation."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Convention: an attribution is computed for every sample and every entry of a neu
 its absolute value is summed over the entries and averaged over the samples. Scores are at least 1e-8.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch

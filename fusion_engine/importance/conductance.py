@@ -1,7 +1,5 @@
 """Neuron conductance along the straight path from a zero input."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

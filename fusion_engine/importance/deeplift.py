@@ -1,7 +1,5 @@
 """DeepLIFT with the rescale rule, against a zero input."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Feature ablation: what the target logit loses without a neuron."""
 
-from __future__ import annotations
-
 import math
 
 import torch

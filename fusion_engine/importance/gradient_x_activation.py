@@ -1,7 +1,5 @@
 """Gradient times activation."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ..core.progress import Progress

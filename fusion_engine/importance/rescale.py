@@ -5,8 +5,6 @@ but gets another derivative: the slope between baseline and sample, delta out / 
 through the changed graph then yields DeepLIFT multipliers instead of gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Uniform importance: all neurons count the same."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

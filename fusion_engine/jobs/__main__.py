@@ -1,7 +1,5 @@
 """`python -m fusion_engine.jobs`: run the job service in the foreground until Ctrl-C."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -8,8 +8,6 @@ Submitting talks to the job service (starting it if none answers); everything el
 that was reloaded, or a second browser, finds a job by its id alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

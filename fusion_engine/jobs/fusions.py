@@ -1,7 +1,5 @@
 """Fused networks read back for an analysis: from a run in the store, from a run's folder, or from a file of weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What jobs read: parent sets and data sets of the store, and built-in data by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """A run's listener to progress: events into its folder, and an ear for its cancellation."""
 
-from __future__ import annotations
-
 import math
 import time
 

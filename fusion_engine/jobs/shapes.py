@@ -1,8 +1,6 @@
 """The JSON that jobs hand to pages: status, catalogue, and the result.json of each kind that writes one. The result of
 `analyse` is the report of `fusion_engine.analysis`, leaderboard.json the table of `fusion_engine.leaderboard`."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 from fusion_engine.exploration.shapes import Structure

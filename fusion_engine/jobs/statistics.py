@@ -1,7 +1,5 @@
 """What fusions of the same parents have in common, kept from job to job: tuning a recipe computes only what is new."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from pathlib import Path

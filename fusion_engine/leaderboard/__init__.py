@@ -7,8 +7,6 @@
 Names load lazily, so that `standings` can be used where torch is not.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 _EXPORTS = {

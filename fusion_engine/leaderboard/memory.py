@@ -1,7 +1,5 @@
 """Peak memory of a stretch of work, where the system can tell; otherwise of the process so far."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Presets x importances x seeds as rows, each checked against the parents and the data before anything runs."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

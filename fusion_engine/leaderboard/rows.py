@@ -1,7 +1,5 @@
 """What a leaderboard is going to run, a row at a time. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

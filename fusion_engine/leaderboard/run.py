@@ -1,7 +1,5 @@
 """Running the rows of a leaderboard: one fusion a row, and the references all of them are compared with."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

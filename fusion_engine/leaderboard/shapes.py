@@ -1,7 +1,5 @@
 """The shapes of a leaderboard's rows and table, as JSON holds them (rows.jsonl, leaderboard.json, --report)."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 

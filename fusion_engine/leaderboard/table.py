@@ -1,7 +1,5 @@
 """The table of a leaderboard from the rows there are so far: means, spreads and who is on the Pareto front. Pure."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Mapping, Sequence

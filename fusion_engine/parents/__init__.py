@@ -1,7 +1,5 @@
 """Parents: the trained networks to be fused. Reading runs no code of the files; writing is atomic."""
 
-from __future__ import annotations
-
 from .base import load_base
 from .check import MAX_PARENTS, assumptions, check_parents, same_widths
 from .header import header

@@ -1,7 +1,5 @@
 """The base model: what the parents were trained from, for recipes that merge what training has changed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Do parents belong together?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..architectures.resize import resized

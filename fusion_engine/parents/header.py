@@ -1,7 +1,5 @@
 """What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final

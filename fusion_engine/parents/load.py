@@ -1,7 +1,5 @@
 """Read parents from files and write them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

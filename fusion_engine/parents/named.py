@@ -1,7 +1,5 @@
 """What a pickled network names and its tensors do not tell: activations, poolings, heads, strides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NoReturn

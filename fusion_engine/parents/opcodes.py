@@ -1,7 +1,5 @@
 """What the opcodes of a torch pickle may be and do, checked before any of them is carried out."""
 
-from __future__ import annotations
-
 import pickletools
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Read the pickle inside a torch file without running any of it."""
 
-from __future__ import annotations
-
 import io
 import pickle
 import sys

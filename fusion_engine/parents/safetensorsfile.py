@@ -1,7 +1,5 @@
 """Read and write safetensors files with text metadata; writing is atomic."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

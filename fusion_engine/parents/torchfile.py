@@ -4,8 +4,6 @@ None of them is unpickled by torch. The archive's pickle is read into inert reco
 tensors are made here, on the CPU, with every size checked against the archive.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

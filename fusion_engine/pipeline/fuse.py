@@ -1,7 +1,5 @@
 """Fuse parents by a recipe: the plan of a fusion, a stage a line."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial

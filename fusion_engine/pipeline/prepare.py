@@ -1,7 +1,5 @@
 """Parents made ready: checked, traced, verified and scored. What fusing and exploring start from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """What a fusion's report says but for the accuracies: times, memory, spaces, levels, decisions, versions."""
 
-from __future__ import annotations
-
 import platform
 import resource
 import sys

@@ -1,7 +1,5 @@
 """A fused network and everything known about how it came to be."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field

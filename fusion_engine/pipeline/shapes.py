@@ -1,7 +1,5 @@
 """The shape of a fusion's report (report.json), as JSON holds it."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict
 
 

@@ -1,7 +1,5 @@
 """Parents and fused networks of different widths: what each space's width becomes, and the traces of all widths."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Steps after the solve. One method a file, found by the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

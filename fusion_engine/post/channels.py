@@ -1,7 +1,5 @@
 """Mean and variance of every channel of an activation, over samples and positions, batch by batch and node by node."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import torch

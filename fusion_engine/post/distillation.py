@@ -1,7 +1,5 @@
 """Train some of the fused model's weights on the calibration samples: towards the parents' ensemble, or labels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

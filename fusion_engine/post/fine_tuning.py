@@ -1,7 +1,5 @@
 """Fine-tuning: train all weights on the labels of the calibration samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Full distillation: train all weights towards the parents' softmax ensemble, on mixed calibration samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Head distillation: train the last layer alone towards the parents' softmax ensemble."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """Norm recalibration: estimate the batch norms' running statistics again, on the calibration samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

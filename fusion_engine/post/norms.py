@@ -1,7 +1,5 @@
 """The batch norms of a traced model whose running statistics a step may estimate again."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Pooled buffers: the batch norms' running statistics from the parents' own, without any data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """REPAIR: give every fused neuron the mean and the spread that the parents' neurons in its group have."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 

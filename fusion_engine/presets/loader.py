@@ -1,7 +1,5 @@
 """Reading presets.yaml, strictly: a typing error in it must not become a recipe nobody meant."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,5 @@
 """What a recipe asks for before it can run, in one line, read from what its methods say of themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

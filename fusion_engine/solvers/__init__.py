@@ -1,7 +1,5 @@
 """Solvers: from groupings to the fused weights. One method a file or package, found by the registry."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The average solver: merge the parents' weights as they are, once all spaces are grouped."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ..core.registry import register

@@ -1,7 +1,5 @@
 """Fisher-weighted averaging: every weight is trusted to the parents whose predictions hang on it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Which layers a solver can solve for by themselves, and why not the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from ..core.types import Layer

@@ -1,7 +1,5 @@
 """TIES: merge what training has changed in a common base model, after settling which way each weight should go."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """How many samples to run at once so that memory stays bounded."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 

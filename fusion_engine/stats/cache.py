@@ -1,8 +1,6 @@
 """Arrays that were expensive to compute, kept by the digest of everything they depend on: in memory, and in a folder
 that several processes share."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -7,8 +7,6 @@ of border rows, columns and corners, which are subtracted: about a third of the 
 copies of patches.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

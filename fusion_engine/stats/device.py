@@ -1,7 +1,5 @@
 """The device that work runs on, by the name a user gives."""
 
-from __future__ import annotations
-
 import torch
 
 from ..core.errors import DataError

@@ -5,8 +5,6 @@ digits (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample varianc
 does not depend on how the rows were cut into batches, or on their order, beyond rounding in float64.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

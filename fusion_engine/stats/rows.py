@@ -1,7 +1,5 @@
 """The inputs and outputs of a linear or convolution layer as matrices: one row a sample and position."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

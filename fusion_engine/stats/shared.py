@@ -1,7 +1,5 @@
 """What several fusions of the same parents have in common, computed once: traces, importances, joint moments."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -1,7 +1,5 @@
 """What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
 
-from __future__ import annotations
-
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
 from .results import (

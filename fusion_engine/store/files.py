@@ -1,7 +1,5 @@
 """Writing files so that a reader sees either nothing or the whole of them."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

@@ -1,7 +1,5 @@
 """How the named recipes did in the fusions that are in the store."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where the store lives, and the ids that name things in it. Ids are checked before a path is built from them."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

@@ -1,7 +1,5 @@
 """Runs: one folder a job, with what was asked, how it goes and what came out. See docs/architecture.md."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

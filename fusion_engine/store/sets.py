@@ -1,7 +1,5 @@
 """Parent sets and data sets, each in a folder named by the digest of its content."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping

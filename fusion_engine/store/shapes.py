@@ -1,7 +1,5 @@
 """The JSON that the store keeps and hands out. Times are seconds since the epoch."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired, TypedDict
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]

@@ -1,7 +1,5 @@
 """Files that came from a browser, on their way to becoming parents or data. Names never become paths."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Networks offered for training by name, sized to the data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

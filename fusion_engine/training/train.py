@@ -1,7 +1,5 @@
 """Train parents of our own: demo parents for the app, and parents for experiments."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """A leaderboard as text, and its live form in a terminal."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Mapping

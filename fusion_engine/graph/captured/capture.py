@@ -4,8 +4,6 @@ torch.export captures the model in eval mode, in its training representation, so
 stay switchable. The graph is then cleaned: in-place operators become functional ones, guards and unused nodes go.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import logging

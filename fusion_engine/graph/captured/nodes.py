@@ -1,7 +1,5 @@
 """Small questions about nodes of a captured graph: operator name, bound arguments, concrete shape, module path."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection
 from typing import Any

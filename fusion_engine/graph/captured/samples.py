@@ -3,8 +3,6 @@
 Sizes do not tell: others may be as large. So the graph is run with random weights, and one sample is changed at a time.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -8,8 +8,6 @@ class: +1 like a feature (T <- M T), -1 like a weight that reads features (T <- 
 * flags:   'perm' (only permutations keep the function), 'orth' (only orthogonal maps do).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Fused attention: queries meet keys, the softmax over keys meets values, head by head."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 

@@ -1,7 +1,5 @@
 """Contractions: linear layers, matrix products, Einstein sums, embeddings."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule

@@ -1,7 +1,5 @@
 """Convolutions of any rank, grouped, depthwise and transposed: a contraction inside each group."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from ..labels.atoms import Array, live_dims
 from .registry import Call, label_rule

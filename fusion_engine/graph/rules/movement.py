@@ -1,7 +1,5 @@
 """Data movement: views, permutations, slices, concatenation, padding. Labels move as the data does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Normalisations: batch, instance, layer, group and RMS norm, softmax, weight norm."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 

@@ -1,7 +1,5 @@
 """Elementwise operations: sums and products keep more freedom than functions do."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels, Mode
 from .registry import Call, label_rule
 

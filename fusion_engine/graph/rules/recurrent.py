@@ -1,7 +1,5 @@
 """Recurrent networks: the hidden units are pinned. They run, but their neurons cannot be grouped."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from .registry import Call, label_rule
 

@@ -1,7 +1,5 @@
 """Reductions, pooling, resizing, and operations in which order matters along one dimension."""
 
-from __future__ import annotations
-
 from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, label_rule

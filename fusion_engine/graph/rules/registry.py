@@ -1,7 +1,5 @@
 """The registry of label rules: what an operator does to the labels of its inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Any number of samples through a graph that takes a fixed number at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Read what a tensor holds of a space: its activations at a node of the graph, or its weights."""
 
-from __future__ import annotations
-
 import torch
 
 from fusion_engine.core.types import Member, Site

@@ -1,7 +1,5 @@
 """Verify spaces numerically: permuted weights must compute the same function."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

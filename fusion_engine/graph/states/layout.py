@@ -1,7 +1,5 @@
 """How members are laid out along a dimension, so that they can be found again at other widths."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

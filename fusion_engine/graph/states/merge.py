@@ -6,8 +6,6 @@ space gets c = 1/k, one that writes one space c = 1, and one that writes m space
 them) c = k^(m-1).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

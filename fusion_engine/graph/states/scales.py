@@ -1,7 +1,5 @@
 """Tensors that scale neurons: norm weights, running variances, learned factors."""
 
-from __future__ import annotations
-
 from torch import fx
 
 from ..captured.capture import Capture

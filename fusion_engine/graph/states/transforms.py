@@ -1,7 +1,5 @@
 """Apply permutations and linear maps of a space to a state: new tensors, the state stays as it is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

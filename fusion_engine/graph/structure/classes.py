@@ -5,8 +5,6 @@ head). Neurons are interchangeable when they own the same kinds of entries in ev
 colours, and lie in the same blocks: the same canonical key.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass

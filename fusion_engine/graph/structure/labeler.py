@@ -1,7 +1,5 @@
 """Label a captured graph: walk it once, giving every tensor of the model atoms and every node its labels."""
 
-from __future__ import annotations
-
 import operator as python_operator
 from typing import Any
 

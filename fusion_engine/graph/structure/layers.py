@@ -1,7 +1,5 @@
 """The linear maps of a captured graph: linear layers and convolutions, with the batch norm that follows them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any, Literal
 

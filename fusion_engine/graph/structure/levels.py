@@ -1,7 +1,5 @@
 """Levels: stretches of the graph between nodes at which exactly one tensor crosses, each with a weighted operator."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 

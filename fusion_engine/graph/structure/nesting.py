@@ -1,7 +1,5 @@
 """Which spaces lie inside the neurons of a block space: the channels inside attention heads or channel groups."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

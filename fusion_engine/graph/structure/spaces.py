@@ -1,7 +1,5 @@
 """Spaces of coupled neurons, built from the families of interchangeable classes of a labelled graph."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace

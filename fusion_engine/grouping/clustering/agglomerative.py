@@ -1,7 +1,5 @@
 """Agglomerative grouping: merge the neurons of all parents pair by pair at the least growth of the spread (Ward)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ...core.registry import register

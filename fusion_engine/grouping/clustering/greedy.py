@@ -1,7 +1,5 @@
 """Greedy agglomeration: merge the best pair again and again until few enough groups are left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """k-means fusion (KF): importance-weighted k-means over the neurons of all parents, on second moments alone."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Spectral grouping: cut the graph of all parents' neurons into clusters of alike ones."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ZipIt: merge the most correlated neurons, within and between parents, until the fused width is reached."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -1,8 +1,6 @@
 """What the parents are aligned to: a chosen parent, each other, or their barycentre. One order of steps for all
 methods, and the joint moments of any such target with the parents' features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Balanced groups: each group takes exactly one neuron of every parent (k-means with an assignment constraint)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

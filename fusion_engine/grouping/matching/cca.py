@@ -1,7 +1,5 @@
 """CCA merging: align the parents by the directions in which their features correlate most, not neuron by neuron."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Hungarian fusion (HF): pair the neurons of two parents by linear sum assignment on importance-weighted distances."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 

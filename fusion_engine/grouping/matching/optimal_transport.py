@@ -1,7 +1,5 @@
 """OT fusion: transport the parents' neurons onto each other at the least distance between their features."""
 
-from __future__ import annotations
-
 from ...core.registry import register
 from ...core.types import Grouping
 from ...stats import SpaceStats

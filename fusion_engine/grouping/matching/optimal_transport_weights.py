@@ -1,7 +1,5 @@
 """OT fusion on weights: transport the parents' neurons by their incoming weights, space after space. Needs no data."""
 
-from __future__ import annotations
-
 from ...core.registry import register
 from ...core.types import Grouping
 from ..network import AlignedStates, Network

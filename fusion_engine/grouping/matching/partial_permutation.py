@@ -1,7 +1,5 @@
 """PLeaS: merge the best-matched neurons of two parents and keep the others of both, under a budget of weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated
 

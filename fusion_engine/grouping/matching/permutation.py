@@ -1,7 +1,5 @@
 """Activation matching (Git Re-Basin): permute each parent's neurons so that their features agree best."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import numpy as np

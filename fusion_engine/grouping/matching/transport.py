@@ -1,7 +1,5 @@
 """Optimal transport between the neurons of parents: plans from costs, and the maps that plans give."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weight matching (Git Re-Basin): permute the parents' neurons so that their weights agree best. Needs no data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -1,8 +1,6 @@
 """The kinds of jobs, one file each: their arguments, where their code is, and on which worker they run. This table
 imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 __all__ = ["KINDS", "Kind"]

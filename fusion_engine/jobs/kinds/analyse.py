@@ -1,7 +1,5 @@
 """Job analyse: why a fusion of these parents is, or would be, good or bad."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

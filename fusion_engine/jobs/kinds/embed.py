@@ -1,7 +1,5 @@
 """Job embed: UMAP of one space's neurons, from the features an explore or fuse run has kept."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

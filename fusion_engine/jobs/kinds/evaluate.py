@@ -1,7 +1,5 @@
 """Job evaluate: how good parents, their references and a fused network are on labelled data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

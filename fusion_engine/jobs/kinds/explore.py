@@ -1,7 +1,5 @@
 """Job explore: importance, moments and a grouping of every space, without fusing anything."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

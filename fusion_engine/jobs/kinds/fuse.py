@@ -1,7 +1,5 @@
 """Job fuse: the full run folder of a fusion, with the tables the pages explain it by."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

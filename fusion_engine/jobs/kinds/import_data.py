@@ -1,7 +1,5 @@
 """Job import_data: an uploaded file or built-in data becomes a data set of the store."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Job import_parents: uploaded files, a set of demo parents or files of this machine become a parent set."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping, Sequence

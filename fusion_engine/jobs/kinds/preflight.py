@@ -1,7 +1,5 @@
 """Job preflight: can these parents be fused, and what are they made of?"""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Job train: train parents of our own and keep them as a parent set."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

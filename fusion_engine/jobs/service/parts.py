@@ -5,8 +5,6 @@ progress)` and `part_failed(run, part, reason)`; the last two record what came o
 part ends the run. Parts survive the process that planned them, and a killed worker's part is done again elsewhere.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 from types import ModuleType

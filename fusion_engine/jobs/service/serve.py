@@ -1,7 +1,5 @@
 """The job service: a Dask scheduler and its workers on loopback, alive as long as somebody needs it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

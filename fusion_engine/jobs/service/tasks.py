@@ -1,8 +1,6 @@
 """Runs as tasks of the scheduler: handing one over, and what a worker does with it: find its code, run it, and record
 how it ended. Imports nothing heavy itself."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib

@@ -1,7 +1,5 @@
 """Loaded by each worker as it starts (a Dask preload): pays for slow imports before the first job comes."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import platform

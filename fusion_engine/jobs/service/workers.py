@@ -1,7 +1,5 @@
 """Workers: what Dask is told about them, what is said when they die, and which task each of them is at."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

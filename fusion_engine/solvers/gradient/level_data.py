@@ -1,7 +1,5 @@
 """What a level is trained on: samples and mixtures of them, the fused prefix, the parents' merged tensors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The loss of one level: how far its outputs are from the parents' merged ones, in shares of their variance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The gradient solver: level after level, weights trained to reproduce the parents' merged outputs."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What least squares knows of one layer's inputs X and targets T: the rows while they are few, else their moments."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cached_property

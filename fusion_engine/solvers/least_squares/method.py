@@ -1,7 +1,5 @@
 """The least-squares solver: layer after layer, the weights that best reproduce the merged parents' features."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """What a layer of the fused model should reproduce: its own merged outputs, or the residual stream it completes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

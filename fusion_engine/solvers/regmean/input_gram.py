@@ -1,7 +1,5 @@
 """What the regression mean needs to know of a layer's inputs X in one parent: X^T X, or X while it has few rows."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The regression mean: each layer's weights agree best with every parent's on that parent's own inputs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated

@@ -1,8 +1,6 @@
 """The regression mean of one layer (Jin et al. 2023, equation 2): the weights that are closest to all parents' in
 what they make of the parents' own inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

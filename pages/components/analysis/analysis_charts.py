@@ -1,7 +1,5 @@
 """Charts of analyses: error budget, paths between networks, levels, similarity. Pure functions from plain data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

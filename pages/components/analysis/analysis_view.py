@@ -1,7 +1,5 @@
 """The results of an analysis: error budget, class coverage, paths between networks, similarity of features."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """Choosing the base model, for recipes that merge what training has changed in one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the chosen parents and data offer a recipe."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

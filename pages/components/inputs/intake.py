@@ -1,7 +1,5 @@
 """Getting parents and data into the store: shipped demo, upload, training, earlier sets."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """Choosing parents, data and runs from what the store has."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Accuracy against seconds: every recipe of a leaderboard, who is on the front, and the references as lines."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

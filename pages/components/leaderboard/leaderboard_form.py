@@ -1,7 +1,5 @@
 """What a leaderboard is to run: recipes, importances, seeds and calibration samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

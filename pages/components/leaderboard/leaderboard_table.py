@@ -1,7 +1,5 @@
 """A leaderboard as a table with bars, one recipe of it in detail, and the whole as CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Places for the labels of points, so that they cover neither each other nor the points."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 HEIGHT = 15  # pixels: a line of text

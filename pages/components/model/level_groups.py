@@ -1,7 +1,5 @@
 """Neighbouring levels merged by hand: the groups, their text in the URL, and changes to them."""
 
-from __future__ import annotations
-
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.level_plan import Plan, finest, format_plan, parse_plan
 

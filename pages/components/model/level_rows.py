@@ -1,7 +1,5 @@
 """Rows of the model's picture: levels, merged levels, and similar neighbours folded where there are many."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The picture of a traced model: levels as boxes from input to output, spaces as bars beside the levels they span."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The traced model on the Parents page: its picture, levels that can be folded and merged, and the same as tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Spaces of a traced model as bars in a picture: which rows each spans, and in which lane it is drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Charts of one space: importance by parent, and its neurons in the plane. Pure functions from arrays to figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

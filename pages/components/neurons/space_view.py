@@ -1,7 +1,5 @@
 """The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Forms drawn from the catalogue: what a method's signature says is all these know about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

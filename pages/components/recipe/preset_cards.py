@@ -1,7 +1,5 @@
 """The recipes to choose from: what each does and needs, how it did on these parents, and why it cannot run here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

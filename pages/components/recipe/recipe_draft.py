@@ -3,8 +3,6 @@
 Levels merged on the Parents page are in the address; they are laid over the recipe where its solver can use them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

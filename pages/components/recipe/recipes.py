@@ -1,7 +1,5 @@
 """Recipes as the pages handle them: mappings, their differences, and the command that does the same."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

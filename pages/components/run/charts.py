@@ -1,7 +1,5 @@
 """Charts of results: accuracies, classes, seconds. Pure functions from plain data to figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go

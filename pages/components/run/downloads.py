@@ -1,7 +1,5 @@
 """Taking results away: buttons that download a run's weights, recipe and report."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from fusion_engine.jobs import client

@@ -1,7 +1,5 @@
 """Levels of a fusion that works level by level: a chip for each, and the losses of one of them by epoch."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

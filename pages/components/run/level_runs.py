@@ -1,7 +1,5 @@
 """How each level of a level-by-level fusion went: read from a run's events while it works, from its report after."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

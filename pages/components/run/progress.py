@@ -1,7 +1,5 @@
 """Following a job: a live panel while it runs, one clear line when it failed. Polls in a fragment, never blocks."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Reading a fuse run's report: its models in the order in which the app shows them, its stages, its summary."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any

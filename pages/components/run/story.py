@@ -1,7 +1,5 @@
 """The story of one fusion in a sentence a step, with its numbers. Text only; the page draws it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..shared.text import count, escaped, join, percent, seconds

@@ -1,7 +1,5 @@
 """What every page has around it: the style sheet, the job service, the URL's state, one line for an error."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

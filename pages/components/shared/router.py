@@ -1,7 +1,5 @@
 """The app's pages, and how app.py chooses one and runs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 Moving between pages drops a URL's parameters; the session remembers them and puts them back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

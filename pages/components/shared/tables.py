@@ -1,7 +1,5 @@
 """Tables as the pages show them: without an index, with a text that says what they hold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Numbers and names as the app writes them. Whatever came from a file or a user is escaped here before it is shown."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """How charts look: Okabe-Ito colours, a symbol for every parent, one layout, one configuration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas  # noqa: F401 - Plotly looks for it half-way through an import in another session's thread, and fails
