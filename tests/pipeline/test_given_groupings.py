@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from fusion_engine import fuse, load_data
+import fusion_engine
+from fusion_engine import load_data
 from fusion_engine.architectures import ResNetConfig, ViTConfig, build
 from fusion_engine.core.errors import FusionError
 from fusion_engine.core.types import Grouping
 from fusion_engine.data import Dataset, balanced_sample
 from fusion_engine.demo import load_demo
 from fusion_engine.parents import make_parent
+from fusion_engine.stats import StatisticsCache
 
+fuse = partial(fusion_engine.fuse, cache=StatisticsCache())  # traces and moments of the same parents once
 SHORT = {"method": "gradient", "epochs": 2, "mixtures": 0}
 RECIPES = {
     "average": {"grouping": "permutation", "solver": "average"},
