@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What several workers begin with, as it takes longest: a browser, and services of processes.
 _LONGEST = ("tests/browser", "tests/jobs", "tests/cli", "tests/analysis", "tests/pages")
 _MANY = "tests/conformance"
+_TOGETHER = "tests/browser"  # one app and one job service serve all its tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,8 +33,8 @@ def _is_about(item: pytest.Item, method: str) -> bool:
 @pytest.hookimpl(tryfirst=True)  # before the workers' plugin reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests of one method, and say which tests one worker takes together: those of a file, which may share
-    what is expensive, and of the conformance tests those about one network, which is traced once. The long ones come
-    first, so that no worker is left with one at the end."""
+    what is expensive, those in a browser, which share an app, and of the conformance tests those about one network,
+    which is traced once. The long ones come first, so that no worker is left with one at the end."""
     name = config.getoption("--method")
     if name:
         config.hook.pytest_deselected(items=[item for item in items if not _is_about(item, name)])
@@ -42,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group = item.nodeid.split("::")[0]
         if group.startswith(_MANY) and hasattr(item, "callspec") and "case" in item.callspec.params:
             group = f"{_MANY}/{item.callspec.params['case']}"
+        elif group.startswith(_TOGETHER):
+            group = _TOGETHER
         item.add_marker(pytest.mark.xdist_group(group))
     ranks = {folder: rank for rank, folder in enumerate(_LONGEST)}
     folders = {item: "/".join(item.nodeid.split("/")[:2]) for item in items}
