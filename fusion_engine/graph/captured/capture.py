@@ -56,6 +56,11 @@ class Capture:
     def _nodes(self) -> dict[str, fx.Node]:
         return {node.name: node for node in self.graph.nodes}
 
+    @cached_property
+    def parts(self) -> dict[Any, Any]:
+        """What was cut out of the graph and compiled, by what was asked for: see `Program`."""
+        return {}
+
     def node(self, name: str) -> fx.Node:
         """The node called `name`; UnsupportedModelError if there is none."""
         if name in self._nodes:

@@ -36,17 +36,14 @@ class Program:
     ) -> None:
         self._capture: Capture = trace.capture
         self._fed = self._capture.inputs if inputs is None else tuple(inputs)
-        self._builder = _Builder(self._capture, self._fed, train)
         self._outputs = tuple(o for name in outputs for o in (self._capture.outputs if name == "output" else (name,)))
-        self._graph, placeholders = self._builder.build(self._outputs)
-        self.tensors: tuple[str, ...] = tuple(
-            self._capture.tensors[p] for p in placeholders if p in self._capture.tensors
-        )
-        self._constants = [self._capture.constants[p] for p in placeholders if p in self._capture.constants]
-        self._counters = self._builder.counters
+        request = (self._fed, self._outputs, train)
+        if request not in self._capture.parts:
+            self._capture.parts[request] = _Part(self._capture, *request)
+        self._part: _Part = self._capture.parts[request]
+        self.tensors: tuple[str, ...] = self._part.tensors
         self._trace, self._request = trace, (inputs, outputs, train)
         self._others: dict[int, Program] = {}  # for states of other widths
-        self._compiled: dict[tuple[torch.device, bool], tuple[fx.GraphModule, list[torch.Tensor]]] = {}
 
     def __call__(self, state: State, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Tensors at the output nodes, differentiable in `state` and `tensors`.
@@ -65,10 +62,10 @@ class Program:
         weights = [tensor_of(state, name, self._trace) for name in self.tensors]
         lead = tensors[0] if tensors else weights[0]
         floats = [t for t in (*tensors, *weights) if t.is_floating_point()]
-        module, constants = self._compile(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
+        module, constants = self._part.compiled(lead.device, bool(floats) and floats[-1].dtype == torch.float64)
         if fits_traced_batch(self._capture, self._fed, tensors):
             result: tuple[torch.Tensor, ...] = module.forward(*tensors, *weights, *constants)
-        elif self._counters:
+        elif self._part.counters:
             raise UnsupportedModelError(
                 f"the model's forward fixes the batch size to {self._capture.batch} samples, so that its batch norm "
                 "cannot be trained on others; use x.shape[0] instead of a number in its views"
@@ -76,7 +73,7 @@ class Program:
         else:
             run = InBatches(self._capture, module, self._fed, self._outputs, tensors)
             result = run.results(*weights, *constants)
-        for name in self._counters:
+        for name in self._part.counters:
             if name in state:
                 state[name].add_(1)
         return result
@@ -87,7 +84,24 @@ class Program:
             self._others[id(trace)] = Program(trace, inputs, outputs, train=train)
         return self._others[id(trace)]
 
-    def _compile(self, device: torch.device, double: bool) -> tuple[fx.GraphModule, list[torch.Tensor]]:
+
+class _Part:
+    """A part of the graph, cut out and compiled: what all programs of the same request share.
+
+    tensors: state names that it reads, in the order in which it takes them. counters: batch counters that training
+    raises.
+    """
+
+    def __init__(self, capture: Capture, fed: tuple[str, ...], outputs: tuple[str, ...], train: bool) -> None:
+        builder = _Builder(capture, fed, train)
+        self._graph, placeholders = builder.build(outputs)
+        self.tensors = tuple(capture.tensors[p] for p in placeholders if p in capture.tensors)
+        self.counters = builder.counters
+        self._constants = [capture.constants[p] for p in placeholders if p in capture.constants]
+        self._compiled: dict[tuple[torch.device, bool], tuple[fx.GraphModule, list[torch.Tensor]]] = {}
+
+    def compiled(self, device: torch.device, double: bool) -> tuple[fx.GraphModule, list[torch.Tensor]]:
+        """The part as a module, and the constants it takes after the tensors; `double`: in float64."""
         key = (device, double)
         if key not in self._compiled:
             graph = _retarget(self._graph, device, double)

@@ -152,6 +152,9 @@ def _output_scales(trace: Trace, weights: Sequence[Tensor] | None) -> dict[str, 
     return scales
 
 
+_NONE = np.empty(0, np.int64)
+
+
 @dataclass(frozen=True)
 class _Step:
     """One movement along `dims`: matrices from source to target positions; `kept` positions stay as they are."""
@@ -264,7 +267,8 @@ class _Merger:
 
     def _same_width(self, space: Space, member: Member, parent: int, shape: tuple[int, ...]) -> _Step:
         total = math.prod(shape[d] for d in member.dims)
-        kept = np.setdiff1d(np.arange(total), member.index)
+        # Setting apart costs more than small merges themselves, and most members have every position.
+        kept = np.setdiff1d(np.arange(total), member.index) if member.index.size < total else _NONE
         move = (self._matrix(space, member, parent), member.index, member.index)
         return _Step(member.dims, [move], (kept, kept), total)
 
