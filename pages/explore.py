@@ -9,7 +9,7 @@ from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
-from pages.components.neurons import space_view
+from pages.components.neurons import space, space_view
 from pages.components.recipe.recipes import able
 from pages.components.run import progress
 from pages.components.shared import router, state
@@ -73,12 +73,12 @@ def show_run(run: str, space_column: Any) -> None:
     for warning in result["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
     with space_column:
-        space = choose_space(result)
-    view = space_view.SpaceView(run, space, distinct(result["parents"]), space_view.load(run, space["index"]))
-    soft = "" if space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
+        chosen = choose_space(result)
+    view = space.SpaceView(run, chosen, distinct(result["parents"]), space.load(run, chosen["index"]))
+    soft = "" if chosen["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(
-        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(space['size'], 'group')}; "
-        f"merging loses {percent(space['error'])} of their variance. "
+        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(chosen['size'], 'group')}; "
+        f"merging loses {percent(chosen['error'])} of their variance. "
         f"Measured on {count(result['samples'], 'sample')}.{soft}"
     )
     space_view.draw(view)

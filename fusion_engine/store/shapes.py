@@ -142,3 +142,10 @@ class Exploration(TypedDict):
     levels: list[ExploredLevel]
     warnings: list[str]
     seconds: float
+
+
+class Label(TypedDict):
+    """A name that a user gave to neurons of a space. neurons: parent's number and index, '0:17'."""
+
+    name: str
+    neurons: list[str]

@@ -43,7 +43,7 @@ def test_every_page_opens_from_a_bookmark_and_shows_the_same_after_a_reload(page
         second = other.new_page()
         second.goto(bookmark + "&neuron=3")
         second.get_by_text("Most similar neurons").wait_for()
-        assert second.get_by_role("combobox", name="Neuron").input_value() == "parent_0 · neuron 3"
+        assert second.get_by_role("combobox", name="Neuron").input_value() == "parent_0:3"
         second.reload()
         second.get_by_text("Most similar neurons").wait_for()
     finally:

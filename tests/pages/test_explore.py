@@ -73,12 +73,12 @@ def test_a_neuron_shows_its_passport(open_page, filled, monkeypatch) -> None:
     app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca")
     app.selectbox(key="neuron-choice").select(8).run()
     assert not app.exception
-    assert samples.url(app, "neuron") == "8"
+    assert samples.url(app, "neuron") == "1:2"
     passport = " ".join(e.proto.body for e in app.get("html"))
     assert "rank" in passport
     assert "with 1 other" in passport
     near = next(t.value for t in app.dataframe if "Correlation" in t.value)
-    assert near["Neuron"].tolist()[0] == "parent_1 · neuron 3"
+    assert near["Neuron"].tolist()[0] == "parent_1:3"
 
 
 def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch) -> None:

@@ -1,9 +1,5 @@
 """The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import streamlit as st
 
@@ -15,40 +11,14 @@ from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from ..shared.theme import clicked, show
-from . import neuron_charts
-
-
-@dataclass(frozen=True)
-class SpaceView:
-    """One space of an explore or fuse run. arrays: its part of explore.npz. names: the parents'."""
-
-    run: str
-    space: Mapping[str, Any]
-    names: Sequence[str]
-    arrays: Mapping[str, np.ndarray]
-
-    def label(self, neuron: int) -> str:
-        """'parent_0 · neuron 17' of an index into the arrays."""
-        return f"{self.names[self.arrays['parent'][neuron]]} · neuron {self.arrays['neuron'][neuron]}"
-
-    @property
-    def total(self) -> int:
-        return len(self.arrays["parent"])
-
-
-@st.cache_data(max_entries=40, show_spinner=False)
-def load(run: str, index: int) -> dict[str, Any]:
-    """The arrays of space number `index` of a run. Results never change, so they may be kept."""
-    return dict(store.read_arrays(run, "explore.npz", f"{index}/"))
+from . import neuron_charts, selection
+from .space import SpaceView
 
 
 @st.fragment
 def draw(view: SpaceView) -> None:
     """Everything about a space. A fragment: a click on a neuron redraws no more than this."""
-    neuron = state.number("neuron", -1)
-    neuron = neuron if 0 <= neuron < view.total else -1
-    group = state.number("group", -1)
-    group = group if 0 <= group < len(view.arrays["group_importance"]) else -1
+    neuron, group = selection.focus(view), selection.isolated(view)
     plane, passport = st.columns([5, 3], gap="large")
     with plane:
         _plane(view, neuron, group)
@@ -61,7 +31,7 @@ def draw(view: SpaceView) -> None:
         _groups(view)
 
 
-def _plane(view: SpaceView, neuron: int, group: int) -> None:
+def _plane(view: SpaceView, neuron: int | None, group: int | None) -> None:
     head, choice = st.columns([3, 2], vertical_alignment="center")
     head.subheader("Neurons in the plane", anchor=False)
     state.put(view=state.choice("view", ("umap", "pca")))
@@ -73,12 +43,12 @@ def _plane(view: SpaceView, neuron: int, group: int) -> None:
         )
     points, index, axes, note = _coordinates(view)
     chart = neuron_charts.neuron_plane(
-        points, index, view.arrays, view.names, axes, None if neuron < 0 else neuron, None if group < 0 else group
+        points, index, view.arrays, view.names, axes, neuron, group
     )
     key = f"plane-{view.run}-{view.space['index']}-{axes[0]}"
     show(
         chart, f"{len(index)} neurons of space {view.space['name']}: colour tells the group, symbol the parent", key,
-        on_select=lambda: _clicked(key), selection_mode="points",
+        on_select=lambda: _clicked(view, key), selection_mode="points",
     )
     st.caption(
         f"{note}Colour: the most important groups. Symbol: the parent. Size: importance. Thin lines join the members "
@@ -114,18 +84,20 @@ def _await(run: str) -> None:
         st.rerun()
 
 
-def _clicked(key: str) -> None:
+def _clicked(view: SpaceView, key: str) -> None:
     if (neuron := clicked(key)) is not None:
-        state.put(neuron=neuron)
+        selection.put_focus(view, neuron)
 
 
-def _passport(view: SpaceView, neuron: int) -> None:
+def _passport(view: SpaceView, neuron: int | None) -> None:
     st.subheader("Passport", anchor=False)
+    st.session_state["neuron-choice"] = neuron
     st.selectbox(
         "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
-        label_visibility="collapsed", **state.bound("neuron", "neuron-choice", neuron if neuron >= 0 else None),
+        label_visibility="collapsed", key="neuron-choice",
+        on_change=lambda: selection.put_focus(view, st.session_state["neuron-choice"]),
     )
-    if neuron < 0:
+    if neuron is None:
         st.caption("A neuron's importance, its group and the neurons most like it.")
         return
     arrays = view.arrays
@@ -147,10 +119,10 @@ def _passport(view: SpaceView, neuron: int) -> None:
         facts["Group"] = "none: this neuron is not used"
     st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
     if group >= 0:
-        on = state.number("group", -1) == group
+        on = selection.isolated(view) == group
         st.button(
             "Show all groups" if on else "Show only its group", key="only-group", icon=":material/filter_center_focus:",
-            on_click=lambda: state.put(group=None if on else group),
+            on_click=lambda: selection.isolate(view, None if on else group),
         )
     st.markdown("**Most similar neurons**")
     near = [int(i) for i in arrays["neighbours"][neuron] if i >= 0]
@@ -161,12 +133,12 @@ def _passport(view: SpaceView, neuron: int) -> None:
     )
 
 
-def _importance(view: SpaceView, neuron: int) -> None:
+def _importance(view: SpaceView, neuron: int | None) -> None:
     st.subheader("Importance by parent", anchor=False)
     curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
     key = f"{view.run}-{view.space['index']}"
     with curves:
-        chart = neuron_charts.importance_curves(view.arrays, view.names, None if neuron < 0 else neuron)
+        chart = neuron_charts.importance_curves(view.arrays, view.names, neuron)
         show(chart, "Importance of each parent's neurons in falling order", f"curves-{key}")
     with bars:
         chart = neuron_charts.importance_bars(view.arrays, view.names)
@@ -205,6 +177,6 @@ def _groups(view: SpaceView) -> None:
     if chosen != remembered:
         st.session_state["group-row"] = chosen
         if remembered is not None or chosen:
-            state.put(group=chosen[0] if chosen else None)
+            selection.isolate(view, chosen[0] if chosen else None)
             st.rerun(scope="fragment")
     st.caption("Columns with a parent's name count its members. Choose a row to see the group alone in the plane.")
