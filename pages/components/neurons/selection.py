@@ -87,6 +87,12 @@ def written(view: SpaceView, indices: Iterable[int]) -> str:
     return ",".join(parts)
 
 
+def named(view: SpaceView) -> str:
+    """The selection as one types it, '' where that would be too long to read."""
+    text = written(view, get(view)).replace(",", ", ")
+    return text if len(text) <= _LONGEST else ""
+
+
 def _read(view: SpaceView) -> tuple[np.ndarray, str]:
     text = state.get("neurons")
     found: list[int] = []

@@ -3,93 +3,30 @@
 import numpy as np
 import streamlit as st
 
-from fusion_engine import store
-from fusion_engine.jobs import client
-
-from ..run import progress
-from ..shared import state
 from ..shared.tables import table
-from ..shared.text import count, percent, plain
-from ..shared.theme import clicked, show
-from . import neuron_charts, selection
+from ..shared.text import count, percent
+from ..shared.theme import show
+from . import near, neuron_charts, picking, plane_view, selection
 from .space import SpaceView
 
 
 @st.fragment
 def draw(view: SpaceView) -> None:
     """Everything about a space. A fragment: a click on a neuron redraws no more than this."""
-    neuron, group = selection.focus(view), selection.isolated(view)
     plane, passport = st.columns([5, 3], gap="large")
     with plane:
-        _plane(view, neuron, group)
+        plane_view.draw(view)
     with passport:
-        _passport(view, neuron)
-    importance, groups = st.columns(2, gap="large")
-    with importance:
-        _importance(view, neuron)
-    with groups:
-        _groups(view)
+        _passport(view)
+        near.draw(view)
+    sections = {"Selection": picking.draw, "Importance": _importance, "Groups": _groups}
+    for tab, section in zip(st.tabs(list(sections)), sections.values(), strict=True):
+        with tab:
+            section(view)
 
 
-def _plane(view: SpaceView, neuron: int | None, group: int | None) -> None:
-    head, choice = st.columns([3, 2], vertical_alignment="center")
-    head.subheader("Neurons in the plane", anchor=False)
-    state.put(view=state.choice("view", ("umap", "pca")))
-    with choice.container(horizontal=True, horizontal_alignment="right"):
-        st.segmented_control(
-            "Projection", ["umap", "pca"], format_func={"umap": "UMAP", "pca": "PCA"}.get,
-            required=True, label_visibility="collapsed", **state.bound("view", "plane-view", state.get("view")),
-            help="UMAP keeps neighbours together; PCA keeps the large distances.",
-        )
-    points, index, axes, note = _coordinates(view)
-    chart = neuron_charts.neuron_plane(
-        points, index, view.arrays, view.names, axes, neuron, group
-    )
-    key = f"plane-{view.run}-{view.space['index']}-{axes[0]}"
-    show(
-        chart, f"{len(index)} neurons of space {view.space['name']}: colour tells the group, symbol the parent", key,
-        on_select=lambda: _clicked(view, key), selection_mode="points",
-    )
-    st.caption(
-        f"{note}Colour: the most important groups. Symbol: the parent. Size: importance. Thin lines join the members "
-        "of a group. Click a neuron for its passport."
-    )
-
-
-def _coordinates(view: SpaceView) -> tuple[np.ndarray, np.ndarray, tuple[str, str], str]:
-    """Points, their neurons, the axes' names and a note: PCA at once, UMAP as soon as its job is done."""
-    shares = [*view.space["variance"], 0.0, 0.0]
-    pca = (
-        view.arrays["pca"][:, :2], np.arange(view.total),
-        (f"PC 1 ({percent(shares[0], 0)} of the variance)", f"PC 2 ({percent(shares[1], 0)})"),
-    )
-    if state.get("view") == "pca":
-        return *pca, ""
-    run = progress.remembered("embed", {"run": view.run, "space": view.space["name"]})
-    status = client.status(run)["state"] if run else "failed"
-    if status == "done" and run:
-        result, found = store.read_result(run), store.read_arrays(run, "embed.npz")
-        note = f"{plain(result['note'])} " if result["note"] else ""
-        axes = ("UMAP 1", "UMAP 2") if result["method"] == "umap" else pca[2]
-        return found["coordinates"], found["index"], axes, note
-    if status not in client.FINISHED and run:
-        _await(run)
-        return *pca, "Showing PCA until UMAP is ready. "
-    return *pca, "UMAP did not succeed; this is PCA. "
-
-
-@st.fragment(run_every=0.5)
-def _await(run: str) -> None:
-    if client.status(run)["state"] in client.FINISHED:
-        st.rerun()
-
-
-def _clicked(view: SpaceView, key: str) -> None:
-    if (neuron := clicked(key)) is not None:
-        selection.put_focus(view, neuron)
-
-
-def _passport(view: SpaceView, neuron: int | None) -> None:
+def _passport(view: SpaceView) -> None:
+    neuron = selection.focus(view)
     st.subheader("Passport", anchor=False)
     st.session_state["neuron-choice"] = neuron
     st.selectbox(
@@ -124,21 +61,13 @@ def _passport(view: SpaceView, neuron: int | None) -> None:
             "Show all groups" if on else "Show only its group", key="only-group", icon=":material/filter_center_focus:",
             on_click=lambda: selection.isolate(view, None if on else group),
         )
-    st.markdown("**Most similar neurons**")
-    near = [int(i) for i in arrays["neighbours"][neuron] if i >= 0]
-    table(
-        {"Neuron": [view.label(i) for i in near], "Correlation": arrays["correlation"][neuron][: len(near)].round(3),
-         "Group": arrays["group"][near]},
-        alt="The five most correlated neurons",
-    )
 
 
-def _importance(view: SpaceView, neuron: int | None) -> None:
-    st.subheader("Importance by parent", anchor=False)
+def _importance(view: SpaceView) -> None:
     curves, bars, listed = st.tabs(["All, sorted", "Most important", "Table"])
     key = f"{view.run}-{view.space['index']}"
     with curves:
-        chart = neuron_charts.importance_curves(view.arrays, view.names, neuron)
+        chart = neuron_charts.importance_curves(view.arrays, view.names, selection.focus(view))
         show(chart, "Importance of each parent's neurons in falling order", f"curves-{key}")
     with bars:
         chart = neuron_charts.importance_bars(view.arrays, view.names)
@@ -150,7 +79,6 @@ def _importance(view: SpaceView, neuron: int | None) -> None:
 
 
 def _groups(view: SpaceView) -> None:
-    st.subheader("Groups", anchor=False)
     arrays = view.arrays
     order = np.argsort(-arrays["group_importance"], kind="stable")
     members = arrays["group_members"][order]

@@ -43,16 +43,19 @@ def packed_points(
 
 def plane(
     points: str, index: np.ndarray, colouring: Colouring, *, selected: Sequence[int], focus: int | None,
-    hidden: Sequence[int], alt: str, key: str, on_done: Callable[[dict[str, Any]], None],
+    hidden: Sequence[int], labels: Sequence[tuple[str, np.ndarray]], alt: str, key: str,
+    on_done: Callable[[dict[str, Any]], None],
 ) -> None:
     """Draw the points of `packed_points`.
 
-    index: (m,) as given there; colouring: of all neurons. on_done is called with what the reader did:
-    {"event": "focus", "index"}, {"event": "select", "indices"} or {"event": "hide", "parents"}.
+    index: (m,) as given there; colouring: of all neurons; labels: names to write amid their neurons. on_done is called
+    with what the reader did: {"event": "focus", "index"}, {"event": "select", "indices"} or {"event": "hide",
+    "parents"}.
     """
     data = {
         "points": points, "plotly": plotly_chunk(), "alt": alt, "selected": list(selected), "focus": focus,
         "hidden": list(hidden), "colour": _colour(colouring, index),
+        "labels": [[name, members.tolist()] for name, members in labels],
     }
 
     def done() -> None:

@@ -226,7 +226,7 @@ class Plane {
       const chosen = order.filter((p) => points.parent[p] === number && this.selected.has(points.index[p]))
       traces.push(this.marks(name, number, chosen, base, true))
     })
-    traces.push(this.ring(kind, ink, shown))
+    traces.push(this.ring(kind, ink, shown), this.written(kind, ink, shown))
     await this.plotly.react(this.chart, traces, this.layout(ink, paper, font), {
       displayModeBar: false, doubleClick: false, plotlyServerURL: "", showTips: false,
     })
@@ -286,6 +286,20 @@ class Plane {
     }
   }
 
+  /** The names that the reader gave, each in the middle of its neurons. */
+  written(kind, ink, shown) {
+    const axes = this.deep ? ["x", "y", "z"] : ["x", "y"]
+    const given = this.data.labels
+      .map(([name, members]) => [name, members.map((index) => this.place.get(index)).filter((p) => p >= 0 && shown(p))])
+      .filter(([, places]) => places.length)
+    const middle = (places, axis) => places.reduce((sum, p) => sum + this.points[axis][p], 0) / places.length
+    return {
+      ...Object.fromEntries(axes.map((axis) => [axis, given.map(([, places]) => middle(places, axis))])),
+      type: this.deep ? "scatter3d" : "scatter", mode: "text", text: given.map(([name]) => `<b>${escaped(name)}</b>`),
+      textfont: { size: 13, color: ink }, hoverinfo: "skip", showlegend: false,
+    }
+  }
+
   layout(ink, paper, font) {
     const grid = `color-mix(in srgb, ${ink} 12%, ${paper})`
     const faint = this.plain(grid)
@@ -314,6 +328,7 @@ class Plane {
   }
 
   listen() {
+    this.chart.addEventListener("pointerdown", (event) => { this.adding = event.shiftKey }, true)
     this.chart.on("plotly_click", ({ points, event }) => {
       const index = points.find((point) => point.customdata !== undefined)?.customdata
       if (index === undefined) return
@@ -330,7 +345,7 @@ class Plane {
     this.chart.on("plotly_selected", (drawn) => {
       if (!drawn) return
       const found = drawn.points.map((point) => point.customdata).filter((index) => index !== undefined)
-      this.choose([...new Set(found)], false)
+      this.choose([...new Set(this.adding ? [...this.selected, ...found] : found)], false)
     })
     const clear = () => this.selected.size && this.choose([])
     this.chart.on("plotly_deselect", clear)

@@ -16,7 +16,8 @@ _DEPENDENT = {
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
-    "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap"),
+    "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
+                "near"),
     "fuse": ("recipe", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),

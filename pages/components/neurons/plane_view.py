@@ -1,0 +1,125 @@
+"""The plane of one space: neurons as points, coloured by what one wants to know, selected by lasso, box or click."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from fusion_engine import store
+from fusion_engine.core.errors import FusionError
+
+from ..plane import colouring, projection
+from ..plane.component import packed_points, plane
+from ..shared import state
+from ..shared.text import count, plain
+from . import picking, selection
+from .space import SpaceView
+
+_WAYS = {
+    "group": "Groups, the most important", "selected": "Groups of the selection", "parent": "Parents",
+    "importance": "Importance", "lost": "Variance lost by merging",
+}
+_SCORE = "score:"
+
+
+def draw(view: SpaceView) -> None:
+    """The plane, and what it is drawn and selected by."""
+    st.subheader("Neurons in the plane", anchor=False)
+    scores = other_scores(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        projection.choose()
+        picking.choose(view)
+        ways = _WAYS | {_SCORE + name: f"Importance by {name}" for name in scores}
+        way = state.choice("colour", ways)
+        st.selectbox(
+            "Colour by", list(ways), format_func=ways.__getitem__, width=260, label_visibility="collapsed",
+            **state.bound("colour", "plane-colour", way),
+        )
+    if trouble := selection.problem(view):
+        st.warning(plain(trouble), icon=":material/warning:")
+    shown = projection.project(view.run, view.space, view.arrays["pca"])
+    points = _packed(view, shown.coordinates, shown.index, shown.axes, (view.run, view.space["index"], shown.content))
+    selected, labels = selection.get(view), picking.labels(view)
+    plane(
+        points, shown.index, _coloured(view, way, scores), selected=selected.tolist(), focus=selection.focus(view),
+        hidden=_hidden(view), labels=labels, key="plane", on_done=lambda done: _done(view, done),
+        alt=f"{count(len(shown.index), 'neuron')} of space {view.space['name']} in the plane of {shown.axes[0]} and "
+        f"{shown.axes[1]}; the table of selected neurons and the list of neurons say the same",
+    )
+    note = f"{shown.note.rstrip('.')}. " if shown.note else ""
+    st.caption(
+        f"{note}{count(len(selected), 'neuron')} selected. Symbol: the parent. Size: importance. Thin lines join the "
+        "members of a group. Click for the passport, Shift and click to add to the selection, double click to clear it."
+    )
+
+
+def _coloured(view: SpaceView, way: str, scores: Mapping[str, np.ndarray]) -> colouring.Colouring:
+    arrays = view.arrays
+    if way.startswith(_SCORE):
+        name = way.removeprefix(_SCORE)
+        return colouring.by_number(f"Importance by {name}", scores[name])
+    if way == "parent":
+        return colouring.by_parent(arrays, view.names)
+    if way == "importance":
+        return colouring.by_number("Importance", arrays["importance"])
+    if way == "lost":
+        return colouring.by_number("Variance lost (%)", colouring.lost_by_group(arrays))
+    if (group := selection.isolated(view)) is not None:
+        return colouring.by_group(arrays, [group], "One group")
+    if way == "selected":
+        groups = np.unique(arrays["group"][selection.get(view)])
+        chosen = sorted(groups[groups >= 0].tolist(), key=lambda g: -arrays["group_importance"][g])
+        if chosen:
+            return colouring.by_group(arrays, chosen, "Groups of the selection")
+    return colouring.by_group(arrays)
+
+
+def _hidden(view: SpaceView) -> list[int]:
+    """Parents that are not shown: never all of them."""
+    named = {int(part) for part in state.get("hidden").split(",") if part.isdecimal() and len(part) < 4}
+    hidden = sorted(number for number in named if number < len(view.names))
+    return hidden if len(hidden) < len(view.names) else []
+
+
+def _done(view: SpaceView, done: Mapping[str, Any]) -> None:
+    """What was done in the plane. It comes from a browser: what is no neuron of this space is left out."""
+    if done.get("event") == "focus":
+        if neurons := _known(view, [done.get("index")]):
+            selection.put_focus(view, neurons[0])
+    elif done.get("event") == "select":
+        selection.put(view, _known(view, done.get("indices")))
+    elif done.get("event") == "hide":
+        parents = done.get("parents")
+        listed = [p for p in parents if isinstance(p, int) and p >= 0] if isinstance(parents, list) else []
+        state.put(hidden=",".join(map(str, listed)) or None)
+
+
+def _known(view: SpaceView, indices: Any) -> list[int]:
+    return [i for i in indices if isinstance(i, int) and 0 <= i < view.total] if isinstance(indices, list) else []
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _packed(
+    _view: SpaceView, _coordinates: np.ndarray, _index: np.ndarray, axes: tuple[str, ...], content: tuple[Any, ...]
+) -> str:
+    return packed_points(_coordinates, _index, _view.arrays, _view.names, axes)
+
+
+@st.cache_data(max_entries=20, ttl=5, show_spinner=False)
+def other_scores(parents: str, data: str, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """(T,) scores by method, as far as a finished job `scores` has measured these parents on this data."""
+    found: dict[str, np.ndarray] = {}
+    for run in store.list_runs("scores"):
+        asked = run["arguments"]
+        if run["state"] != "done" or asked.get("parents") != parents or asked.get("data") != data:
+            continue
+        try:
+            arrays = store.read_arrays(run["id"], "scores.npz")
+        except FusionError:
+            continue
+        for method in dict.fromkeys(key.split("|")[0] for key in arrays):
+            parts = [arrays.get(f"{method}|{space}|{parent}") for parent in range(len(sizes))]
+            if all(part is not None and part.shape == (n,) for part, n in zip(parts, sizes, strict=True)):
+                found.setdefault(method, np.concatenate(parts))
+    return found
