@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import samples
 
 from fusion_engine import store
@@ -81,12 +82,17 @@ def test_a_neuron_shows_its_passport(open_page, filled, monkeypatch) -> None:
     assert near["Neuron"].tolist()[0] == "parent_1:3"
 
 
-def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("section", "columns"),
+    [
+        ("Importance", ["Parent", "Neuron", "Importance", "Group", "Mean", "Std"]),
+        ("Groups", ["Group", "parent_0", "parent_1", "Importance", "Lost"]),
+    ],
+)
+def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch, section: str, columns: list) -> None:
     explored(monkeypatch)
-    app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca")
-    tables = [list(t.value.columns) for t in app.dataframe]
-    assert ["Parent", "Neuron", "Importance", "Group", "Mean", "Std"] in tables
-    assert ["Group", "parent_0", "parent_1", "Importance", "Lost"] in tables
+    app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca", section=section)
+    assert columns in [list(t.value.columns) for t in app.dataframe]
 
 
 def test_a_fusion_shows_its_own_groups(open_page, filled, submitted) -> None:

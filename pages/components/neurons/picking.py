@@ -79,8 +79,9 @@ def choose(view: SpaceView) -> None:
                 with told():
                     selection.put(view, selection.read(view, text))
                     st.rerun(scope="fragment")
-        for name, (rule, help_text) in RULES.items():
-            st.button(
+        columns = st.columns(2)
+        for place, (name, (rule, help_text)) in enumerate(RULES.items()):
+            columns[place % 2].button(
                 name, key=f"rule-{name}", help=help_text, width="stretch",
                 on_click=lambda rule=rule: selection.put(view, rule(view)),
             )
@@ -121,15 +122,17 @@ def draw(view: SpaceView) -> None:
         stem = exports.stem(_set_name(), view)
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
             st.download_button(
-                "CSV", lambda: exports.as_csv(view, chosen, given, shown), f"{stem}.csv", "text/csv", on_click="ignore",
+                "Export CSV", lambda: exports.as_csv(view, chosen, given, shown), f"{stem}.csv", "text/csv", on_click="ignore",
                 icon=":material/download:", help="Label, group, importance, statistics and coordinates of each neuron",
             )
             st.download_button(
-                "JSON", lambda: exports.as_json(view, chosen, given, shown), f"{stem}.json", "application/json",
+                "Export JSON", lambda: exports.as_json(view, chosen, given, shown), f"{stem}.json", "application/json",
                 on_click="ignore", icon=":material/data_object:",
             )
-            name = st.text_input("Name for these neurons", key="label-name", placeholder="edge detectors", width=240)
-            st.button("Give the name", key="label-give", on_click=lambda: _give(view, name, chosen))
+            st.text_input("Name for these neurons", key="label-name", placeholder="edge detectors", width=240)
+            st.button("Give the name", key="label-give", on_click=lambda: _give(view, chosen))
+    if trouble := st.session_state.pop("label-trouble", None):
+        st.error(plain(trouble), icon=":material/error:")
     _given(view, given)
 
 
@@ -160,23 +163,23 @@ def _given(view: SpaceView, given: list[tuple[str, np.ndarray]]) -> None:
     )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         chosen = st.selectbox("Label to remove", [name for name, _ in given], key="label-remove", width=240)
-        st.button("Remove the label", on_click=lambda: _remove(view, chosen))
+        st.button("Remove the label", on_click=lambda: _save(view, chosen, []))
 
 
-def _give(view: SpaceView, name: str, chosen: np.ndarray) -> None:
-    try:
-        neurons = [str(view.neuron_of(int(i))) for i in chosen]
-        store.save_label(state.get("parents"), str(view.space["name"]), name, neurons)
+def _give(view: SpaceView, chosen: np.ndarray) -> None:
+    # What stands in the field now, not what stood there when the button was drawn.
+    if _save(view, st.session_state["label-name"], [str(view.neuron_of(int(i))) for i in chosen]):
         st.session_state["label-name"] = ""
-    except FusionError as error:
-        st.toast(plain(error), icon=":material/error:")
 
 
-def _remove(view: SpaceView, name: str) -> None:
+def _save(view: SpaceView, name: str, neurons: list[str]) -> bool:
+    """Whether it could be saved; a callback cannot draw, so `draw` says why not."""
     try:
-        store.save_label(state.get("parents"), str(view.space["name"]), name, [])
+        store.save_label(state.get("parents"), str(view.space["name"]), name, neurons)
     except FusionError as error:
-        st.toast(plain(error), icon=":material/error:")
+        st.session_state["label-trouble"] = str(error)
+        return False
+    return True
 
 
 def _look(view: SpaceView, key: str, chosen: np.ndarray) -> None:

@@ -17,8 +17,8 @@ from . import picking, selection
 from .space import SpaceView
 
 _WAYS = {
-    "group": "Groups, the most important", "selected": "Groups of the selection", "parent": "Parents",
-    "importance": "Importance", "lost": "Variance lost by merging",
+    "group": "most important groups", "selected": "groups of the selection", "parent": "parent",
+    "importance": "importance", "lost": "variance lost",
 }
 _SCORE = "score:"
 
@@ -27,14 +27,14 @@ def draw(view: SpaceView) -> None:
     """The plane, and what it is drawn and selected by."""
     st.subheader("Neurons in the plane", anchor=False)
     scores = other_scores(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         projection.choose()
         picking.choose(view)
-        ways = _WAYS | {_SCORE + name: f"Importance by {name}" for name in scores}
+        ways = _WAYS | {_SCORE + name: f"importance by {name}" for name in scores}
         way = state.choice("colour", ways)
         st.selectbox(
-            "Colour by", list(ways), format_func=ways.__getitem__, width=260, label_visibility="collapsed",
-            **state.bound("colour", "plane-colour", way),
+            "Colour by", list(ways), format_func=lambda name: f"Colour: {ways[name]}", width=290,
+            label_visibility="collapsed", **state.bound("colour", "plane-colour", way),
         )
     if trouble := selection.problem(view):
         st.warning(plain(trouble), icon=":material/warning:")

@@ -8,8 +8,10 @@ of the same parents, the same neurons stay selected and show the groups they hav
     group=0:17           show alone the group that this neuron is in
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from urllib.parse import quote
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from fusion_engine.core.neurons import read_neurons
 from ..shared import state
 from .space import SpaceView
 
-_LONGEST = 1000  # characters: an address stays well below the 2,000 that everything accepts
+_LONGEST = 1200  # characters, quoted: an address stays well below the 2,000 that everything accepts
 
 
 def get(view: SpaceView) -> np.ndarray:
@@ -32,7 +34,7 @@ def get(view: SpaceView) -> np.ndarray:
 def put(view: SpaceView, indices: Iterable[int]) -> None:
     """Select these neurons and no others."""
     text = written(view, indices)
-    if len(text) > _LONGEST:
+    if len(quote(text)) > _LONGEST:
         text = f"@{store.keep_selection(text)}"
     state.put(neurons=text or None)
 
@@ -74,8 +76,8 @@ def read(view: SpaceView, text: str) -> np.ndarray:
     return np.unique(np.array([view.index_of(neuron) for neuron in named], np.int64))
 
 
-def written(view: SpaceView, indices: Iterable[int]) -> str:
-    """'0:3-40,1:4': neurons by their parent's number, runs of them as ranges."""
+def written(view: SpaceView, indices: Iterable[int], names: Sequence[str] | None = None) -> str:
+    """'0:3-40,1:4': neurons by their parent's number, or name if `names` are given; runs of them as ranges."""
     chosen = np.unique(np.fromiter(indices, np.int64))
     parts = []
     # Neighbours of one parent have the same difference between place in the list and index.
@@ -83,13 +85,15 @@ def written(view: SpaceView, indices: Iterable[int]) -> str:
              for place, i in enumerate(chosen))
     for (parent, _), run in groupby(keyed, lambda entry: entry[:2]):
         numbers = [neuron for _, _, neuron in run]
-        parts.append(f"{parent}:{numbers[0]}" + (f"-{numbers[-1]}" if len(numbers) > 1 else ""))
+        last = f"-{numbers[-1]}" if len(numbers) > 1 else ""
+        parts.append(f"{names[parent] if names else parent}:{numbers[0]}{last}")
     return ",".join(parts)
 
 
 def named(view: SpaceView) -> str:
     """The selection as one types it, '' where that would be too long to read."""
-    text = written(view, get(view)).replace(",", ", ")
+    spelled = all(re.fullmatch(r"[^,;\s]+", name) for name in view.names)
+    text = written(view, get(view), view.names if spelled else None).replace(",", ", ")
     return text if len(text) <= _LONGEST else ""
 
 

@@ -1,8 +1,11 @@
 """The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
 
+from collections.abc import Callable
+
 import numpy as np
 import streamlit as st
 
+from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, percent
 from ..shared.theme import show
@@ -19,10 +22,13 @@ def draw(view: SpaceView) -> None:
     with passport:
         _passport(view)
         near.draw(view)
-    sections = {"Selection": picking.draw, "Importance": _importance, "Groups": _groups}
-    for tab, section in zip(st.tabs(list(sections)), sections.values(), strict=True):
-        with tab:
-            section(view)
+    # Only the open section is drawn: the others would make every click wait for their charts.
+    section = state.choice("section", SECTIONS)
+    tabs = st.tabs(list(SECTIONS), **state.bound("section", "space-section", section))
+    for tab, draw_section in zip(tabs, SECTIONS.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw_section(view)
 
 
 def _passport(view: SpaceView) -> None:
@@ -87,9 +93,15 @@ def _groups(view: SpaceView) -> None:
         "Importance": arrays["group_importance"][order], "Lost": 100 * arrays["group_error"][order],
     }
     largest = float(arrays["group_importance"].max(initial=0.0)) or 1.0
-    event = table(
-        rows, height=352, on_select="rerun", selection_mode="single-row",
-        key=f"groups-{view.run}-{view.space['index']}", alt="Groups with members of each parent, importance and loss",
+    key = f"groups-{view.run}-{view.space['index']}"
+
+    def chosen() -> None:
+        picked = st.session_state[key]["selection"]["rows"]
+        selection.isolate(view, int(order[picked[0]]) if picked else None)
+
+    table(
+        rows, height=352, on_select=chosen, selection_mode="single-row", key=key,
+        alt="Groups with members of each parent, importance and loss",
         column_config={
             "Importance": st.column_config.ProgressColumn(
                 help="Sum over its members", min_value=0.0, max_value=largest, format="%.3g"
@@ -100,11 +112,9 @@ def _groups(view: SpaceView) -> None:
             ),
         },
     )
-    chosen = [int(order[row]) for row in event["selection"]["rows"]]
-    remembered = st.session_state.get("group-row")
-    if chosen != remembered:
-        st.session_state["group-row"] = chosen
-        if remembered is not None or chosen:
-            selection.isolate(view, chosen[0] if chosen else None)
-            st.rerun(scope="fragment")
     st.caption("Columns with a parent's name count its members. Choose a row to see the group alone in the plane.")
+
+
+SECTIONS: dict[str, Callable[[SpaceView], None]] = {
+    "Selection": picking.draw, "Importance": _importance, "Groups": _groups,
+}

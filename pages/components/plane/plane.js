@@ -8,9 +8,11 @@ const SHAPES = [
   "M-2-6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z", "M0-2.8L3.6-6L6-3.6L2.8 0L6 3.6L3.6 6L0 2.8L-3.6 6L-6 3.6L-2.8 0L-6-3.6L-3.6-6Z",
   "M0-6.5L1.6-2H6.3L2.5 .9L3.9 5.4L0 2.7L-3.9 5.4L-2.5 .9L-6.3-2H-1.6Z", "M0-6L5.7-1.9L3.5 4.9H-3.5L-5.7-1.9Z",
 ]
-const SYMBOLS_3D = ["circle", "square", "diamond", "circle-open", "cross", "x", "square-open", "diamond-open"]
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon"]
+// In space Plotly has only these.
+const SYMBOLS_3D = ["circle", "square", "diamond", "circle-open", "cross", "x", "square-open", "diamond-open"]
 const OTHER = "#7D8894" // 3.6:1 on white, 5:1 on the dark theme's black
+const FAINT = "rgba(125, 136, 148, 0.4)"
 const SVG_LIMIT = 2000
 const TOOLS = [
   ["lasso", "Lasso", "Draw around neurons to select them; with Shift they are added"],
@@ -179,7 +181,10 @@ class Plane {
       const button = element("button", this.parents, {
         type: "button", "aria-pressed": on, title: on ? `Hide the neurons of ${name}` : `Show the neurons of ${name}`,
       })
-      button.innerHTML = `<svg viewBox="-8 -8 16 16" aria-hidden="true"><path d="${SHAPES[number % 8]}"/></svg>`
+      const symbol = (this.deep ? SYMBOLS_3D : SYMBOLS)[number % 8]
+      const shape = SHAPES[SYMBOLS.indexOf(symbol.replace("-open", ""))]
+      const open = symbol.endsWith("-open") ? ' class="plane-open"' : ""
+      button.innerHTML = `<svg viewBox="-8 -8 16 16" aria-hidden="true"><path${open} d="${shape}"/></svg>`
       element("span", button, {}, name)
       button.onclick = () => {
         on ? this.hidden.add(number) : this.hidden.delete(number)
@@ -203,7 +208,7 @@ class Plane {
 
   chip(colour, name) {
     const item = element("span", this.key, { class: "plane-chip" })
-    element("i", item).style.background = colour === "#000000" ? "currentColor" : colour
+    element("i", item).style.background = { "#000000": "currentColor", [OTHER]: FAINT }[colour] ?? colour
     element("span", item, {}, name)
   }
 
@@ -248,7 +253,8 @@ class Plane {
       marker: {
         symbol: (this.deep ? SYMBOLS_3D : SYMBOLS)[number % 8], opacity: 1,
         size: places.map((p) => (this.sizes[p] + (chosen ? 4 : 0)) * (this.deep ? 0.6 : 1)),
-        color: places.map((p) => colours[p]), line: { color: chosen ? ink : OTHER, width: chosen ? 2.5 : 1 },
+        // Grey marks are faint inside, so that coloured ones stand out; their outline is what contrast asks for.
+        color: places.map((p) => (colours[p] === OTHER ? FAINT : colours[p])), line: { color: chosen ? ink : OTHER, width: chosen ? 2.5 : 1 },
       },
       customdata: places.map((p) => this.points.index[p]), text: places.map((p) => this.text(p)),
       hovertemplate: "%{text}<extra></extra>",

@@ -108,7 +108,7 @@ def project(run: str, space: Mapping[str, Any], pca: np.ndarray) -> Projection:
         return principal
     status = client.status(job)
     if status["state"] == "done":
-        result, found = store.read_result(job), store.read_arrays(job, "embed.npz")
+        result, found = _read(job)
         titles = tuple(f"UMAP {i}" for i in range(1, deep + 1)) if result["method"] == "umap" else tuple(axes)
         return Projection(found["coordinates"], found["index"], titles, plain(result["note"]), job)
     if status["state"] in client.FINISHED:
@@ -117,6 +117,12 @@ def project(run: str, space: Mapping[str, Any], pca: np.ndarray) -> Projection:
     _await(job)
     note = "Showing PCA until UMAP is ready."
     return Projection(principal.coordinates, principal.index, principal.axes, note, principal.content)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _read(job: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a finished job has written, which never changes."""
+    return dict(store.read_result(job)), dict(store.read_arrays(job, "embed.npz"))
 
 
 @st.fragment(run_every=0.4)
