@@ -32,9 +32,11 @@ def choose_source(fusion: dict[str, Any] | None) -> bool:
     """Whether to show the groupings of the fusion in the URL rather than those of chosen methods."""
     if fusion is None:
         return False
-    ways = {"run": f"As fused: {pickers.run_label(fusion)}", "methods": "By other methods"}
+    ways = {"run": "As fused", "methods": "By other methods"}
+    help_text = f"As in the run {plain(pickers.run_label(fusion))}, or by methods chosen here."
     bound = state.bound("source", "explore-source", state.choice("source", ways))
-    return st.segmented_control("Groups", list(ways), required=True, format_func=ways.get, **bound) == "run"
+    chosen = st.segmented_control("Groups", list(ways), required=True, format_func=ways.get, help=help_text, **bound)
+    return chosen == "run"
 
 
 def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:

@@ -169,6 +169,7 @@ _RESULTS = {
     "explore.npz",
     "features.npz",
     "embed.npz",
+    "scores.npz",
     "result.json",
     "leaderboard.json",
 }

@@ -8,7 +8,7 @@ from ..shared.tables import table
 from . import selection
 from .space import SpaceView
 
-_AMONG = {"all": "All parents", "other": "Other parents", "own": "Its own"}
+_AMONG = {"all": "All", "other": "Others", "own": "Its own"}
 _SHOWN = 5
 
 
@@ -32,7 +32,7 @@ def draw(view: SpaceView) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         wanted = st.number_input("How many", 1, kept, min(_SHOWN, kept), key="near-count", width=110)
         among = st.segmented_control(
-            "Among", list(_AMONG), format_func=_AMONG.__getitem__, required=True,
+            "Parents", list(_AMONG), format_func=_AMONG.__getitem__, required=True,
             **state.bound("near", "near-among", state.choice("near", _AMONG)),
         )
     index, value = nearest(view, neuron, among)

@@ -12,7 +12,7 @@ from fusion_engine.core.neurons import read_neurons
 
 from ..plane import projection
 from ..shared import state
-from ..shared.page_frame import existing, told
+from ..shared.page_frame import existing
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from . import exports, selection
@@ -71,14 +71,18 @@ RULES: dict[str, tuple[Callable[[SpaceView], np.ndarray], str]] = {
 def choose(view: SpaceView) -> None:
     """A popover: select by typing, by rule, by a label or from a file."""
     with st.popover("Select", icon=":material/select_all:"):
+        # What is being typed stays until something else is selected.
+        if st.session_state.get("neurons-named") != (named := selection.named(view)):
+            st.session_state["neurons-named"] = st.session_state["neurons-text"] = named
         with st.form("neurons-form", border=False):
-            text = st.text_area(
-                "Neurons, typed or pasted", selection.named(view), placeholder=f"{view.names[0]}:3-7, 1:4", height=80,
+            st.text_area(
+                "Neurons, typed or pasted", key="neurons-text", placeholder=f"{view.names[0]}:3-7, 1:4", height=80
             )
-            if st.form_submit_button("Select these", width="stretch"):
-                with told():
-                    selection.put(view, selection.read(view, text))
-                    st.rerun(scope="fragment")
+            st.form_submit_button(
+                "Select these", width="stretch",
+                on_click=lambda: _try("select", lambda: _put_read(view, st.session_state["neurons-text"])),
+            )
+        _trouble("select")
         columns = st.columns(2)
         for place, (name, (rule, help_text)) in enumerate(RULES.items()):
             columns[place % 2].button(
@@ -92,10 +96,12 @@ def choose(view: SpaceView) -> None:
                 st.button("Select its neurons", on_click=lambda: selection.put(view, members), width="stretch")
         kinds = ["csv", "json", "txt"]
         file = st.file_uploader("From a file: CSV or JSON as exported, or text", kinds, max_upload_size=8)
-        if file is not None and st.button("Select the file's neurons", width="stretch"):
-            with told():
-                selection.put(view, exports.read_file(view, file.name, file.getvalue()))
-                st.rerun(scope="fragment")
+        if file is not None:
+            st.button(
+                "Select the file's neurons", width="stretch",
+                on_click=lambda: _try("file", lambda: _put_file(view, file.name, file.getvalue())),
+            )
+        _trouble("file")
 
 
 def draw(view: SpaceView) -> None:
@@ -122,8 +128,9 @@ def draw(view: SpaceView) -> None:
         stem = exports.stem(_set_name(), view)
         with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
             st.download_button(
-                "Export CSV", lambda: exports.as_csv(view, chosen, given, shown), f"{stem}.csv", "text/csv", on_click="ignore",
-                icon=":material/download:", help="Label, group, importance, statistics and coordinates of each neuron",
+                "Export CSV", lambda: exports.as_csv(view, chosen, given, shown), f"{stem}.csv", "text/csv",
+                on_click="ignore", icon=":material/download:",
+                help="Label, group, importance, statistics and coordinates of each neuron",
             )
             st.download_button(
                 "Export JSON", lambda: exports.as_json(view, chosen, given, shown), f"{stem}.json", "application/json",
@@ -131,8 +138,7 @@ def draw(view: SpaceView) -> None:
             )
             st.text_input("Name for these neurons", key="label-name", placeholder="edge detectors", width=240)
             st.button("Give the name", key="label-give", on_click=lambda: _give(view, chosen))
-    if trouble := st.session_state.pop("label-trouble", None):
-        st.error(plain(trouble), icon=":material/error:")
+    _trouble("label")
     _given(view, given)
 
 
@@ -168,18 +174,36 @@ def _given(view: SpaceView, given: list[tuple[str, np.ndarray]]) -> None:
 
 def _give(view: SpaceView, chosen: np.ndarray) -> None:
     # What stands in the field now, not what stood there when the button was drawn.
-    if _save(view, st.session_state["label-name"], [str(view.neuron_of(int(i))) for i in chosen]):
+    _save(view, st.session_state["label-name"], [str(view.neuron_of(int(i))) for i in chosen])
+
+
+def _save(view: SpaceView, name: str, neurons: list[str]) -> None:
+    def save() -> None:
+        store.save_label(state.get("parents"), str(view.space["name"]), name, neurons)
         st.session_state["label-name"] = ""
 
+    _try("label", save)
 
-def _save(view: SpaceView, name: str, neurons: list[str]) -> bool:
-    """Whether it could be saved; a callback cannot draw, so `draw` says why not."""
+
+def _put_read(view: SpaceView, text: str) -> None:
+    selection.put(view, selection.read(view, text))
+
+
+def _put_file(view: SpaceView, name: str, content: bytes) -> None:
+    selection.put(view, exports.read_file(view, name, content))
+
+
+def _try(what: str, act: Callable[[], None]) -> None:
+    """Act in a callback, which cannot draw: what goes wrong is said by `_trouble` at the next drawing."""
     try:
-        store.save_label(state.get("parents"), str(view.space["name"]), name, neurons)
+        act()
     except FusionError as error:
-        st.session_state["label-trouble"] = str(error)
-        return False
-    return True
+        st.session_state[f"trouble-{what}"] = str(error)
+
+
+def _trouble(what: str) -> None:
+    if line := st.session_state.pop(f"trouble-{what}", None):
+        st.error(plain(line), icon=":material/error:")
 
 
 def _look(view: SpaceView, key: str, chosen: np.ndarray) -> None:

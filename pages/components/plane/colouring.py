@@ -16,14 +16,13 @@ _MOST = 7
 class Colouring:
     """title: what is shown. values: (T,) a category's number, -1 for the rest; or, where names is None, a number on a
     scale, not-a-number where there is none. palette: a colour for each category, or the scale's colours. other: what
-    the grey ones are, '' where there are none. tell: whether a neuron's label on hover says its category."""
+    the grey ones are, '' where there are none."""
 
     title: str
     values: np.ndarray
     palette: Sequence[str]
     names: Sequence[str] | None = None
     other: str = ""
-    tell: bool = False
 
 
 def by_group(arrays: Mapping[str, np.ndarray], chosen: Sequence[int] = (), title: str = "Groups") -> Colouring:
@@ -48,16 +47,6 @@ def by_number(title: str, values: np.ndarray) -> Colouring:
     numbers = np.asarray(values, np.float64)
     missing = not np.isfinite(numbers).all()
     return Colouring(title, np.where(np.isfinite(numbers), numbers, np.nan), SCALE, other="none" if missing else "")
-
-
-def by_class(title: str, classes: np.ndarray) -> Colouring:
-    """A colour for each class while there are enough colours, the most frequent first; the others share a grey."""
-    found, counts = np.unique(classes[classes >= 0], return_counts=True)
-    shown = sorted(found[np.argsort(-counts, kind="stable")][: len(PARENTS)].tolist())
-    place = np.full(int(classes.max(initial=0)) + 2, -1)
-    place[shown] = np.arange(len(shown))
-    rest = "other classes, or none" if len(found) > len(shown) or (classes < 0).any() else ""
-    return Colouring(title, place[classes], PARENTS[: len(shown)], [f"class {c}" for c in shown], rest, tell=True)
 
 
 def lost_by_group(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

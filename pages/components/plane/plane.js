@@ -135,8 +135,6 @@ class Plane {
     ]
     if (data.colour.kind === "scale" && data.colour.title !== "Importance") {
       lines.push(`${escaped(data.colour.title)}: ${Number.isNaN(value) ? "none" : value.toPrecision(3)}`)
-    } else if (data.colour.tell) {
-      lines.push(`${escaped(data.colour.title)}: ${escaped(data.colour.names[value] ?? "none")}`)
     }
     return lines.join("<br>")
   }
@@ -231,8 +229,11 @@ class Plane {
       const chosen = order.filter((p) => points.parent[p] === number && this.selected.has(points.index[p]))
       traces.push(this.marks(name, number, chosen, base, true))
     })
-    traces.push(this.ring(kind, ink, shown), this.written(kind, ink, shown))
-    await this.plotly.react(this.chart, traces, this.layout(ink, paper, font), {
+    traces.push(this.ring(kind, ink, shown))
+    const layout = this.layout(ink, paper, font)
+    if (deep) layout.scene.annotations = this.written(ink, paper, shown)
+    else layout.annotations = this.written(ink, paper, shown)
+    await this.plotly.react(this.chart, traces, layout, {
       displayModeBar: false, doubleClick: false, plotlyServerURL: "", showTips: false,
     })
     if (!this.drawn) this.listen()
@@ -293,17 +294,16 @@ class Plane {
   }
 
   /** The names that the reader gave, each in the middle of its neurons. */
-  written(kind, ink, shown) {
+  written(ink, paper, shown) {
     const axes = this.deep ? ["x", "y", "z"] : ["x", "y"]
-    const given = this.data.labels
+    const middle = (places, axis) => places.reduce((sum, p) => sum + this.points[axis][p], 0) / places.length
+    return this.data.labels
       .map(([name, members]) => [name, members.map((index) => this.place.get(index)).filter((p) => p >= 0 && shown(p))])
       .filter(([, places]) => places.length)
-    const middle = (places, axis) => places.reduce((sum, p) => sum + this.points[axis][p], 0) / places.length
-    return {
-      ...Object.fromEntries(axes.map((axis) => [axis, given.map(([, places]) => middle(places, axis))])),
-      type: this.deep ? "scatter3d" : "scatter", mode: "text", text: given.map(([name]) => `<b>${escaped(name)}</b>`),
-      textfont: { size: 13, color: ink }, hoverinfo: "skip", showlegend: false,
-    }
+      .map(([name, places]) => ({
+        ...Object.fromEntries(axes.map((axis) => [axis, middle(places, axis)])), text: escaped(name), showarrow: false,
+        bgcolor: paper, opacity: 0.9, bordercolor: OTHER, borderpad: 2, font: { size: 12, color: ink },
+      }))
   }
 
   layout(ink, paper, font) {

@@ -76,21 +76,29 @@ def choose() -> None:
     )
     now = parameters()
     with st.popover("Layout", icon=":material/tune:"), st.form("umap-form", border=False):
-        neighbours = st.number_input(
-            "Neighbours", 2, 200, now.neighbours,
+        st.number_input(
+            "Neighbours", 2, 200, now.neighbours, key="umap-neighbours",
             help="How many neurons each is kept close to. Few show fine structure, many the whole.",
         )
-        min_dist = st.slider("Minimal distance", 0.0, 1.0, now.min_dist, 0.05, help="How close neurons may be drawn.")
-        metric = st.selectbox("Metric", METRICS, METRICS.index(now.metric), help="Which neurons count as close.")
-        columns = st.columns(2)
-        dimensions = columns[0].selectbox(
-            "Dimensions", (2, 3), (2, 3).index(now.dimensions), format_func="{}D".format, help="Also for PCA.",
+        st.slider(
+            "Minimal distance", 0.0, 1.0, now.min_dist, 0.05, key="umap-min_dist",
+            help="How close neurons may be drawn.",
         )
-        seed = columns[1].number_input("Seed", 0, 2**31 - 1, now.seed)
-        if st.form_submit_button("Draw", type="primary", width="stretch"):
-            chosen = Parameters(neighbours, round(min_dist, 2), metric, dimensions, seed)
-            state.put(umap=chosen.written())
-            st.rerun(scope="fragment")
+        metric = METRICS.index(now.metric)
+        st.selectbox("Metric", METRICS, metric, key="umap-metric", help="Which neurons count as close.")
+        columns = st.columns(2)
+        columns[0].selectbox(
+            "Dimensions", (2, 3), (2, 3).index(now.dimensions), format_func="{}D".format, key="umap-dimensions",
+            help="Also for PCA.",
+        )
+        columns[1].number_input("Seed", 0, 2**31 - 1, now.seed, key="umap-seed")
+        st.form_submit_button("Draw", type="primary", width="stretch", on_click=_chosen)
+
+
+def _chosen() -> None:
+    values = {field.name: st.session_state[f"umap-{field.name}"] for field in fields(Parameters)}
+    values["min_dist"] = round(values["min_dist"], 2)
+    state.put(umap=Parameters(**values).written())
 
 
 def project(run: str, space: Mapping[str, Any], pca: np.ndarray) -> Projection:
