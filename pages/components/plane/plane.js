@@ -316,7 +316,8 @@ class Plane {
     const [x, y, z] = this.axes.map(axis)
     const common = {
       autosize: true, showlegend: false, margin: { l: 8, r: 8, t: 8, b: 8 }, uirevision: this.revision,
-      selectionrevision: this.revision, font: { family: font, size: 13, color: ink }, hovermode: "closest",
+      // What is selected is marked; the outline it was drawn with would be read again with every change.
+      selectionrevision: Math.random(), selections: [], font: { family: font, size: 13, color: ink }, hovermode: "closest",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       hoverlabel: { bgcolor: paper, bordercolor: OTHER, font: { family: font, size: 13, color: ink }, align: "left" },
     }
@@ -334,8 +335,12 @@ class Plane {
   }
 
   listen() {
-    this.chart.addEventListener("pointerdown", (event) => { this.adding = event.shiftKey }, true)
+    this.chart.addEventListener("pointerdown", (event) => {
+      this.drawing = true
+      this.adding = event.shiftKey
+    }, true)
     this.chart.on("plotly_click", ({ points, event }) => {
+      this.drawing = false
       const index = points.find((point) => point.customdata !== undefined)?.customdata
       if (index === undefined) return
       if (event?.shiftKey) {
@@ -349,18 +354,18 @@ class Plane {
       }
     })
     this.chart.on("plotly_selected", (drawn) => {
-      if (!drawn) return
+      if (!drawn || !this.drawing) return // Plotly tells it also when it draws what was selected before
+      this.drawing = false
       const found = drawn.points.map((point) => point.customdata).filter((index) => index !== undefined)
-      this.choose([...new Set(this.adding ? [...this.selected, ...found] : found)], false)
+      this.choose([...new Set(this.adding ? [...this.selected, ...found] : found)])
     })
     const clear = () => this.selected.size && this.choose([])
     this.chart.on("plotly_deselect", clear)
     this.chart.on("plotly_doubleclick", clear)
   }
 
-  choose(indices, forget = true) {
+  choose(indices) {
     this.selected = new Set(indices)
-    if (forget && !this.deep) this.plotly.relayout(this.chart, { selections: [] })
     this.toolbar()
     this.draw()
     this.send({ event: "select", indices: [...this.selected].sort((a, b) => a - b) })
