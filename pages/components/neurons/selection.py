@@ -23,6 +23,7 @@ from ..shared import state
 from .space import SpaceView
 
 _LONGEST = 1200  # characters, quoted: an address stays well below the 2,000 that everything accepts
+_PLAIN = re.compile(r"[^,;\s]+")
 
 
 def get(view: SpaceView) -> np.ndarray:
@@ -70,8 +71,11 @@ def problem(view: SpaceView) -> str:
     return _read(view)[1]
 
 
-def read(view: SpaceView, text: str) -> np.ndarray:
+def read(view: SpaceView, text: str | Iterable[str]) -> np.ndarray:
     """(m,) indices of the neurons that a text names, ascending; FusionError in one line where it names none."""
+    if isinstance(text, str):  # names that hold what separates neurons, as numbered ones do, are read all the same
+        for number, name in enumerate(view.names):
+            text = text if _PLAIN.fullmatch(name) else text.replace(f"{name}:", f"{number}:")
     named = read_neurons(text, view.names, view.sizes)
     return np.unique(np.array([view.index_of(neuron) for neuron in named], np.int64))
 
@@ -92,8 +96,7 @@ def written(view: SpaceView, indices: Iterable[int], names: Sequence[str] | None
 
 def named(view: SpaceView) -> str:
     """The selection as one types it, '' where that would be too long to read."""
-    spelled = all(re.fullmatch(r"[^,;\s]+", name) for name in view.names)
-    text = written(view, get(view), view.names if spelled else None).replace(",", ", ")
+    text = written(view, get(view), view.names).replace(",", ", ")
     return text if len(text) <= _LONGEST else ""
 
 

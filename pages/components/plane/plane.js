@@ -13,7 +13,7 @@ const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "st
 const SYMBOLS_3D = ["circle", "square", "diamond", "circle-open", "cross", "x", "square-open", "diamond-open"]
 const OTHER = "#7D8894" // 3.6:1 on white, 5:1 on the dark theme's black
 const FAINT = "rgba(125, 136, 148, 0.4)"
-const SVG_LIMIT = 2000
+const SVG_LIMIT = 4096 // on a machine without a graphics card WebGL takes longer
 const TOOLS = [
   ["lasso", "Lasso", "Draw around neurons to select them; with Shift they are added"],
   ["select", "Box", "Draw a box around neurons to select them; with Shift they are added"],

@@ -43,6 +43,8 @@ def test_a_selection_is_written_in_ranges_and_read_back(view: SpaceView) -> None
     assert selection.written(view, [5, 6], view.names) == "one:5,two:0"
     assert selection.read(view, "one:5 two:0").tolist() == [5, 6]
     assert selection.written(view, []) == ""
+    spaced = SpaceView(view.run, view.space, ["a net (1)", "a net (2)"], view.arrays)
+    assert selection.read(spaced, selection.written(spaced, chosen, spaced.names)).tolist() == chosen
 
 
 def test_rules(view: SpaceView) -> None:
