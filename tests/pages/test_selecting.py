@@ -65,6 +65,17 @@ def test_neurons_stay_selected_when_the_method_changes_and_show_their_groups_the
     assert drawn(app)["colour"]["names"] == ["group 3"], "the group that the neuron is in now"
 
 
+def test_the_group_of_a_neuron_is_shown_alone_and_all_again(explore) -> None:
+    app = explore(neuron="1:1", colour="parent")
+    press(app, "Show only its group")
+    assert not app.exception
+    assert (samples.url(app, "group"), drawn(app)["colour"]["names"]) == ("1:1", ["group 1"])
+    press(app, "Show all groups")
+    assert samples.url(app, "group") is None
+    assert len(drawn(app)["colour"]["names"]) == 6
+    assert next(b for b in explore().button if b.label == "Show only its group").disabled
+
+
 def test_another_space_starts_without_a_selection(explore) -> None:
     app = explore(neurons="0:3", neuron="0:3", group="0:3")
     app.selectbox(key="explore-space").select("fc1").run()

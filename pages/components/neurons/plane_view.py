@@ -52,6 +52,24 @@ def draw(view: SpaceView) -> None:
         f"{note}{count(len(selected), 'neuron')} selected. Symbol: the parent. Size: importance. Thin lines join the "
         "members of a group. Click for the passport, Shift and click to add to the selection, double click to clear it."
     )
+    _isolation(view)
+
+
+def _isolation(view: SpaceView) -> None:
+    """A button that leaves only the group of the neuron that is looked at in colour, and one that undoes it."""
+    neuron, alone = selection.focus(view), selection.isolated(view)
+    group = -1 if neuron is None else int(view.arrays["group"][neuron])
+    if alone is not None:
+        st.button(
+            "Show all groups", key="only-group", icon=":material/filter_center_focus:",
+            on_click=lambda: selection.isolate(view, None),
+        )
+    else:
+        st.button(
+            "Show only its group", key="only-group", icon=":material/filter_center_focus:", disabled=group < 0,
+            help="Only the group of the neuron whose passport is shown keeps its colour, under any method",
+            on_click=lambda: state.put(group=str(view.neuron_of(neuron)), colour="group"),
+        )
 
 
 def _coloured(view: SpaceView, way: str, scores: Mapping[str, np.ndarray]) -> colouring.Colouring:

@@ -57,13 +57,13 @@ def isolated(view: SpaceView) -> int | None:
 
 
 def isolate(view: SpaceView, group: int | None) -> None:
-    """Show a group alone, remembered by its most important neuron; None shows all."""
+    """Colour a group alone, remembered by its most important neuron; None shows all."""
     members = np.flatnonzero(view.arrays["group"] == group) if group is not None else np.zeros(0, np.int64)
     if not len(members):
         state.put(group=None)
     else:
         best = int(members[np.argmax(view.arrays["importance"][members])])
-        state.put(group=str(view.neuron_of(best)))
+        state.put(group=str(view.neuron_of(best)), colour="group")
 
 
 def problem(view: SpaceView) -> str:

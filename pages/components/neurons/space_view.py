@@ -20,7 +20,8 @@ def draw(view: SpaceView) -> None:
     with plane:
         plane_view.draw(view)
     with passport:
-        _passport(view)
+        neuron = _choose_neuron(view)
+        _passport(view, neuron)
         near.draw(view)
     # Only the open section is drawn: the others would make every click wait for their charts.
     section = state.choice("section", SECTIONS)
@@ -31,15 +32,20 @@ def draw(view: SpaceView) -> None:
                 draw_section(view)
 
 
-def _passport(view: SpaceView) -> None:
-    neuron = selection.focus(view)
+def _choose_neuron(view: SpaceView) -> int | None:
+    """The neuron that is looked at, which can be chosen here too."""
     st.subheader("Passport", anchor=False)
+    neuron = selection.focus(view)
     st.session_state["neuron-choice"] = neuron
     st.selectbox(
         "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
         label_visibility="collapsed", key="neuron-choice",
         on_change=lambda: selection.put_focus(view, st.session_state["neuron-choice"]),
     )
+    return neuron
+
+
+def _passport(view: SpaceView, neuron: int | None) -> None:
     if neuron is None:
         st.caption("A neuron's importance, its group and the neurons most like it.")
         return
@@ -61,12 +67,6 @@ def _passport(view: SpaceView) -> None:
     else:
         facts["Group"] = "none: this neuron is not used"
     st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
-    if group >= 0:
-        on = selection.isolated(view) == group
-        st.button(
-            "Show all groups" if on else "Show only its group", key="only-group", icon=":material/filter_center_focus:",
-            on_click=lambda: selection.isolate(view, None if on else group),
-        )
 
 
 def _importance(view: SpaceView) -> None:

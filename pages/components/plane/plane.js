@@ -86,6 +86,10 @@ class Plane {
     this.focus = data.focus
     this.hidden = new Set(data.hidden)
     this.chart.setAttribute("aria-label", data.alt)
+    this.named = new Map()
+    for (const [name, members] of data.labels) {
+      for (const index of members) this.named.set(index, [...(this.named.get(index) ?? []), name])
+    }
     this.toolbar()
     this.legend()
     await this.draw()
@@ -136,6 +140,7 @@ class Plane {
     if (data.colour.kind === "scale" && data.colour.title !== "Importance") {
       lines.push(`${escaped(data.colour.title)}: ${Number.isNaN(value) ? "none" : value.toPrecision(3)}`)
     }
+    for (const name of this.named.get(points.index[place]) ?? []) lines.push(escaped(name))
     return lines.join("<br>")
   }
 
