@@ -170,6 +170,7 @@ _RESULTS = {
     "features.npz",
     "embed.npz",
     "scores.npz",
+    "passport.npz",
     "result.json",
     "leaderboard.json",
 }

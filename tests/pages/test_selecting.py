@@ -11,7 +11,7 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
-from fusion_engine.store.files import write_bytes
+from fusion_engine.store.files import write_bytes, write_json
 
 
 @pytest.fixture
@@ -141,6 +141,18 @@ def test_scores_of_a_finished_job_can_be_shown(explore) -> None:
     write_bytes(store.run_folder(run) / "scores.npz", samples.archive(scores))
     colour = drawn(explore(colour="score:taylor"))["colour"]
     assert (colour["title"], colour["low"], colour["high"]) == ("Importance by taylor", 0.0, 15.0)
+
+
+def test_preferred_classes_of_a_finished_passport_can_be_shown(explore) -> None:
+    run = samples.add_run("passport", {"parents": samples.PARENTS, "data": "digits:train", "space": "fc0"})
+    preferred = np.array([3, 0, 3, 3, 7, 7, 3, 0, 0, 7, 3, 3])
+    write_bytes(store.run_folder(run) / "passport.npz", samples.archive({"preferred": preferred}))
+    write_json(store.run_folder(run) / "result.json", {"labelled": True, "sizes": [6, 6]})
+    colour = drawn(explore(colour="class"))["colour"]
+    assert colour["names"] == ["class 0", "class 3", "class 7"]
+    st.cache_data.clear()
+    write_json(store.run_folder(run) / "result.json", {"labelled": True, "sizes": [6, 5]})
+    assert drawn(explore(colour="class"))["colour"]["title"] == "Groups", "another network's"
 
 
 def test_a_selection_gets_a_name_that_stays_and_goes(explore) -> None:

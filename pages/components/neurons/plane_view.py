@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from fusion_engine import store
-from fusion_engine.core.errors import FusionError
-
 from ..plane import colouring, projection
 from ..plane.component import packed_points, plane
+from ..plane.measured import Measured, measured
 from ..shared import state
 from ..shared.text import count, plain
 from . import picking, selection
@@ -26,11 +24,13 @@ _SCORE = "score:"
 def draw(view: SpaceView) -> None:
     """The plane, and what it is drawn and selected by."""
     st.subheader("Neurons in the plane", anchor=False)
-    scores = other_scores(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
+    known = measured(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         projection.choose()
         picking.choose(view)
-        ways = _WAYS | {_SCORE + name: f"importance by {name}" for name in scores}
+        ways = _WAYS | {_SCORE + name: f"importance by {name}" for name in known.scores}
+        if known.preferred is not None:
+            ways |= {"class": "preferred class"}
         way = state.choice("colour", ways)
         st.selectbox(
             "Colour by", list(ways), format_func=lambda name: f"Colour: {ways[name]}", width=290,
@@ -42,7 +42,7 @@ def draw(view: SpaceView) -> None:
     points = _packed(view, shown.coordinates, shown.index, shown.axes, (view.run, view.space["index"], shown.content))
     selected, labels = selection.get(view), picking.labels(view)
     plane(
-        points, shown.index, _coloured(view, way, scores), selected=selected.tolist(), focus=selection.focus(view),
+        points, shown.index, _coloured(view, way, known), selected=selected.tolist(), focus=selection.focus(view),
         hidden=_hidden(view), labels=labels, key="plane", on_done=lambda done: _done(view, done),
         alt=f"{count(len(shown.index), 'neuron')} of space {view.space['name']} in the plane of {shown.axes[0]} and "
         f"{shown.axes[1]}; the table of selected neurons and the list of neurons say the same",
@@ -72,11 +72,13 @@ def _isolation(view: SpaceView) -> None:
         )
 
 
-def _coloured(view: SpaceView, way: str, scores: Mapping[str, np.ndarray]) -> colouring.Colouring:
+def _coloured(view: SpaceView, way: str, known: Measured) -> colouring.Colouring:
     arrays = view.arrays
     if way.startswith(_SCORE):
         name = way.removeprefix(_SCORE)
-        return colouring.by_number(f"Importance by {name}", scores[name])
+        return colouring.by_number(f"Importance by {name}", known.scores[name])
+    if way == "class" and known.preferred is not None:
+        return colouring.by_class("Preferred class", known.preferred)
     if way == "parent":
         return colouring.by_parent(arrays, view.names)
     if way == "importance":
@@ -122,22 +124,3 @@ def _packed(
     _view: SpaceView, _coordinates: np.ndarray, _index: np.ndarray, axes: tuple[str, ...], content: tuple[Any, ...]
 ) -> str:
     return packed_points(_coordinates, _index, _view.arrays, _view.names, axes)
-
-
-@st.cache_data(max_entries=20, ttl=5, show_spinner=False)
-def other_scores(parents: str, data: str, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """(T,) scores by method, as far as a finished job `scores` has measured these parents on this data."""
-    found: dict[str, np.ndarray] = {}
-    for run in store.list_runs("scores"):
-        asked = run["arguments"]
-        if run["state"] != "done" or asked.get("parents") != parents or asked.get("data") != data:
-            continue
-        try:
-            arrays = store.read_arrays(run["id"], "scores.npz")
-        except FusionError:
-            continue
-        for method in dict.fromkeys(key.split("|")[0] for key in arrays):
-            parts = [arrays.get(f"{method}|{space}|{parent}") for parent in range(len(sizes))]
-            if all(part is not None and part.shape == (n,) for part, n in zip(parts, sizes, strict=True)):
-                found.setdefault(method, np.concatenate(parts))
-    return found

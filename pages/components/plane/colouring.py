@@ -16,13 +16,15 @@ _MOST = 7
 class Colouring:
     """title: what is shown. values: (T,) a category's number, -1 for the rest; or, where names is None, a number on a
     scale, not-a-number where there is none. palette: a colour for each category, or the scale's colours. other: what
-    the grey ones are, '' where there are none."""
+    the grey ones are, '' where there are none. tell: whether a neuron's text says its category: groups and parents
+    stand there anyway."""
 
     title: str
     values: np.ndarray
     palette: Sequence[str]
     names: Sequence[str] | None = None
     other: str = ""
+    tell: bool = False
 
 
 def by_group(arrays: Mapping[str, np.ndarray], chosen: Sequence[int] = (), title: str = "Groups") -> Colouring:
@@ -47,6 +49,16 @@ def by_number(title: str, values: np.ndarray) -> Colouring:
     numbers = np.asarray(values, np.float64)
     missing = not np.isfinite(numbers).all()
     return Colouring(title, np.where(np.isfinite(numbers), numbers, np.nan), SCALE, other="none" if missing else "")
+
+
+def by_class(title: str, classes: np.ndarray) -> Colouring:
+    """A colour for each of the eight most frequent classes; the others share a grey."""
+    found, counts = np.unique(classes, return_counts=True)
+    shown = sorted(found[np.argsort(-counts, kind="stable")][: len(PARENTS)].tolist())
+    values = np.select([classes == c for c in shown], range(len(shown)), -1)
+    names = [f"class {c}" for c in shown]
+    other = "other classes" if len(found) > len(shown) else ""
+    return Colouring(title, values, PARENTS[: len(shown)], names, other, tell=True)
 
 
 def lost_by_group(arrays: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -79,7 +79,8 @@ def _colour(colouring: Colouring, index: np.ndarray) -> dict[str, Any]:
         finite = colouring.values[np.isfinite(colouring.values)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
         return {**shared, "kind": "scale", "values": _packed("f4", values), "low": low, "high": high}
-    return {**shared, "kind": "category", "values": _packed("i4", values), "names": list(colouring.names)}
+    named = {"names": list(colouring.names), "tell": colouring.tell}
+    return {**shared, "kind": "category", "values": _packed("i4", values), **named}
 
 
 def _packed(kind: str, values: np.ndarray) -> list[str]:

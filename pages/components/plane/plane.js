@@ -140,6 +140,9 @@ class Plane {
     if (data.colour.kind === "scale" && data.colour.title !== "Importance") {
       lines.push(`${escaped(data.colour.title)}: ${Number.isNaN(value) ? "none" : value.toPrecision(3)}`)
     }
+    if (data.colour.tell) {
+      lines.push(`${escaped(data.colour.title)}: ${escaped(data.colour.names[value] ?? data.colour.other)}`)
+    }
     for (const name of this.named.get(points.index[place]) ?? []) lines.push(escaped(name))
     return lines.join("<br>")
   }

@@ -124,6 +124,15 @@ def test_neurons_in_no_group_lose_nothing_that_is_known(view: SpaceView) -> None
     assert colouring.by_number("lost", lost).other == "none"
 
 
+def test_the_most_frequent_classes_have_colours_of_their_own() -> None:
+    found = colouring.by_class("class", np.array([9, 9, *range(9)]))
+    assert found.names[-1] == "class 9"
+    assert len(found.names) == 8
+    assert found.values[:3].tolist() == [7, 7, 0]
+    assert (found.values == -1).sum() == 2
+    assert found.other == "other classes"
+
+
 def test_points_are_packed_as_the_browser_reads_them(view: SpaceView) -> None:
     import base64
 
