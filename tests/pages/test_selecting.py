@@ -37,7 +37,9 @@ def explore(open_page, filled, monkeypatch):
 
 def drawn(app) -> dict:
     """What the plane was told."""
-    return json.loads(app.get("bidi_component")[0].proto.json)
+    points, plane = (json.loads(element.proto.json) for element in app.get("bidi_component"))
+    assert points["content"] == plane["content"]
+    return plane | {"points": points["points"]}
 
 
 def rows(app) -> list[str]:

@@ -36,6 +36,14 @@ function plotly(chunk) {
   return loading
 }
 
+/** The points named `content`, which their own element brings: see points.js. */
+function pointsOf(content) {
+  const points = (window.fusionPlanePoints ??= { known: new Map(), waiting: new Map() })
+  const known = points.known.get(content)
+  if (known) return known
+  return new Promise((arrived) => points.waiting.set(content, [...(points.waiting.get(content) ?? []), arrived]))
+}
+
 function decoded([kind, text]) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))
   return Array.from(new DECODED[kind](bytes.buffer))
@@ -77,9 +85,11 @@ class Plane {
 
   async update(data, send) {
     this.send = send
+    this.asked = data
     this.plotly = await plotly(data.plotly)
-    if (this.gone) return
-    if (this.data?.points !== data.points) this.read(data)
+    const points = this.data?.content === data.content ? null : await pointsOf(data.content)
+    if (this.gone || this.asked !== data) return
+    if (points) this.read(JSON.parse(points))
     this.data = data
     this.values = decoded(data.colour.values)
     this.selected = new Set(data.selected)
@@ -96,8 +106,7 @@ class Plane {
   }
 
   /** The points themselves, which stay the same while one looks at them. */
-  read(data) {
-    const points = JSON.parse(data.points)
+  read(points) {
     const columns = Object.entries(points.columns).map(([name, packed]) => [name, decoded(packed)])
     this.points = Object.fromEntries(columns)
     this.names = points.names
@@ -106,7 +115,6 @@ class Plane {
     this.place = new Map(this.points.index.map((index, place) => [index, place]))
     const largest = Math.max(1e-12, ...this.points.importance)
     this.sizes = this.points.importance.map((value) => 7 + 7 * Math.sqrt(Math.max(0, value) / largest))
-    this.shown = data.points
     this.revision = (this.revision ?? 0) + 1
   }
 
@@ -246,7 +254,7 @@ class Plane {
     })
     if (!this.drawn) this.listen()
     this.drawn = true
-    this.root.dataset.drawn = this.shown.length
+    this.root.dataset.drawn = points.x.length
     this.root.dataset.selected = this.selected.size
   }
 
