@@ -303,10 +303,12 @@ class Plane {
   ring(kind, ink, shown) {
     const place = this.focus === null ? undefined : this.place.get(this.focus)
     const marker = { symbol: "circle-open", size: this.deep ? 20 : 24, color: ink, line: { width: 2.5, color: ink } }
-    return {
-      ...this.at(place !== undefined && shown(place) ? [place] : []), type: kind, mode: "markers", marker,
-      hoverinfo: "skip", showlegend: false,
-    }
+    const places = place !== undefined && shown(place) ? [place] : []
+    // In space the ring covers the neuron for the pointer too, so it answers for it.
+    const told = this.deep
+      ? { customdata: [this.focus], text: places.map((p) => this.text(p)), hovertemplate: "%{text}<extra></extra>" }
+      : { hoverinfo: "skip" }
+    return { ...this.at(places), type: kind, mode: "markers", marker, showlegend: false, ...told }
   }
 
   /** The names that the reader gave, each in the middle of its neurons. */
@@ -337,7 +339,10 @@ class Plane {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       hoverlabel: { bgcolor: paper, bordercolor: OTHER, font: { family: font, size: 13, color: ink }, align: "left" },
     }
-    if (this.deep) return { ...common, scene: { xaxis: x, yaxis: y, zaxis: z } }
+    if (this.deep) {
+      const [xaxis, yaxis, zaxis] = [x, y, z].map((each) => ({ ...each, showspikes: false }))
+      return { ...common, scene: { xaxis, yaxis, zaxis } }
+    }
     const outline = { line: { color: ink, width: 1.5, dash: "dot" } }
     return { ...common, xaxis: x, yaxis: y, dragmode: this.tool, clickmode: "event", newselection: outline }
   }
@@ -354,21 +359,19 @@ class Plane {
     this.chart.addEventListener("pointerdown", (event) => {
       this.drawing = true
       this.adding = event.shiftKey
+      this.pressed = { x: event.clientX, y: event.clientY, under: this.under }
     }, true)
     this.chart.on("plotly_click", ({ points, event }) => {
       this.drawing = false
-      const index = points.find((point) => point.customdata !== undefined)?.customdata
-      if (index === undefined) return
-      if (event?.shiftKey) {
-        const chosen = new Set(this.selected)
-        chosen.delete(index) || chosen.add(index)
-        this.choose([...chosen])
-      } else {
-        this.focus = index
-        this.draw()
-        this.send({ event: "focus", index })
-      }
+      if (!this.deep) this.pick(points, event)
     })
+    // In space Plotly misses clicks that are shorter than a frame: what lies under the pointer counts.
+    this.chart.on("plotly_hover", ({ points }) => { this.under = points })
+    this.chart.on("plotly_unhover", () => { this.under = null })
+    this.chart.addEventListener("pointerup", (event) => {
+      const { x, y, under } = this.pressed ?? {}
+      if (this.deep && under && Math.hypot(event.clientX - x, event.clientY - y) < 4) this.pick(under, event)
+    }, true)
     this.chart.on("plotly_selected", (drawn) => {
       if (!drawn || !this.drawing) return // Plotly tells it also when it draws what was selected before
       this.drawing = false
@@ -378,6 +381,21 @@ class Plane {
     const clear = () => this.selected.size && this.choose([])
     this.chart.on("plotly_deselect", clear)
     this.chart.on("plotly_doubleclick", clear)
+  }
+
+  /** A click: look at a neuron; with Shift, add it to the selection or take it out. */
+  pick(points, event) {
+    const index = points.find((point) => point.customdata !== undefined)?.customdata
+    if (index === undefined) return
+    if (event?.shiftKey) {
+      const chosen = new Set(this.selected)
+      chosen.delete(index) || chosen.add(index)
+      this.choose([...chosen])
+    } else {
+      this.focus = index
+      this.draw()
+      this.send({ event: "focus", index })
+    }
   }
 
   choose(indices) {
