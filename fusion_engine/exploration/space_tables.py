@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_engine.core.edits.applying import groups_of
+from fusion_engine.core.edits.applying import groups_of, raw_weights
 from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
@@ -68,7 +68,8 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         kind = np.float64 if len(parent) <= _MOST_EXACT else np.float32
         features["covariance"] = stats.covariance.astype(kind)
     if grouping.labels is not None:
-        features["shares"] = groups_of(grouping).shares
+        hard = groups_of(grouping)
+        features |= {"shares": hard.shares, "weights": raw_weights(hard, stats.weights), "pins": hard.pinned}
     return SpaceTables(arrays, features, info)
 
 
