@@ -1,12 +1,12 @@
-"""Editing groups on the Explore page: real runs of the demo parents, made once; jobs are done at once, in this process."""
+"""Editing groups on the Explore page: runs of the demo parents, made once; jobs are done at once, in this process."""
 
 import pytest
 import samples
 import streamlit as st
-from tests.jobs.job_runs import done
 
 from fusion_engine import store
 from fusion_engine.jobs import client
+from tests.jobs.job_runs import done
 
 RECIPE = {"importance": "activation", "grouping": "kmeans", "solver": "average"}
 
@@ -53,12 +53,14 @@ def test_a_neuron_moves_is_previewed_undone_redone_and_dropped(explore) -> None:
     assert app.button(key="edits-undo").disabled
     app = press(app, "edit-move")  # the second-best group is proposed
     assert not app.exception
-    assert len(lines(app)) == 1 and lines(app)[0].startswith("fc1: move parent_0:3 to the group of parent_")
+    (line,) = lines(app)
+    assert line.startswith("fc1: move parent_0:3 to the group of parent_")
     moved = figures(app)
     assert moved["Variance lost before"] != moved["after"]
     digest = samples.url(app, "edits")
     app = press(app, "edits-undo")
-    assert lines(app) == [] and "edits" not in app.query_params
+    assert lines(app) == []
+    assert "edits" not in app.query_params
     app = press(app, "edits-redo")
     assert samples.url(app, "edits") == digest
     assert figures(app) == moved
@@ -99,7 +101,8 @@ def test_fusing_from_here_shows_accuracy_before_and_after(explore, lab) -> None:
     assert shown["Accuracy before"] != "–"
     app = press(app, "show-again")
     assert samples.url(app, "run") == again
-    assert "edits" not in app.query_params and lines(app) == []
+    assert "edits" not in app.query_params
+    assert lines(app) == []
 
 
 def test_edits_that_are_nowhere_are_one_line(explore) -> None:
