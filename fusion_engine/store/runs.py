@@ -169,6 +169,8 @@ _RESULTS = {
     "explore.npz",
     "features.npz",
     "embed.npz",
+    "scores.npz",
+    "passport.npz",
     "result.json",
     "leaderboard.json",
 }
