@@ -9,7 +9,8 @@ class SpacePassports(TypedDict):
 
     read: the module at whose output the neurons are read. grid: positions of a neuron's map. sample_shape: of `samples`
     as kept. kind: how a sample is shown: 'image', 'row' or 'tokens'. notes: lines for the reader. layer: whose weights
-    `weights` or `incoming` are; incoming_from: the space those neurons are in; no_weights: why there are neither.
+    `weights` or `incoming` are; incoming_from: the space those neurons are in, None
+    for values of the input; no_weights: why there are neither.
     fused: whether there is a fused network.
 
     passport.npz:

@@ -16,7 +16,8 @@ _RESHAPES = {"view", "reshape", "flatten", "_unsafe_view", "alias", "contiguous"
 class Incoming:
     """Of one network's neurons in a space. layer: its name. pictures: (n, channels, height, width) float32, or None.
     source: the space it reads. index: (n, count) the neurons of `source` with the largest weights, largest first;
-    weight: (n, count) the norm of the weights from each, with the sign of their sum."""
+    weight: (n, count) the norm of the weights from each, with the sign of their sum. Without a source they are values
+    of the input."""
 
     layer: str
     pictures: np.ndarray | None = None
@@ -58,7 +59,12 @@ def incoming(
         norm = np.sqrt((taken**2).sum(axes)) * np.where(taken.sum(axes) < 0, -1.0, 1.0)
         order = np.argsort(-np.abs(norm), axis=1, kind="stable")[:, :count]
         return Incoming(layer.name, None, name, order, np.take_along_axis(norm, order, 1))
-    return f"layer {layer.name} reads the input itself, which is no picture; its weights are one an input value"
+    if pixels is None:
+        return f"layer {layer.name} reads its neurons in groups, or more than one space, so none can be named"
+    if layer.kind == "linear" and rows.shape[1] == 1:
+        order = np.argsort(-np.abs(rows[:, 0]), axis=1, kind="stable")[:, :count]
+        return Incoming(layer.name, None, None, order, np.take_along_axis(rows[:, 0], order, 1))
+    return f"layer {layer.name} reads the input itself, which is no picture, at several places"
 
 
 def _reads_input(graph: Trace, layer: Layer) -> bool:

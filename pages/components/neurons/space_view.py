@@ -10,10 +10,11 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.jobs import client
 
+from ..passport import passport
 from ..run import progress
 from ..shared import state
 from ..shared.tables import table
-from ..shared.text import count, percent, plain
+from ..shared.text import percent, plain
 from ..shared.theme import clicked, show
 from . import neuron_charts
 
@@ -125,27 +126,11 @@ def _passport(view: SpaceView, neuron: int) -> None:
         "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
         label_visibility="collapsed", **state.bound("neuron", "neuron-choice", neuron if neuron >= 0 else None),
     )
+    passport.draw(view, neuron, lambda other: state.put(neuron=other))
     if neuron < 0:
-        st.caption("A neuron's importance, its group and the neurons most like it.")
         return
     arrays = view.arrays
-    parent, importance = int(arrays["parent"][neuron]), arrays["importance"]
-    mine = importance[arrays["parent"] == parent]
-    rank = int((mine > importance[neuron]).sum()) + 1
     group = int(arrays["group"][neuron])
-    facts = {
-        "Importance": f"{importance[neuron]:.3g}, rank {rank} of {len(mine)} in its parent",
-        "Pre-activation": f"mean {arrays['mean'][neuron]:.2f}, standard deviation {arrays['std'][neuron]:.2f}",
-    }
-    if group >= 0:
-        others = int(arrays["group_members"][group].sum()) - 1
-        facts["Group"] = f"{group}, alone" if not others else (
-            f"{group}, with {count(others, 'other')}; merging loses {percent(float(arrays['group_error'][group]))} "
-            "of the group's variance"
-        )
-    else:
-        facts["Group"] = "none: this neuron is not used"
-    st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
     if group >= 0:
         on = state.number("group", -1) == group
         st.button(
