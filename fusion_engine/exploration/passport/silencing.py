@@ -34,11 +34,12 @@ def silenced(
 
     Their pre-activations are set at all positions to their mean over `calibration` ('mean'), which takes away what they
     tell apart and leaves the layers after them the average input they know; or to 0 ('zero'), which can be far from any
-    value the neuron ever has. In a residual stream they are set at every sum. Raises DataError without labels.
+    value the neuron ever has. In a residual stream they are set at every sum and in what every layer adds to it. Raises
+    DataError without labels.
     """
     if test.y is None:
         raise DataError(f"{test.name}: there are no labels, and what is lost without a neuron needs them")
-    sites = graph.fitting(network.state).spaces[space].features
+    sites = _sites(graph.fitting(network.state), space)
     fill = _means(graph, network.state, sites, calibration) if to == "mean" else {}
     whole, without = [], []
     program = Program(graph, None, [graph.output])
@@ -47,6 +48,16 @@ def silenced(
             whole.append(program(network.state, x)[0].float())
             without.append(_run(graph, network, sites, fill, x).float())
     return {"before": _measured(torch.cat(whole), test), "after": _measured(torch.cat(without), test)}
+
+
+def _sites(graph: Trace, space: str) -> list[Site]:
+    """Where the space's neurons are made: where it is read, and in a stream what its layers write as well."""
+    features = graph.spaces[space].features
+    if len(features) < 2:
+        return list(features)
+    written = {layer.output for layer in graph.layers.values() if layer.space == space}
+    found = {site.node: site for site in (*graph.spaces[space].sites, *features)}
+    return [site for node, site in found.items() if node in written or node in {f.node for f in features}]
 
 
 def _run(graph: Trace, network: Network, sites: Sequence[Site], fill: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -50,11 +50,12 @@ def draw(view: SpaceView) -> None:
     neuron = neuron if 0 <= neuron < view.total else -1
     group = state.number("group", -1)
     group = group if 0 <= group < len(view.arrays["group_importance"]) else -1
-    plane, passport = st.columns([5, 3], gap="large")
+    plane, about = st.columns([5, 3], gap="large")
     with plane:
         _plane(view, neuron, group)
-    with passport:
-        _passport(view, neuron)
+    below = st.container()
+    with about:
+        _passport(view, neuron, below)
     importance, groups = st.columns(2, gap="large")
     with importance:
         _importance(view, neuron)
@@ -120,13 +121,13 @@ def _clicked(key: str) -> None:
         state.put(neuron=neuron)
 
 
-def _passport(view: SpaceView, neuron: int) -> None:
+def _passport(view: SpaceView, neuron: int, below: Any) -> None:
     st.subheader("Passport", anchor=False)
     st.selectbox(
         "Neuron", range(view.total), format_func=view.label, placeholder="Click a neuron, or choose one",
         label_visibility="collapsed", **state.bound("neuron", "neuron-choice", neuron if neuron >= 0 else None),
     )
-    passport.draw(view, neuron, lambda other: state.put(neuron=other))
+    passport.draw(view, neuron, lambda other: state.put(neuron=other), below)
     if neuron < 0:
         return
     arrays = view.arrays

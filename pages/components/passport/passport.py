@@ -25,10 +25,11 @@ Choose = Callable[[int], None]
 """Called with the index of another neuron that is to be looked at."""
 
 
-def draw(view: View, neuron: int | None, choose: Choose | None = None) -> None:
+def draw(view: View, neuron: int | None, choose: Choose | None = None, below: Any = None) -> None:
     """The passport of the neuron at this index into the view's arrays; without one, only the work for it is begun.
 
-    choose: makes the members of its group buttons that open their passports.
+    choose: makes the members of its group buttons that open their passports. below: a container as wide as the page,
+    for what is more than what it is called and what excites it; without one that comes beneath.
     """
     st.html(_STYLE)
     if neuron is None or neuron < 0:
@@ -44,11 +45,14 @@ def draw(view: View, neuron: int | None, choose: Choose | None = None) -> None:
         st.caption("What was found out is about other neurons than these; explore these parents again.")
         return
     _inputs(view, here, neuron)
-    _parts(view, here, neuron, choose)
+    with below or st.container():
+        if below is not None:
+            st.subheader(plain(f"{view.space['name']}/{found.name_of(view, neuron)}"), anchor=False)
+        _parts(view, here, neuron, choose, below is not None)
 
 
 def _headline(view: View, neuron: int) -> None:
-    name, link = st.columns([4, 1], vertical_alignment="center")
+    name, link = st.columns([5, 3], vertical_alignment="center")
     label = f"{view.space['name']}/{found.name_of(view, neuron)}"
     name.html(f'<div class="passport-name">{escaped(label)}</div>')
     with link.popover("Link", icon=":material/link:", width="stretch"):
@@ -89,8 +93,9 @@ def _inputs(view: View, here: Found, neuron: int) -> None:
         "(orange for, blue against).",
     )
     maps = known[1].get(str(label)) if known and over else None
-    st.html('<p class="passport-label">Excite it most</p>' + strip(here, neuron, "top", maps, how == "gradient"))
-    st.html('<p class="passport-label">Excite it least</p>' + strip(here, neuron, "bottom"))
+    most, least = strip(here, neuron, "top", maps, how == "gradient"), strip(here, neuron, "bottom")
+    label_of = '<p class="passport-label">{}</p>{}'
+    st.html(label_of.format("Excite it most", most) + label_of.format("Excite it least", least))
     if known and not how:
         st.caption(plain(known[0]["reason"].get(str(label), "")))
     where = "" if not here.info["grid"] else ", the largest over its map"
@@ -137,15 +142,15 @@ def _picture(here: Found, number: int, alt: str, look: np.ndarray | None, signed
     return f'<img src="{pictures.png(pixels)}" alt="{escaped(alt)}" title="{escaped(alt)}">'
 
 
-def _parts(view: View, here: Found, neuron: int, choose: Choose | None) -> None:
+def _parts(view: View, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
     """Everything else, one part at a time: what is not open is not drawn, so that a click is answered at once."""
     st.session_state.setdefault("passport-part", _PARTS[0])
     draws: Sequence[Callable[[], None]] = (
         lambda: _classes(here, neuron),
-        lambda: _group(view, here, neuron, choose),
+        lambda: _group(view, here, neuron, choose, wide),
         lambda: _reads(view, here, neuron),
         lambda: _scores(view, neuron),
-        lambda: _without(view, here, neuron),
+        lambda: _without(view, here, neuron, wide),
     )
     for tab, draw_part in zip(st.tabs(list(_PARTS), key="passport-part", on_change="rerun"), draws, strict=True):
         if tab.open:
@@ -162,19 +167,18 @@ def _classes(here: Found, neuron: int) -> None:
     alt = "How the neuron answers to each class: middle half, median, and 5 to 95 %"
     show(chart, alt, f"classes-{here.run}-{neuron}")
     st.caption(
-        "Its largest pre-activation in a sample. Selectivity: (best class - mean of the others) / (their sum), of means "
-        "rectified at 0 (Morcos et al. 2018)." if labelled else "Its largest pre-activation in a sample; no labels."
+        "Its largest pre-activation in a sample. Selectivity: (best class - mean of the others) / (their sum), of "
+        "means rectified at 0 (Morcos et al. 2018)." if labelled else "Its largest pre-activation in a sample."
     )
     with st.expander("As a table"):
         there = np.flatnonzero(~np.isnan(mean))
-        table(
-            {"Class": there if labelled else ["all samples"], "Mean": mean[there],
-             "Deviation": arrays["std"][neuron][there], "5 %": quantiles[there, 0], "Median": quantiles[there, 2], "95 %": quantiles[there, 4]},
-            alt="The neuron's answers by class",
-        )
+        columns = {"Class": there if labelled else ["all samples"], "Mean": mean[there]}
+        columns |= {"Deviation": arrays["std"][neuron][there]}
+        columns |= {name: quantiles[there, at] for at, name in ((0, "5 %"), (2, "Median"), (4, "95 %"))}
+        table(columns, alt="The neuron's answers by class")
 
 
-def _group(view: View, here: Found, neuron: int, choose: Choose | None) -> None:
+def _group(view: View, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
     groups = view.arrays["group"]
     group = int(groups[neuron])
     mates = [int(i) for i in np.flatnonzero(groups == group) if i != neuron] if group >= 0 else []
@@ -183,29 +187,41 @@ def _group(view: View, here: Found, neuron: int, choose: Choose | None) -> None:
         st.caption("It is in no group: the fused network does without it.")
     elif not mates:
         st.caption("It is alone in its group.")
-    for mate in mates[:_MOST_MATES]:
-        head, button = st.columns([4, 1], vertical_alignment="center")
-        correlation = float(np.corrcoef(here.arrays["values/parents"][[neuron, mate]])[0, 1])
-        head.html(
-            f'<p class="passport-label"><b>{escaped(found.name_of(view, mate))}</b> excited most by, '
-            f"correlation {correlation:.2f}</p>"
-        )
-        if choose is not None:
-            button.button("Open", key=f"mate-{mate}", on_click=choose, args=(mate,), type="tertiary")
-        st.html(strip(here, mate, "top"))
+    shown = [neuron, *mates[:_MOST_MATES]] if wide and mates else mates[:_MOST_MATES]
+    places = st.columns(2, gap="large") if wide and shown else [st.container()]
+    for number, mate in enumerate(shown):
+        with places[number % len(places)]:
+            _mate(view, here, neuron, mate, choose)
     if len(mates) > _MOST_MATES:
         st.caption(f"The {_MOST_MATES} most important of {len(mates)}.")
     own, second, there = found.other_home(here.arrays["values/parents"], groups, neuron)
     if second is not None and there is not None:
-        compared = "It is alone now" if own is None else (
-            f"With the others of its group it correlates {own:.2f}, a margin of {own - there:+.2f}"
+        st.markdown(
+            f"Best other group: **{second}**, correlation {there:.2f} with the mean of its members. " + (
+                "It has no company in its own." if own is None else
+                f"With the others of its own group {own:.2f}: "
+                f"{'it is at home, by' if own >= there else 'the other suits it better, by'} {abs(own - there):.2f}."
+            )
         )
-        st.markdown(f"Second-best group: **{second}**, correlation {there:.2f}. {compared}.")
     if here.info["fused"] and group >= 0:
-        _fused(view, here, neuron, group)
+        _fused(view, here, neuron, group, wide)
 
 
-def _fused(view: View, here: Found, neuron: int, group: int) -> None:
+def _mate(view: View, here: Found, neuron: int, mate: int, choose: Choose | None) -> None:
+    """A member of the group with its own top inputs."""
+    head, button = st.columns([5, 2], vertical_alignment="center")
+    said = "this neuron"
+    if mate != neuron:
+        values = here.arrays["values/parents"][[neuron, mate]]
+        said = f"correlation {np.corrcoef(values)[0, 1]:.2f}" if (values.std(1) > 0).all() else "no correlation"
+        if choose is not None:
+            button.button("Open", key=f"mate-{mate}", on_click=choose, args=(mate,), type="tertiary")
+    name = f"<b>{escaped(found.name_of(view, mate))}</b>, {said}"
+    head.html(f'<p class="passport-label">{name}</p>')
+    st.html(strip(here, mate, "top"))
+
+
+def _fused(view: View, here: Found, neuron: int, group: int, wide: bool) -> None:
     arrays = here.arrays
     st.markdown(
         f"The fused neuron on the same inputs: correlation **{float(arrays['fused_correlation'][neuron]):.2f}**"
@@ -213,8 +229,10 @@ def _fused(view: View, here: Found, neuron: int, group: int) -> None:
     chart = charts.beside_fused(
         arrays["values/parents"][neuron], arrays["values/fused"][group], arrays["labels"], found.name_of(view, neuron)
     )
-    show(chart, "The neuron's and the fused neuron's answer to every sample", f"fused-{here.run}-{neuron}")
-    with st.expander("As a table"):
+    left, right = st.columns(2, gap="large") if wide else (st.container(), st.container())
+    with left:
+        show(chart, "The neuron's and the fused neuron's answer to every sample", f"fused-{here.run}-{neuron}")
+    with right:
         table(
             {"Sample": arrays["top"][neuron], "Class": arrays["labels"][arrays["top"][neuron]],
              "This neuron": arrays["top_value"][neuron], "Fused neuron": arrays["fused_top"][neuron]},
@@ -273,7 +291,7 @@ def _scores(view: View, neuron: int) -> None:
         st.caption(plain(f"{method}: {reason}"))
 
 
-def _without(view: View, here: Found, neuron: int) -> None:
+def _without(view: View, here: Found, neuron: int, wide: bool) -> None:
     if not here.info["labelled"]:
         st.caption("What is lost without it is measured on labelled samples; these have no labels.")
         return
@@ -295,29 +313,33 @@ def _without(view: View, here: Found, neuron: int) -> None:
         return
     run = found.finished("passport", given, "Measuring without the neuron")
     if run is not None:
-        _lost(store.read_result(run), found.name_of(view, neuron), here.run)
+        _lost(store.read_result(run), found.name_of(view, neuron), here.run, wide)
 
 
-def _lost(result: Mapping[str, Any], name: str, key: str) -> None:
+def _lost(result: Mapping[str, Any], name: str, key: str, wide: bool) -> None:
     cases = [(f"Without {name}, its parent", result["parent"])]
     if result["fused"]:
         cases.append((f"Without group {result['group']}, the fused network", result["fused"]))
-    for title, case in cases:
-        before, after = case["before"], case["after"]
-        st.markdown(
-            f"{plain(title)}: accuracy {percent(before['accuracy'])} → **{percent(after['accuracy'])}**, "
-            f"loss {before['loss']:.3f} → **{after['loss']:.3f}**"
+    places = st.columns(2, gap="large") if wide else [st.container()]
+    for number, (title, case) in enumerate(cases):
+        with places[number % len(places)]:
+            _change(title, case["before"], case["after"], key)
+    limit = ", the most that are used" if result["samples"] >= 1990 else ""
+    filled = "its mean over the samples that were explored" if result["to"] == "mean" else "zero"
+    st.caption(plain(f"On {count(result['samples'], 'sample')} of {result['on']}{limit}. Pre-activation: {filled}."))
+
+
+def _change(title: str, before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> None:
+    st.markdown(
+        f"{plain(title)}: accuracy {percent(before['accuracy'])} → **{percent(after['accuracy'])}**, "
+        f"loss {before['loss']:.3f} → **{after['loss']:.3f}**"
+    )
+    chart = charts.without(before["accuracy_by_class"], after["accuracy_by_class"], title)
+    show(chart, f"{title}: change of accuracy by class", f"without-{key}-{title}")
+    with st.expander("As a table"):
+        table(
+            {"Class": list(range(len(before["accuracy_by_class"]))),
+             "Accuracy": before["accuracy_by_class"], "Accuracy without": after["accuracy_by_class"],
+             "Loss": before["loss_by_class"], "Loss without": after["loss_by_class"]},
+            alt=f"{title}: accuracy and loss by class",
         )
-        chart = charts.without(before["accuracy_by_class"], after["accuracy_by_class"], title)
-        show(chart, f"{title}: change of accuracy by class", f"without-{key}-{title}")
-        with st.expander("As a table"):
-            table(
-                {"Class": list(range(len(before["accuracy_by_class"]))),
-                 "Accuracy": before["accuracy_by_class"], "Accuracy without": after["accuracy_by_class"],
-                 "Loss": before["loss_by_class"], "Loss without": after["loss_by_class"]},
-                alt=f"{title}: accuracy and loss by class",
-            )
-    limit = ", at most 2,000" if result["samples"] >= 1990 else ""
-    st.caption(plain(f"On {count(result['samples'], 'sample')}{limit} of {result['on']}, set to its {result['to']}." if
-                     result["to"] == "mean" else f"On {count(result['samples'], 'sample')}{limit} of {result['on']}, "
-                     "set to zero."))
