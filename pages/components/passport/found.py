@@ -13,6 +13,7 @@ from fusion_engine.core.neurons import Neuron, written
 from fusion_engine.jobs import client
 
 from ..run import progress
+from ..shared import state
 from ..shared.text import plain
 
 
@@ -132,6 +133,8 @@ def link(view: View, index: int) -> str:
         part: job["arguments"][part] for part in ("importance", "grouping") if job["arguments"].get(part)
     }
     where = {key: given[key] for key in ("parents", "data", "seed", "run", "space") if key in given}
+    if test := state.get("test"):
+        where["test"] = test
     address = (st.context.url or "").partition("?")[0]
     return f"{address}?{urlencode({**where, **about, 'neuron': str(neuron_of(view, index))}, safe=':')}"
 

@@ -81,23 +81,22 @@ def _headline(view: View, neuron: int) -> None:
 
 def _inputs(view: View, here: Found, neuron: int) -> None:
     """The samples that excite it most and least."""
-    key = "passport-look"
     can_look = here.info["kind"] != "tokens"
-    known = found.looks(view, [neuron]) if can_look else None
-    st.session_state.setdefault(key, False)
-    label = found.neuron_of(view, neuron)
-    how = known[0]["how"].get(str(label)) if known else None
+    st.session_state.setdefault("passport-look", False)
     over = st.toggle(
-        "Where it looks", key=key, disabled=not can_look,
+        "Where it looks", key="passport-look", disabled=not can_look,
         help="Drawn over its top inputs: the neuron's own map where it is of a convolution, else gradient times input "
         "(orange for, blue against).",
     )
-    maps = known[1].get(str(label)) if known and over else None
+    known = found.looks(view, [neuron]) if over and can_look else None
+    label = str(found.neuron_of(view, neuron))
+    how = known[0]["how"].get(label) if known else None
+    maps = known[1].get(label) if known else None
     most, least = strip(here, neuron, "top", maps, how == "gradient"), strip(here, neuron, "bottom")
     label_of = '<p class="passport-label">{}</p>{}'
     st.html(label_of.format("Excite it most", most) + label_of.format("Excite it least", least))
     if known and not how:
-        st.caption(plain(known[0]["reason"].get(str(label), "")))
+        st.caption(plain(known[0]["reason"].get(label, "")))
     where = "" if not here.info["grid"] else ", the largest over its map"
     lines = [f"Of {count(here.info['sampled'], 'sample')}, by its pre-activation at {here.info['read']}{where}."]
     st.caption(plain(" ".join([*lines, *here.info["notes"]])))
@@ -168,7 +167,7 @@ def _classes(here: Found, neuron: int) -> None:
     show(chart, alt, f"classes-{here.run}-{neuron}")
     st.caption(
         "Its largest pre-activation in a sample. Selectivity: (best class - mean of the others) / (their sum), of "
-        "means rectified at 0 (Morcos et al. 2018)." if labelled else "Its largest pre-activation in a sample."
+        "means rectified at 0 (Morcos et al. 2018). The preferred class is filled." if labelled else "Its largest pre-activation in a sample."
     )
     with st.expander("As a table"):
         there = np.flatnonzero(~np.isnan(mean))
