@@ -61,8 +61,9 @@ def arguments(view: View) -> dict[str, Any]:
     return {**base, "space": view.space["name"], **fusion}
 
 
-def finished(kind: str, given: dict[str, Any], waiting: str) -> str | None:
-    """The run of a job that is done. Otherwise a line in its place, and the page is drawn again when it has ended."""
+def finished(kind: str, given: dict[str, Any], waiting: str, rows: int = 1) -> str | None:
+    """The run of a job that is done. Otherwise a line in its place, as high as `rows` rows of pictures, and the page is
+    drawn again when it has ended."""
     run = progress.remembered(kind, given)
     if run is None:
         return None
@@ -70,7 +71,7 @@ def finished(kind: str, given: dict[str, Any], waiting: str) -> str | None:
     if status["state"] == "done":
         return run
     if status["state"] not in client.FINISHED:
-        st.html(f'<div class="waiting">{waiting}</div>')
+        st.html(f'<div class="waiting" style="min-height:{7 * rows}rem">{waiting}</div>')
         _await(run)
     else:
         st.caption(plain(status["error"] or "Cancelled. Nothing was kept of it."))

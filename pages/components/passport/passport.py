@@ -37,7 +37,7 @@ def draw(view: View, neuron: int | None, choose: Choose | None = None, below: An
         st.caption("What excites a neuron, its classes, what it reads, its group, and what is lost without it.")
         return
     _headline(view, neuron)
-    run = found.finished("passport", found.arguments(view), "Showing the samples to the neurons of this space")
+    run = found.finished("passport", found.arguments(view), "Showing samples to the neurons of this space", 3)
     if run is None:
         return
     here = found.read(run)
@@ -165,10 +165,13 @@ def _classes(here: Found, neuron: int) -> None:
     chart = charts.by_class(mean, quantiles, preferred, labelled)
     alt = "How the neuron answers to each class: middle half, median, and 5 to 95 %"
     show(chart, alt, f"classes-{here.run}-{neuron}")
-    st.caption(
-        "Its largest pre-activation in a sample. Selectivity: (best class - mean of the others) / (their sum), of "
-        "means rectified at 0 (Morcos et al. 2018). The preferred class is filled." if labelled else "Its largest pre-activation in a sample."
-    )
+    said = "Its largest pre-activation in a sample."
+    if labelled:
+        said += (
+            " The preferred class is filled. Selectivity: (best class - mean of the others) / (their sum), of means "
+            "rectified at 0 (Morcos et al. 2018)."
+        )
+    st.caption(said)
     with st.expander("As a table"):
         there = np.flatnonzero(~np.isnan(mean))
         columns = {"Class": there if labelled else ["all samples"], "Mean": mean[there]}
