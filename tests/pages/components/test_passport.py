@@ -117,3 +117,14 @@ def test_the_best_other_group_against_correlations_one_by_one() -> None:
     assert other == 1
     assert there == pytest.approx(np.corrcoef(z[5], z[2] + z[3])[0, 1])
     assert found.other_home(values, np.array([0, 0, 0, 0, 0, 1]), 5)[0] is None
+
+
+def test_a_member_of_the_group_is_opened_from_it(open_page, demo) -> None:
+    app = open_page("explore", **demo)
+    app.session_state["passport-part"] = "Group"
+    app.run()
+    opened = next(b for b in app.button if b.label == "Open")
+    index = int(opened.key.removeprefix("mate-"))
+    opened.click().run()
+    assert f"features.3/parent_{index // 32}:{index % 32}" in _html(app)
+    assert "features.3/parent_0:17" not in _html(app)
