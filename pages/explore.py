@@ -9,7 +9,7 @@ from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
-from pages.components.neurons import space_view
+from pages.components.neurons import space, space_view
 from pages.components.recipe.recipes import able
 from pages.components.run import progress
 from pages.components.shared import router, state
@@ -32,9 +32,11 @@ def choose_source(fusion: dict[str, Any] | None) -> bool:
     """Whether to show the groupings of the fusion in the URL rather than those of chosen methods."""
     if fusion is None:
         return False
-    ways = {"run": f"As fused: {pickers.run_label(fusion)}", "methods": "By other methods"}
+    ways = {"run": "As fused", "methods": "By other methods"}
+    help_text = f"As in the run {plain(pickers.run_label(fusion))}, or by methods chosen here."
     bound = state.bound("source", "explore-source", state.choice("source", ways))
-    return st.segmented_control("Groups", list(ways), required=True, format_func=ways.get, **bound) == "run"
+    chosen = st.segmented_control("Groups", list(ways), required=True, format_func=ways.get, help=help_text, **bound)
+    return chosen == "run"
 
 
 def choose_methods(methods: Methods, given: Facts) -> dict[str, str]:
@@ -73,12 +75,12 @@ def show_run(run: str, space_column: Any) -> None:
     for warning in result["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
     with space_column:
-        space = choose_space(result)
-    view = space_view.SpaceView(run, space, distinct(result["parents"]), space_view.load(run, space["index"]))
-    soft = "" if space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
+        chosen = choose_space(result)
+    view = space.SpaceView(run, chosen, distinct(result["parents"]), space.load(run, chosen["index"]))
+    soft = "" if chosen["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(
-        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(space['size'], 'group')}; "
-        f"merging loses {percent(space['error'])} of their variance. "
+        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(chosen['size'], 'group')}; "
+        f"merging loses {percent(chosen['error'])} of their variance. "
         f"Measured on {count(result['samples'], 'sample')}.{soft}"
     )
     space_view.draw(view)

@@ -1,6 +1,7 @@
 """Neurons as points in the plane: exact principal coordinates, and UMAP."""
 
+from .fuzzy_graph import METRICS
 from .pca import PrincipalCoordinates, principal_coordinates
 from .umap import Embedding, umap_coordinates
 
-__all__ = ["Embedding", "PrincipalCoordinates", "principal_coordinates", "umap_coordinates"]
+__all__ = ["METRICS", "Embedding", "PrincipalCoordinates", "principal_coordinates", "umap_coordinates"]

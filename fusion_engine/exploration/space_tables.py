@@ -10,7 +10,7 @@ from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
 
-_NEIGHBOURS = 5
+_NEIGHBOURS = 15
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Evaluated(TypedDict, total=False):
 
 class Embedded(TypedDict):
     """embed. method: umap or pca. note: a line to show, or "". total: neurons of the space; shown: those in embed.npz,
-    coordinates (shown, 2) float32 and index (shown,) int64 into all."""
+    coordinates (shown, 2 or 3) float32 and index (shown,) int64 into all."""
 
     method: str
     note: str

@@ -30,6 +30,7 @@ from .runs import (
     run_folder,
     write_status,
 )
+from .selections import keep_selection, read_labels, read_selection, save_label
 from .sets import (
     content_digest,
     data_path,
@@ -63,6 +64,7 @@ __all__ = [
     "ended",
     "folder",
     "home",
+    "keep_selection",
     "list_data",
     "list_parents",
     "list_runs",
@@ -76,10 +78,12 @@ __all__ = [
     "read_explore",
     "read_groupings",
     "read_job",
+    "read_labels",
     "read_leaderboard",
     "read_parents_summary",
     "read_report",
     "read_result",
+    "read_selection",
     "read_status",
     "remove_upload",
     "restart_run",
@@ -87,6 +91,7 @@ __all__ = [
     "result_path",
     "run_folder",
     "save_data",
+    "save_label",
     "save_parents",
     "save_upload",
     "upload_files",

@@ -95,8 +95,8 @@ class ExploredSpace(TypedDict):
 
     explore.npz, T neurons of K parents, parent after parent, in n groups: parent, neuron (T,) int64; importance (T,);
     group (T,) int64, -1 none, in soft groupings the one with the largest weight; pca (T, 3) float32, zero-padded; mean,
-    std (T,) of the pre-activation over samples and positions; neighbours, correlation (T, 5): the most similar neurons,
-    best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in each group;
+    std (T,) of the pre-activation over samples and positions; neighbours, correlation (T, 15): the most similar
+    neurons, best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in it;
     group_importance (n,): sum; group_error (n,): share of the group's variance lost by merging.
     features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads.
     """
@@ -142,3 +142,10 @@ class Exploration(TypedDict):
     levels: list[ExploredLevel]
     warnings: list[str]
     seconds: float
+
+
+class Label(TypedDict):
+    """A name that a user gave to neurons of a space. neurons: parent's number and index, '0:17'."""
+
+    name: str
+    neurons: list[str]

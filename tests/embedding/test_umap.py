@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fusion_engine.embedding import umap as module
 from fusion_engine.embedding import umap_coordinates
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def clusters(each: int = 20) -> np.ndarray:
@@ -61,3 +67,28 @@ def test_many_neurons_are_sampled_and_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(found.coordinates) == len(found.index) == 30
     assert "30 of 40 neurons" in found.note
     np.testing.assert_array_equal(found.index, np.sort(found.index))
+
+
+def test_three_dimensions_and_another_metric_are_other_pictures() -> None:
+    points = clusters()
+    flat, deep = umap_coordinates(points), umap_coordinates(points, dimensions=3)
+    assert deep.coordinates.shape == (40, 3)
+    other = umap_coordinates(points, metric="cosine")
+    assert other.method == "umap"
+    assert not np.allclose(flat.coordinates, other.coordinates)
+
+
+def test_a_metric_that_is_undefined_on_the_points_falls_back_and_says_so() -> None:
+    found = umap_coordinates(np.arange(20.0)[:, None], metric="correlation")
+    assert found.method == "pca"
+    assert "UMAP failed" in found.note
+
+
+def test_search_trees_are_not_compiled() -> None:
+    """pynndescent takes 13 s to import where numba has no cache; what stood in for it does not stay."""
+    code = (
+        "import sys, numpy; from fusion_engine.embedding import umap_coordinates;"
+        "print(umap_coordinates(numpy.eye(20, 5)).method, 'pynndescent' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["umap", "False"]

@@ -77,7 +77,7 @@ def test_soft_groupings_and_neurons_in_no_group(features: np.ndarray) -> None:
 def test_one_neuron_has_no_neighbours() -> None:
     stats = stats_of(np.random.default_rng(1).normal(size=(9, 1)), (1,))
     tables = space_tables(stats, group(stats, "identity"))
-    assert tables.arrays["neighbours"].tolist() == [[-1] * 5]
+    assert tables.arrays["neighbours"].tolist() == [[-1] * 15]
     assert tables.arrays["pca"].tolist() == [[0.0, 0.0, 0.0]]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import samples
 
 from fusion_engine import store
@@ -73,20 +74,25 @@ def test_a_neuron_shows_its_passport(open_page, filled, monkeypatch) -> None:
     app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca")
     app.selectbox(key="neuron-choice").select(8).run()
     assert not app.exception
-    assert samples.url(app, "neuron") == "8"
+    assert samples.url(app, "neuron") == "1:2"
     passport = " ".join(e.proto.body for e in app.get("html"))
     assert "rank" in passport
     assert "with 1 other" in passport
     near = next(t.value for t in app.dataframe if "Correlation" in t.value)
-    assert near["Neuron"].tolist()[0] == "parent_1 · neuron 3"
+    assert near["Neuron"].tolist()[0] == "parent_1:3"
 
 
-def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("section", "columns"),
+    [
+        ("Importance", ["Parent", "Neuron", "Importance", "Group", "Mean", "Std"]),
+        ("Groups", ["Group", "parent_0", "parent_1", "Importance", "Lost"]),
+    ],
+)
+def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch, section: str, columns: list) -> None:
     explored(monkeypatch)
-    app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca")
-    tables = [list(t.value.columns) for t in app.dataframe]
-    assert ["Parent", "Neuron", "Importance", "Group", "Mean", "Std"] in tables
-    assert ["Group", "parent_0", "parent_1", "Importance", "Lost"] in tables
+    app = open_page("explore", parents=samples.PARENTS, data="digits:train", view="pca", section=section)
+    assert columns in [list(t.value.columns) for t in app.dataframe]
 
 
 def test_a_fusion_shows_its_own_groups(open_page, filled, submitted) -> None:

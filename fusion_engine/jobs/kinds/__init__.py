@@ -62,7 +62,10 @@ KINDS: dict[str, Kind] = {
         cached=True,
     ),
     "embed": Kind(
-        "fusion_engine.jobs.kinds.embed", ("run", "space", "neighbours", "min_dist", "seed"), light=True, cached=True
+        "fusion_engine.jobs.kinds.embed",
+        ("run", "space", "neighbours", "min_dist", "metric", "dimensions", "seed"),
+        light=True,
+        cached=True,
     ),
     "leaderboard": Kind(
         "fusion_engine.jobs.kinds.leaderboard",

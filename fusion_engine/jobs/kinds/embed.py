@@ -13,7 +13,7 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
-from fusion_engine.embedding import Embedding, umap_coordinates
+from fusion_engine.embedding import METRICS, Embedding, umap_coordinates
 from fusion_engine.store.files import write_bytes, write_json
 
 from ..inputs import whole_number
@@ -30,15 +30,21 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     neighbours = whole_number(arguments, "neighbours", 15, 2, 200)
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
     min_dist = arguments.get("min_dist", 0.1)
-    if not isinstance(min_dist, int | float) or not 0 <= min_dist <= 1:
+    if isinstance(min_dist, bool) or not isinstance(min_dist, int | float) or not 0 <= min_dist <= 1:
         raise JobError(f"min_dist must be a number from 0 to 1, not {min_dist!r}")
+    dimensions = whole_number(arguments, "dimensions", 2, 2, 3)
+    metric = arguments.get("metric", METRICS[0])
+    if metric not in METRICS:
+        raise JobError(f"there is no metric {metric!r}{nearest(str(metric), METRICS)}; there are {', '.join(METRICS)}")
     progress.part(0.0, 1.0, "embed").report(0.1, f"UMAP of {len(features):,} neurons")
-    text = json.dumps([neighbours, min_dist, seed, list(features.shape)]).encode()
+    text = json.dumps([neighbours, min_dist, metric, dimensions, seed, list(features.shape)]).encode()
     key = hashlib.sha256(text + np.ascontiguousarray(features).tobytes()).hexdigest()[:32]
     cached = store.folder("cache") / f"umap-{key}.npz"
     found = _read(cached)
     if found is None:
-        found = umap_coordinates(features, neighbours=neighbours, min_dist=min_dist, seed=seed)
+        found = umap_coordinates(
+            features, neighbours=neighbours, min_dist=min_dist, metric=metric, dimensions=dimensions, seed=seed
+        )
         write_bytes(cached, _packed(found))
     write_bytes(folder / "embed.npz", _packed(found))
     result: Embedded = {

@@ -12,7 +12,7 @@ from fusion_engine.store.files import write_json
 
 from ..shapes import Catalogue
 
-_UMAP_DELAY = 8.0  # seconds
+_UMAP_DELAY = 3.0  # seconds
 
 async def dask_setup(worker: Any) -> None:
     """Called by Dask before the worker takes jobs."""
@@ -31,7 +31,7 @@ def _warm(light: bool) -> None:
     warm_tracing()
     load_data("digits:train")  # loads scikit-learn's part of it
     if light:
-        # UMAP compiles for seconds. Nobody asks for it first, so the first jobs go ahead of it.
+        # UMAP compiles for two seconds. Nobody asks for it first, so the first jobs go ahead of it.
         timer = threading.Timer(_UMAP_DELAY, _warm_umap)
         timer.daemon = True
         timer.start()

@@ -9,11 +9,15 @@ from typing import Any
 import streamlit as st
 
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
-_DEPENDENT = {"parents": ("levels", "base", "on", "fusion", "analysis", "pair"), "space": ("neuron", "group")}
+_SELECTED = ("neuron", "neurons", "group")
+_DEPENDENT = {
+    "parents": ("levels", "base", "on", "fusion", "analysis", "pair", *_SELECTED), "space": _SELECTED,
+}
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
-    "explore": ("source", "importance", "grouping", "explore", "space", "neuron", "group", "view"),
+    "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
+                "near", "section"),
     "fuse": ("recipe", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),

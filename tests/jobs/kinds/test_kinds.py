@@ -144,6 +144,10 @@ def test_explore_and_embed(demo: str) -> None:
     np.testing.assert_array_equal(first["coordinates"], second["coordinates"])
     assert list(store.folder("cache").glob("umap-*.npz")) == cached
     assert "did you mean 'fc2'" in ended("embed", run=run, space="fc22")[1]["error"]
+    deep = done("embed", run=run, space="fc2", dimensions=3, metric="cosine")
+    assert store.read_arrays(deep, "embed.npz")["coordinates"].shape == (128, 3)
+    assert "did you mean 'cosine'" in ended("embed", run=run, space="fc2", metric="cosin")[1]["error"]
+    assert "dimensions" in ended("embed", run=run, space="fc2", dimensions=4)[1]["error"]
 
 
 def test_training() -> None:

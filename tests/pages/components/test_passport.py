@@ -30,7 +30,7 @@ def demo(home, monkeypatch) -> dict[str, str]:
     given = {"parents": parents, "data": "digits:train", "samples": 60, "seed": 0}
     fusion = submit("fuse", {**given, "recipe": "average", "test": "digits:test"})
     return {"parents": parents, "data": "digits:train", "test": "digits:test", "run": fusion, "source": "run",
-            "space": "features.3", "neuron": "17"}
+            "space": "features.3", "neuron": "0:17"}
 
 
 def _html(app) -> str:
