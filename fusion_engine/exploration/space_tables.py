@@ -24,7 +24,7 @@ class SpaceTables:
 
 def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
     """All tables of one space; see docs/architecture.md for names and shapes."""
-    groups = _groups(grouping)
+    groups = groups_of(grouping)
     parent = np.repeat(np.arange(stats.parents), stats.sizes)
     members = np.zeros((grouping.size, stats.parents), np.int64)
     grouped = groups >= 0
@@ -72,7 +72,7 @@ def merge_error(covariance: NDArray[np.float64], grouping: Grouping) -> NDArray[
     return np.asarray(error.clip(0), np.float64)
 
 
-def _groups(grouping: Grouping) -> NDArray[np.int64]:
+def groups_of(grouping: Grouping) -> NDArray[np.int64]:
     """(N,) group of each neuron; in a soft grouping the one it weighs most in, -1 if in none."""
     if grouping.labels is not None:
         return np.concatenate(grouping.labels).astype(np.int64)
