@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_engine.core.edits.applying import groups_of, raw_weights
+from fusion_engine.core.edits import applying
 from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
@@ -28,7 +28,7 @@ class SpaceTables:
 
 def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
     """All tables of one space; see docs/architecture.md for names and shapes."""
-    groups = _groups(grouping)
+    groups = groups_of(grouping)
     parent = np.repeat(np.arange(stats.parents), stats.sizes)
     members = np.zeros((grouping.size, stats.parents), np.int64)
     grouped = groups >= 0
@@ -68,12 +68,12 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         kind = np.float64 if len(parent) <= _MOST_EXACT else np.float32
         features["covariance"] = stats.covariance.astype(kind)
     if grouping.labels is not None:
-        hard = groups_of(grouping)
-        features |= {"shares": hard.shares, "weights": raw_weights(hard, stats.weights), "pins": hard.pinned}
+        hard = applying.groups_of(grouping)
+        features |= {"shares": hard.shares, "weights": applying.raw_weights(hard, stats.weights), "pins": hard.pinned}
     return SpaceTables(arrays, features, info)
 
 
-def _groups(grouping: Grouping) -> NDArray[np.int64]:
+def groups_of(grouping: Grouping) -> NDArray[np.int64]:
     """(N,) group of each neuron; in a soft grouping the one it weighs most in, -1 if in none."""
     if grouping.labels is not None:
         return np.concatenate(grouping.labels).astype(np.int64)

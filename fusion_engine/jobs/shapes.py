@@ -97,3 +97,11 @@ class Embedded(TypedDict):
     space: str
     total: int
     shown: int
+
+
+class Scored(TypedDict):
+    """scores. methods: those whose scores are in scores.npz, `<method>|<space>|<parent>` (n_p,) float64. skipped: by
+    method, why it does not work on these parents."""
+
+    methods: list[str]
+    skipped: dict[str, str]

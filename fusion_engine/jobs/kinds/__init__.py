@@ -44,6 +44,18 @@ KINDS: dict[str, Kind] = {
         light=True,
         cached=True,
     ),
+    "scores": Kind(
+        "fusion_engine.jobs.kinds.scores",
+        ("parents", "data", "samples", "seed", "importances"),
+        light=True,
+        cached=True,
+    ),
+    "passport": Kind(
+        "fusion_engine.jobs.kinds.passport",
+        ("parents", "data", "samples", "seed", "space", "run", "neurons", "silence", "test"),
+        light=True,
+        cached=True,
+    ),
     "analyse": Kind(
         "fusion_engine.jobs.kinds.analyse",
         ("parents", "data", "run", "what", "align", "samples", "seed", "device"),

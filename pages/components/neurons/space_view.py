@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import streamlit as st
 
+from ..passport import passport
 from ..shared import state
 from ..shared.tables import table
-from ..shared.text import count, percent
 from ..shared.theme import show
 from . import near, neuron_charts, picking, plane_view, selection
 from .space import SpaceView
@@ -16,12 +16,13 @@ from .space import SpaceView
 def draw(view: SpaceView, more: Mapping[str, Callable[[SpaceView], None]] | None = None) -> None:
     """Everything about a space; `more`: further sections."""
     sections = {**SECTIONS, **(more or {})}
-    plane, passport = st.columns([5, 3], gap="large")
+    plane, about = st.columns([5, 3], gap="large")
+    below = st.container()
     with plane:
         plane_view.draw(view)
-    with passport:
+    with about:
         neuron = _choose_neuron(view)
-        _passport(view, neuron)
+        passport.draw(view, neuron, lambda other: selection.put_focus(view, other), below)
         near.draw(view)
     # Only the open section is drawn: the others would make every click wait for their charts.
     section = state.choice("section", sections)
@@ -43,30 +44,6 @@ def _choose_neuron(view: SpaceView) -> int | None:
         on_change=lambda: selection.put_focus(view, st.session_state["neuron-choice"]),
     )
     return neuron
-
-
-def _passport(view: SpaceView, neuron: int | None) -> None:
-    if neuron is None:
-        st.caption("A neuron's importance, its group and the neurons most like it.")
-        return
-    arrays = view.arrays
-    parent, importance = int(arrays["parent"][neuron]), arrays["importance"]
-    mine = importance[arrays["parent"] == parent]
-    rank = int((mine > importance[neuron]).sum()) + 1
-    group = int(arrays["group"][neuron])
-    facts = {
-        "Importance": f"{importance[neuron]:.3g}, rank {rank} of {len(mine)} in its parent",
-        "Pre-activation": f"mean {arrays['mean'][neuron]:.2f}, standard deviation {arrays['std'][neuron]:.2f}",
-    }
-    if group >= 0:
-        others = int(arrays["group_members"][group].sum()) - 1
-        facts["Group"] = f"{group}, alone" if not others else (
-            f"{group}, with {count(others, 'other')}; merging loses {percent(float(arrays['group_error'][group]))} "
-            "of the group's variance"
-        )
-    else:
-        facts["Group"] = "none: this neuron is not used"
-    st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
 
 
 def _importance(view: SpaceView) -> None:
