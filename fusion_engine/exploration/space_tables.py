@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
@@ -60,16 +61,6 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         "error": float(_share(error.sum(), variance.sum())),
     }
     return SpaceTables(arrays, principal.coordinates.astype(np.float32), info)
-
-
-def merge_error(covariance: NDArray[np.float64], grouping: Grouping) -> NDArray[np.float64]:
-    """(N,) variance each parent neuron loses when merged and unmerged: diag(R C R^T) with R = I - U M, >= 0."""
-    merge, unmerge = np.concatenate(grouping.merge, 1), np.concatenate(grouping.unmerge, 0)
-    merged = merge @ covariance
-    fused = merged @ merge.T
-    cross = np.einsum("jg,gj->j", unmerge, merged)
-    error = np.diag(covariance) - 2 * cross + np.einsum("jg,jg->j", unmerge @ fused, unmerge)
-    return np.asarray(error.clip(0), np.float64)
 
 
 def groups_of(grouping: Grouping) -> NDArray[np.int64]:

@@ -53,7 +53,8 @@ def fuse(
     accuracies of parents, references and the fused model. Results depend on the set of samples and the seed, not
     on the order of the samples. cache: where several fusions of the same parents keep what they have in common; it
     changes no bit of the result. base: the model that the parents were trained from, or its file, for recipes that
-    need one. groupings: of some spaces or all, by space, to be taken as they are; the recipe groups the others. resume:
+    need one. groupings: of some spaces or all, by space, to be taken as they are but for the recipe's edits; the
+    recipe groups the others. resume:
     the levels before one keep the weights that a finished fusion gave them (`FusionResult.resume`); the groupings that
     they go with have to be given. Parents and data are never modified. Raises FusionError subclasses with one line that
     says what to do; `Cancelled` if `on_progress` raises it.
@@ -78,7 +79,7 @@ def _group(prepared: Prepared, given: Mapping[str, Grouping] | None, log: RunLog
     with log.stage("grouping"):
         return group_every_space(
             inputs, prepared.recipe.grouping, log, statistics=prepared.statistics, nodes=nodes, budget=budget,
-            given=given,
+            given=given, edits=prepared.recipe.edits,
         )  # fmt: skip
 
 

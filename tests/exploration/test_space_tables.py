@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
-from fusion_engine.exploration.space_tables import merge_error, space_tables
+from fusion_engine.exploration.space_tables import space_tables
 from fusion_engine.grouping import group
 from fusion_engine.stats import SpaceStats
 
