@@ -6,20 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion_engine.core.edits import applying
 from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
 
 _NEIGHBOURS = 15
+# Neurons of a space up to which their covariance is kept, and is kept in double precision: 8 and 64 MiB.
+_MOST_EXACT, _MOST_KEPT = 1_024, 4_096
 
 
 @dataclass(frozen=True)
 class SpaceTables:
-    """arrays: the space's part of explore.npz. features: its entry of features.npz. info: of explore.json."""
+    """arrays: the space's part of explore.npz. features: of features.npz. info: its entry of explore.json."""
 
     arrays: dict[str, NDArray]
-    features: NDArray[np.float32]
+    features: dict[str, NDArray]
     info: dict[str, Any]
 
 
@@ -60,7 +63,13 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         "variance": [float(v) for v in principal.variance[:3]],
         "error": float(_share(error.sum(), variance.sum())),
     }
-    return SpaceTables(arrays, principal.coordinates.astype(np.float32), info)
+    features: dict[str, NDArray] = {"coordinates": principal.coordinates.astype(np.float32)}
+    if len(parent) <= _MOST_KEPT:
+        kind = np.float64 if len(parent) <= _MOST_EXACT else np.float32
+        features["covariance"] = stats.covariance.astype(kind)
+    if grouping.labels is not None:
+        features["shares"] = applying.groups_of(grouping).shares
+    return SpaceTables(arrays, features, info)
 
 
 def groups_of(grouping: Grouping) -> NDArray[np.int64]:

@@ -52,7 +52,8 @@ def test_tables_of_a_good_grouping(features: np.ndarray) -> None:
     assert tables.info["hard"] is True
     assert 0 <= tables.info["error"] < 1e-3
     assert tables.info["variance"] == sorted(tables.info["variance"], reverse=True)
-    gaps = np.linalg.norm(tables.features[:, None] - tables.features[None], axis=2) ** 2
+    coordinates = tables.features["coordinates"]
+    gaps = np.linalg.norm(coordinates[:, None] - coordinates[None], axis=2) ** 2
     np.testing.assert_allclose(gaps, stats.distances() / stats.count, atol=1e-4)
 
 

@@ -82,11 +82,13 @@ def apply(groups: Groups, edits: Iterable[Edit], importance: Array, sizes: Seque
     normalised over the group; with pins, over its pinned neurons. FusionError in one line where an edit cannot be done.
     """
     starts = np.cumsum([0, *sizes])
-    labels, pinned = groups.labels.copy(), np.zeros(len(groups.labels), dtype=bool)
+    # The groups may be edited ones, whose pins are what their shares say.
+    labels, pins = groups.labels.copy(), groups.led[groups.labels] & (groups.shares > 0)
+    pinned = pins.copy()
     for edit in edits:
         at = np.array([starts[n.parent] + n.index for n in edit.members], dtype=np.int64)
         _one(edit, at, labels, pinned, starts, groups.size)
-    source = _unchanged(groups.labels, labels, pinned, groups.size)
+    source = _unchanged(groups.labels, labels, pinned != pins, groups.size)
     weights = raw_weights(groups, importance)
     led = np.zeros(groups.size, dtype=bool)
     led[labels[pinned]] = True
@@ -138,8 +140,9 @@ def _require_grouped(edit: Edit, at: Indices, labels: Indices) -> None:
             )
 
 
-def _unchanged(before: Indices, after: Indices, pinned: NDArray[np.bool_], size: int) -> Indices:
-    """By slot the group before with the same neurons, none of them pinned; -1 where there is none, or no neuron."""
+def _unchanged(before: Indices, after: Indices, turned: NDArray[np.bool_], size: int) -> Indices:
+    """By slot the group before with the same neurons and pins; -1 where there is none, or no neuron. turned: (N,)
+    whether a neuron is pinned now and was not, or the other way round."""
     source = np.full(size, -1, dtype=np.int64)
     counts = np.bincount(before[before >= 0], minlength=size)
     order = np.argsort(after, kind="stable")
@@ -147,7 +150,7 @@ def _unchanged(before: Indices, after: Indices, pinned: NDArray[np.bool_], size:
     for slot, members in zip(slots, np.split(order, first[1:]), strict=True):
         old = before[members]
         same = slot >= 0 and old[0] >= 0 and (old == old[0]).all() and len(members) == counts[old[0]]
-        if same and not pinned[members].any():
+        if same and not turned[members].any():
             source[slot] = old[0]
     return source
 

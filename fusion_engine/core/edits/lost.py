@@ -55,12 +55,14 @@ class GroupChange:
 @dataclass(frozen=True)
 class Change:
     """What edits do to a space. groups: those that change, by slot. lost_before, lost_after: share of the neurons'
-    variance that the whole grouping loses. excluded: positions of neurons in no group, after."""
+    variance that the whole grouping loses. excluded: positions of neurons in no group, after. error: (N,) variance that
+    each neuron loses, after."""
 
     groups: tuple[GroupChange, ...]
     lost_before: float
     lost_after: float
     excluded: Indices
+    error: Array
 
 
 def change(covariance: Array, before: Groups, after: Groups, source: Indices, error: Array | None = None) -> Change:
@@ -79,7 +81,7 @@ def change(covariance: Array, before: Groups, after: Groups, source: Indices, er
         sums = [float(values[at].sum()) for values, at in ((was, old), (now, new), (variance, old), (variance, new))]
         found.append(GroupChange(int(slot), old, new, *sums))
     lost_before, lost_after = (float(e.sum()) / total if total > 0 else 0.0 for e in (was, now))
-    return Change(tuple(found), lost_before, lost_after, np.flatnonzero(after.labels < 0))
+    return Change(tuple(found), lost_before, lost_after, np.flatnonzero(after.labels < 0), now)
 
 
 def _empty_in_both(before: Groups, after: Groups) -> NDArray[np.bool_]:
