@@ -15,6 +15,8 @@ def load_strict(text: str, what: str) -> Any:
         return yaml.load(text, Loader=_UniqueLoader)
     except _Refused as error:
         raise RecipeError(f"{what}: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{what}: it is nested too deeply") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{what} is not valid YAML: {str(error).splitlines()[0]}") from None
 

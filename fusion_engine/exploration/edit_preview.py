@@ -129,7 +129,7 @@ def _read(run: str, space: str) -> _Known:
             "the same"
         )
     covariance = kept["covariance"].astype(np.float64, copy=False)
-    groups = Groups(arrays["group"], kept["shares"], entry["size"])
+    groups = Groups(arrays["group"], kept["shares"], entry["size"], kept["weights"], kept["pins"])
     variance = np.diag(covariance).clip(0)
     return _Known(
         tuple(found["parents"]), tuple(entry["sizes"]), arrays["parent"], arrays["importance"], groups, covariance,

@@ -68,7 +68,8 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         kind = np.float64 if len(parent) <= _MOST_EXACT else np.float32
         features["covariance"] = stats.covariance.astype(kind)
     if grouping.labels is not None:
-        features["shares"] = applying.groups_of(grouping).shares
+        hard = applying.groups_of(grouping)
+        features |= {"shares": hard.shares, "weights": applying.raw_weights(hard, stats.weights), "pins": hard.pinned}
     return SpaceTables(arrays, features, info)
 
 

@@ -100,8 +100,9 @@ class ExploredSpace(TypedDict):
     neurons, best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in it;
     group_importance (n,): sum; group_error (n,): share of the group's variance lost by merging.
     features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads; covariance (T, T)
-    float64, beyond 1,024 neurons float32, beyond 4,096 not kept; shares (T,) float64, of each neuron in its group's
-    fused neuron, of hard groupings.
+    float64, beyond 1,024 neurons float32, beyond 4,096 not kept; of hard groupings shares (T,) float64, of each neuron
+    in its group's fused neuron, weights (T,) float64, what each counts wherever it goes, and pins (T,) bool, those that
+    their groups follow alone.
     """
 
     index: int

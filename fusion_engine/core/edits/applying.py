@@ -22,12 +22,15 @@ class Groups:
     """A hard grouping of N neurons, the parents' one after the other, in `size` groups.
 
     labels: (N,) group of each, -1 for none. shares: (N,) its weight in its group's fused neuron, which sum to one over
-    a group; 0 for none.
+    a group; 0 for none. weights: (N,) how much each counts wherever it goes, in any scale; pins: (N,) those that
+    their groups follow alone. Both are None where only the shares tell.
     """
 
     labels: Indices
     shares: Array
     size: int
+    weights: Array | None = None
+    pins: NDArray[np.bool_] | None = None
 
     @property
     def free(self) -> Indices:
@@ -35,10 +38,18 @@ class Groups:
         return np.flatnonzero(np.bincount(self.labels[self.labels >= 0], minlength=self.size) == 0)
 
     @property
+    def pinned(self) -> NDArray[np.bool_]:
+        """(N,) neurons that their groups follow alone."""
+        if self.pins is not None:
+            return self.pins
+        follows = (self.labels >= 0) & (self.shares == 0)
+        return np.isin(self.labels, self.labels[follows]) & (self.labels >= 0) & ~follows
+
+    @property
     def led(self) -> NDArray[np.bool_]:
-        """(size,) groups that follow some of their neurons alone: those with pins."""
+        """(size,) groups with pins."""
         found = np.zeros(self.size, dtype=bool)
-        found[self.labels[(self.labels >= 0) & (self.shares == 0)]] = True
+        found[self.labels[self.pinned]] = True
         return found
 
 
@@ -49,7 +60,7 @@ def groups_of(grouping: Grouping) -> Groups:
     labels = np.concatenate(grouping.labels).astype(np.int64)
     merge = np.concatenate(grouping.merge, 1)
     shares = np.where(labels >= 0, merge[labels, np.arange(len(labels))], 0.0)
-    return Groups(labels, shares, grouping.size)
+    return Groups(labels, shares, grouping.size, grouping.info.get("weights"), grouping.info.get("pins"))
 
 
 def refusal(space: str, method: str) -> str:
@@ -61,8 +72,10 @@ def refusal(space: str, method: str) -> str:
 
 
 def raw_weights(groups: Groups, importance: Array) -> Array:
-    """(N,) how much each neuron counts wherever it goes, read from the weights it has: its importance, or 1, if the
-    shares are those of one of these; else its share of its group's importance."""
+    """(N,) how much each neuron counts wherever it goes. Where that is not known it is read from the shares: its
+    importance, or 1, if the shares are those of one of these; else its share of its group's importance."""
+    if groups.weights is not None:
+        return groups.weights
     led = groups.led
     judged = (groups.labels >= 0) & ~led[groups.labels]
     for weights in (importance, np.ones(len(importance))):
@@ -82,20 +95,18 @@ def apply(groups: Groups, edits: Iterable[Edit], importance: Array, sizes: Seque
     normalised over the group; with pins, over its pinned neurons. FusionError in one line where an edit cannot be done.
     """
     starts = np.cumsum([0, *sizes])
-    # The groups may be edited ones, whose pins are what their shares say.
-    labels, pins = groups.labels.copy(), groups.led[groups.labels] & (groups.shares > 0)
-    pinned = pins.copy()
+    labels, pinned = groups.labels.copy(), groups.pinned.copy()
     for edit in edits:
         at = np.array([starts[n.parent] + n.index for n in edit.members], dtype=np.int64)
         _one(edit, at, labels, pinned, starts, groups.size)
-    source = _unchanged(groups.labels, labels, pinned != pins, groups.size)
-    weights = raw_weights(groups, importance)
+    source = _unchanged(groups.labels, labels, pinned != groups.pinned, groups.size)
+    raw = raw_weights(groups, importance)
     led = np.zeros(groups.size, dtype=bool)
     led[labels[pinned]] = True
-    weights = np.where(led[labels] & ~pinned, 0.0, weights)  # -1 reads the last group, whose shares are dropped
+    weights = np.where(led[labels] & ~pinned, 0.0, raw)  # -1 reads the last group, whose shares are dropped
     shares = _shares(labels, weights, groups.size)
     kept = (labels >= 0) & (source[labels] >= 0)
-    return Groups(labels, np.where(kept, groups.shares, shares), groups.size), source
+    return Groups(labels, np.where(kept, groups.shares, shares), groups.size, raw, pinned), source
 
 
 def _one(edit: Edit, at: Indices, labels: Indices, pinned: NDArray[np.bool_], starts: Indices, size: int) -> None:
@@ -165,8 +176,8 @@ def _shares(labels: Indices, weights: Array, size: int) -> Array:
 
 
 def edited_grouping(grouping: Grouping, edits: Sequence[Edit], importance: Array) -> Grouping:
-    """The grouping after its space's edits (`resolved`), with `info['edited']`, what was done in words; the same object
-    where they change nothing.
+    """The grouping after its space's edits (`resolved`), with `info['edited']`, what was done in words, and
+    `info['weights']` and `info['pins']`, as in `Groups`; the same object where they change nothing.
 
     merge[p][g, i] is the neuron's share of its group, unmerge[p][i, g] is 1; an empty group has zero rows, an excluded
     neuron zero columns. Groups that no edit touches keep their rows to the bit. importance: (N,), the parents' one
@@ -174,7 +185,7 @@ def edited_grouping(grouping: Grouping, edits: Sequence[Edit], importance: Array
     """
     before, sizes = groups_of(grouping), [m.shape[1] for m in grouping.merge]
     after, source = apply(before, edits, importance, sizes)
-    if (after.labels == before.labels).all() and (after.shares == before.shares).all():
+    if all((getattr(after, name) == getattr(before, name)).all() for name in ("labels", "shares", "pinned")):
         return grouping
     slots, kept = np.flatnonzero(source >= 0), source[source >= 0]
     merge, unmerge, labels, start = [], [], [], 0
@@ -189,7 +200,7 @@ def edited_grouping(grouping: Grouping, edits: Sequence[Edit], importance: Array
         unmerge.append(new_u)
         labels.append(mine)
         start += size
-    info = {**grouping.info, "edited": in_words(edits)}
+    info = {**grouping.info, "edited": in_words(edits), "weights": after.weights, "pins": after.pins}
     return replace(grouping, merge=tuple(merge), unmerge=tuple(unmerge), labels=tuple(labels), info=info)
 
 

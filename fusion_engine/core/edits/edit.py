@@ -14,7 +14,7 @@ from ..registry import nearest
 from ..strict_yaml import load_strict
 
 Kind = Literal["move", "merge", "split", "pin", "exclude"]
-EDITS_LIMIT: Final = 32 * 2**20
+EDITS_LIMIT: Final = 4 * 2**20
 """Largest file of edits that is read (bytes)."""
 _MOST_EDITS = 10_000
 _MOST_NEURONS = 100_000
@@ -104,10 +104,13 @@ def read_edits(value: Any, where: str = "edits") -> tuple[Edit, ...]:
         raise RecipeError(f"{where}: give a list of edits")
     if len(value) > _MOST_EDITS:
         raise RecipeError(f"{where}: {len(value):,} are too many; at most {_MOST_EDITS:,} are read")
-    edits = tuple(Edit.read(item, f"{where}.{i}") for i, item in enumerate(value))
-    if (named := sum(len(edit.neurons) for edit in edits)) > _MOST_NEURONS:
-        raise RecipeError(f"{where}: they name {named:,} neurons; at most {_MOST_NEURONS:,} are read")
-    return edits
+    edits, named = [], 0
+    for i, item in enumerate(value):
+        edits.append(Edit.read(item, f"{where}.{i}"))
+        named += len(edits[-1].neurons)
+        if named > _MOST_NEURONS:
+            raise RecipeError(f"{where}: they name more than {_MOST_NEURONS:,} neurons")
+    return tuple(edits)
 
 
 def edits_from_text(text: str, name: str = "edits") -> tuple[Edit, ...]:

@@ -136,7 +136,7 @@ def second_best(covariance: Array, groups: Groups, importance: Array) -> SecondB
     chosen = gain[best, np.arange(total)]
     leaving = own.copy()  # what a neuron's own group loses now, less what it loses without it; all of it, in no group
     for g, members in enumerate(np.split(order, first[1:])):
-        left = _without(covariance, members, raw[members], shares[members] > 0, bool(led[there[g]]))
+        left = _without(covariance, members, raw[members], groups.pinned[members], bool(led[there[g]]))
         leaving[members] = lost[g] - left
     whole = float(own.clip(0).sum())
     some = np.isfinite(chosen)

@@ -40,7 +40,7 @@ KINDS: dict[str, Kind] = {
     ),
     "explore": Kind(
         "fusion_engine.jobs.kinds.explore",
-        ("parents", "data", "samples", "importance", "grouping", "seed"),
+        ("parents", "data", "samples", "importance", "grouping", "edits", "seed"),
         light=True,
         cached=True,
     ),
