@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import fusion_engine
-from fusion_engine import load_data
+from fusion_engine import load_data, pipeline
 from fusion_engine.core import registry
 from fusion_engine.core.errors import FusionError
 from fusion_engine.data import Dataset, balanced_sample
@@ -17,7 +17,8 @@ from fusion_engine.demo import load_demo
 from fusion_engine.pipeline import FusionResult
 from fusion_engine.stats import StatisticsCache
 
-fuse = partial(fusion_engine.fuse, cache=StatisticsCache())  # traces and moments of the same parents once
+CACHE = StatisticsCache()  # traces and moments of the same parents once
+fuse, fuse_again = partial(fusion_engine.fuse, cache=CACHE), partial(pipeline.fuse_again, cache=CACHE)
 KMEANS = {"importance": "activation", "grouping": "kmeans", "solver": "average"}
 SHORT = {
     "gradient": {"epochs": 1, "mixtures": 0},
@@ -174,3 +175,87 @@ def test_soft_groupings_are_not_edited(parents: list, digits: Dataset, plain: Fu
     edits = emptied(plain, next(iter(plain.groupings)))
     with pytest.raises(FusionError, match="no groups to edit"):
         fuse(parents, digits, {**KMEANS, "grouping": soft, "edits": edits})
+
+
+AGAIN = {
+    "average": {**KMEANS, "post": ["repair"]},
+    "least squares": {**KMEANS, "solver": "least_squares"},
+    "late": {**KMEANS, "grouping": "hungarian", "solver": "least_squares"},
+    "regmean": {**KMEANS, "solver": "regmean"},
+    "fisher": {**KMEANS, "solver": "fisher"},
+    "by weights": {"grouping": "weight_matching", "solver": "average"},
+    "gradient": {**KMEANS, "solver": {"method": "gradient", **SHORT["gradient"]}},
+    "late, then trained": {
+        **KMEANS, "grouping": "hungarian", "solver": "least_squares", "post": [{"method": "fine_tuning", "steps": 4}],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("at", [0, -1], ids=["first", "last"])
+@pytest.mark.parametrize("recipe", AGAIN.values(), ids=AGAIN)
+@pytest.mark.parametrize("name", ["mlp", "vgg"])
+def test_fusing_again_gives_the_weights_of_a_whole_fusion_to_the_bit(
+    name: str, recipe: dict, at: int, digits: Dataset
+) -> None:
+    parents = load_demo(name)[:2]
+    first = fuse(parents, digits, recipe)
+    space = list(first.groupings)[at]
+    edited = {**recipe, "edits": emptied(first, space)}
+    whole, again = fuse(parents, digits, edited), fuse_again(parents, digits, edited, first)
+    assert same(whole.state, again.state)
+    assert not same(whole.state, first.state)
+    assert list(whole.groupings) == list(again.groupings)
+    assert all(same_grouping(whole.groupings[n], again.groupings[n]) for n in whole.groupings)
+    assert whole.report["edits"] == again.report["edits"]
+    # From an edited fusion: one space more, and without any.
+    other = next(iter(first.groupings)) if at else list(first.groupings)[-1]
+    more = {**edited, "edits": [*edited["edits"], *emptied(first, other)]}
+    assert same(fuse(parents, digits, more).state, fuse_again(parents, digits, more, again).state)
+    assert same(first.state, fuse_again(parents, digits, recipe, again).state)
+
+
+def test_levels_before_the_first_edited_one_are_not_solved_again(
+    parents: list, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fuse(parents, digits, AGAIN["least squares"])
+    edited = {**AGAIN["least squares"], "edits": emptied(first, list(first.groupings)[-1])}
+    again = fuse_again(parents, digits, edited, first)
+    assert "level 0 is kept from the earlier fusion" in again.report["warnings"]
+    trained = fuse(parents, digits, AGAIN["gradient"])
+    edited = {**AGAIN["gradient"], "edits": emptied(trained, list(trained.groupings)[-1])}
+    notes = fuse_again(parents, digits, edited, trained).report["warnings"]
+    assert any("all levels were solved again" in line for line in notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"seed": 1}, "has seed 0"),
+        ({"data": 1}, "has other calibration samples"),
+        ({"parents": 1}, "has other parents"),
+        ({"recipe": {**KMEANS, "grouping": {"method": "kmeans", "tries": 2}}}, "has another grouping in its recipe"),
+        ({"recipe": {**KMEANS, "solver": "least_squares", "width": 0.5}}, "another solver and another width"),
+    ],
+)
+def test_a_fusion_that_differs_in_more_is_not_gone_on_from(
+    change: dict, line: str, parents: list, digits: Dataset, plain: FusionResult
+) -> None:
+    data = digits.subset(list(range(0, len(digits), 2))) if "data" in change else digits
+    own = parents[::-1] if "parents" in change else parents
+    with pytest.raises(FusionError, match=line):
+        fuse_again(own, data, change.get("recipe", KMEANS), plain, seed=change.get("seed", 0))
+
+
+def test_the_report_says_what_was_done_and_what_it_costs(parents: list, digits: Dataset, plain: FusionResult) -> None:
+    space = next(iter(plain.groupings))
+    edits = emptied(plain, space)
+    report = fuse(parents, digits, {**KMEANS, "edits": edits}).report
+    (entry,) = report["edits"]
+    assert entry["space"] == space
+    assert entry["done"] == "groups of 2 neurons merged, 1 pinned, 1 excluded"
+    assert 0 < entry["lost_before"] < entry["lost_after"] < 1
+    assert entry["excluded"] == edits[2]["neurons"]
+    merged = next(g for g in entry["groups"] if edits[0]["neurons"][0] in g["before"])
+    assert set(edits[0]["neurons"]) <= set(merged["after"])
+    assert merged["lost_after"] > merged["lost_before"]
+    assert "edits" not in plain.report
