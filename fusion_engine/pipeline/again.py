@@ -12,6 +12,7 @@ from ..fusing import Inputs, Resume, RunLog
 from ..graph import Trace
 from ..grouping.editing import by_space
 from .prepare import Prepared
+from .report import versions
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,17 @@ def go_on(prepared: Prepared, finished: Finished, log: RunLog) -> tuple[Prepared
     bit, they are made again, and a note says so. FusionError in one line where the fusions differ in more than edits.
     """
     _check(prepared, finished)
-    inputs, why = prepared.inputs, ""
-    trace, step = inputs.trace, prepared.recipe.grouping
+    inputs, step = prepared.inputs, prepared.recipe.grouping
+    trace, solver = inputs.trace, registry.get("solver", prepared.recipe.solver.method)
     inside = {name for nest in trace.nests.values() for kind in nest.kinds for name in kind}
     late = registry.get("grouping", step.method).scope == "level" and inputs.count > 1
+    if finished.report["versions"] != versions():
+        return _whole(prepared, log, "it was made by other versions")
     if any("sources" not in finished.groupings[name].info for name in inside):
         return _whole(prepared, log, "how heads were matched is not kept")
-    if inputs.reserve:
-        # Solving may have seen the held-out samples or not, by what training brought.
-        why = "trained weights depend on all levels"
+    if inputs.reserve or not solver.by_level:
+        # With training, what was solved has seen the held-out samples or not, by what the training brought.
+        why = "trained weights depend on all levels" if inputs.reserve else "its solver looks at all levels"
         if late:
             return _whole(prepared, log, why)
         log.note(f"groupings are those of the earlier fusion, and all levels were solved again: {why}")

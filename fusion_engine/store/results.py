@@ -110,9 +110,10 @@ def _read(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
         raise StoreError(f"{path.name} of this run is damaged; run it again") from None
 
 
-def read_groupings(run: str, space: str | None = None) -> dict[str, StoredGrouping]:
-    """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given."""
-    return groupings_in(result_path(run, "groupings.npz"), space)
+def read_groupings(run: str, space: str | None = None, *, unedited: bool = False) -> dict[str, StoredGrouping]:
+    """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given. unedited: those of
+    edited spaces before their edits, of a run with edits that change something."""
+    return groupings_in(result_path(run, "unedited.npz" if unedited else "groupings.npz"), space)
 
 
 def groupings_in(path: Path, space: str | None = None) -> dict[str, StoredGrouping]:

@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
     ),
     "fuse": Kind(
         "fusion_engine.jobs.kinds.fuse",
-        ("parents", "data", "test", "recipe", "samples", "seed", "device", "base"),
+        ("parents", "data", "test", "recipe", "samples", "seed", "device", "base", "from_run"),
     ),
     "explore": Kind(
         "fusion_engine.jobs.kinds.explore",
