@@ -17,10 +17,7 @@ def test_a_neuron_is_moved_and_the_command_line_gives_the_same_weights(page, ser
     fuse_the_demo(page, served.address)
     page.get_by_role("link", name="See the neurons").click()
     page.get_by_role("heading", name="Neurons in the plane").wait_for()
-    page.get_by_role("tab", name="Edit").click()
-    neuron = page.get_by_role("combobox", name="Neuron", exact=True)
-    neuron.fill("parent_0:3")
-    page.get_by_role("option", name="parent_0:3", exact=True).click()
+    page.goto(f"{page.url}&neuron=0:3&section=Edit")
     page.get_by_text("With parent_0:3").wait_for()
     settled(page)
     page.get_by_role("button", name="Move", exact=True).click()  # to its second-best group, which is proposed

@@ -43,7 +43,8 @@ class Groups:
         if self.pins is not None:
             return self.pins
         follows = (self.labels >= 0) & (self.shares == 0)
-        return np.isin(self.labels, self.labels[follows]) & (self.labels >= 0) & ~follows
+        found: NDArray[np.bool_] = np.isin(self.labels, self.labels[follows]) & (self.labels >= 0) & ~follows
+        return found
 
     @property
     def led(self) -> NDArray[np.bool_]:
