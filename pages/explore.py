@@ -6,14 +6,16 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.core.capability import Facts, Methods
+from fusion_engine.core.errors import StoreError
 from fusion_engine.jobs import client
+from pages.components.editing import edit_list, edit_panel, fuse_again
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
 from pages.components.neurons import space, space_view
 from pages.components.recipe.recipes import able
 from pages.components.run import progress
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, existing, heading, next_steps
+from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
@@ -83,7 +85,27 @@ def show_run(run: str, space_column: Any) -> None:
         f"merging loses {percent(chosen['error'])} of their variance. "
         f"Measured on {count(result['samples'], 'sample')}.{soft}"
     )
-    space_view.draw(view)
+    draw_space(view)
+
+
+@st.fragment
+def draw_space(view: space.SpaceView) -> None:
+    """The space as its edits leave it. A fragment: a click on a neuron redraws no more than this."""
+    shown, problem = edit_list.applied(view)
+    if problem:
+        st.warning(f"The edits are not shown here: {plain(problem)}", icon=":material/warning:")
+    space_view.draw(shown, {"Edit": edit})
+
+
+def edit(view: space.SpaceView) -> None:
+    """Changing the groups, and fusing with the changes."""
+    with told():
+        try:
+            edit_panel.draw(view)
+            fuse_again.draw(view)
+        except StoreError:
+            st.button("Forget these edits", on_click=lambda: state.put(edits=None), icon=":material/close:")
+            raise
 
 
 router.enter()

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_engine.core.edits import EDITS_LIMIT, Edit, edits_from_text
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.files import atomic_path, check_file
 from fusion_engine.core.recipe import Recipe, parse_settings
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change the recipe: grouping.tries=5"
     )
+    parser.add_argument(
+        "--edits", metavar="FILE", help="changes of groups by hand (YAML or JSON), after the recipe's: docs/files.md"
+    )
     add_options(parser, "--samples", "--seed", "--device")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="where the fused weights go")
     add_options(parser, "--report")
@@ -46,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fuse, then write weights and report together."""
     recipe = read_recipe(arguments.recipe).set(parse_settings(arguments.set))
+    if arguments.edits is not None:
+        recipe = recipe.with_edits([*recipe.edits, *read_edits_file(arguments.edits)])
     check_writable(arguments.out, arguments.report)
     started = time.perf_counter()
     from fusion_engine.data import load_data
@@ -85,12 +91,21 @@ def read_recipe(given: str) -> Recipe:
     from fusion_engine.presets import get_preset
 
     if given.endswith((".yaml", ".yml")):
-        path = check_file(given, _RECIPE_LIMIT, RecipeError)
-        try:
-            return Recipe.from_yaml(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            raise RecipeError(f"{path.name}: not a text file") from None
+        return Recipe.from_yaml(_text(check_file(given, _RECIPE_LIMIT, RecipeError)))
     return get_preset(given).recipe
+
+
+def read_edits_file(given: str) -> tuple[Edit, ...]:
+    """The edits in a YAML or JSON file."""
+    path = check_file(given, EDITS_LIMIT, RecipeError)
+    return edits_from_text(_text(path), path.name)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path.name}: not a text file") from None
 
 
 def summary(result: FusionResult) -> str:

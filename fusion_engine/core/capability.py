@@ -62,6 +62,8 @@ def obstacles(recipe: Mapping[str, Any], methods: Methods, facts: Facts | None) 
             yield from _of_number(kind, entry, facts.parents)
     if "grouping" in parts:
         yield from _of_grouping(parts["grouping"], parts.get("solver"), recipe.get("width", 1))
+    if recipe.get("edits"):
+        yield from _of_edits(parts)
     if facts is not None:
         for need, lacking in (("base", _lacking_base), ("labels", _lacking_labels)):
             if need not in facts.available:
@@ -109,6 +111,22 @@ def _of_grouping(grouping: Mapping[str, Any], solver: Mapping[str, Any] | None, 
         yield Obstacle(
             f"grouping {name!r} {reason} and keeps the width; for another width use grouping 'kmeans'",
             f"{title} {reason}, which keeps the width; choose another grouping.",
+        )
+
+
+def _of_edits(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Obstacle]:
+    grouping, solver = parts.get("grouping"), parts.get("solver")
+    if grouping is not None and grouping["linear"]:
+        yield Obstacle(
+            f"grouping {grouping['name']!r} mixes neurons instead of grouping them, so there are no groups to edit; "
+            "use grouping 'kmeans', or leave the edits out",
+            f"{grouping['title']} has no groups to edit; choose another grouping, or leave the edits out.",
+        )
+    if solver is not None and solver["accepts"] == ["identity"]:
+        yield Obstacle(
+            f"solver {solver['name']!r} compares the parents weight by weight and looks at no groups; "
+            "leave the edits out, or use solver 'average'",
+            f"{solver['title']} looks at no groups; leave the edits out, or choose another solver.",
         )
 
 

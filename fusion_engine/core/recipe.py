@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from . import registry
 from .capability import Facts, obstacles, steps
+from .edits import Edit, read_edits
 from .errors import RecipeError
+from .strict_yaml import load_strict
 
 _PARTS = ("importance", "grouping", "solver")
 
@@ -41,7 +43,7 @@ class Step(BaseModel):
 class Recipe(BaseModel):
     """How to fuse. Frozen; build changed copies with `set`.
 
-    width: hidden widths of the fused network over the first parent's.
+    width: hidden widths of the fused network over the first parent's. edits: changes of groupings by hand, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,7 @@ class Recipe(BaseModel):
     solver: Step = Step(method="average")
     post: tuple[Step, ...] = ()
     width: float = Field(default=1.0, ge=0.05, le=8.0)
+    edits: tuple[Edit, ...] = ()
 
     @field_validator("importance", "grouping", "solver", mode="before")
     @classmethod
@@ -66,13 +69,18 @@ class Recipe(BaseModel):
             value = [value]
         return tuple(Step.read(v, f"post.{i}") for i, v in enumerate(value))
 
+    @field_validator("edits", mode="before")
+    @classmethod
+    def _read_edits(cls, value: Any) -> tuple[Edit, ...]:
+        return read_edits(() if value is None else value)
+
     # ---- reading and writing
 
     @classmethod
     def from_mapping(cls, mapping: Any) -> Recipe:
         """From a plain mapping (YAML, JSON). RecipeError on unknown keys or wrong forms."""
         if not isinstance(mapping, Mapping):
-            raise RecipeError("a recipe is a mapping with the keys importance, grouping, solver, post, width")
+            raise RecipeError("a recipe is a mapping with the keys importance, grouping, solver, post, width, edits")
         for key in mapping:
             if key not in cls.model_fields:
                 raise RecipeError(f"recipe has an unknown key {key!r}{registry.nearest(str(key), cls.model_fields)}")
@@ -86,18 +94,16 @@ class Recipe(BaseModel):
     @classmethod
     def from_yaml(cls, text: str) -> Recipe:
         """From YAML text (safe loader; duplicate keys refused)."""
-        try:
-            return cls.from_mapping(yaml.load(text, Loader=_UniqueLoader))
-        except yaml.YAMLError as error:
-            raise RecipeError(f"recipe is not valid YAML: {str(error).splitlines()[0]}") from None
+        return cls.from_mapping(load_strict(text, "recipe"))
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain mapping; `from_mapping` of it gives an equal recipe."""
+        """Plain mapping; `from_mapping` of it gives an equal recipe. It has a key 'edits' where there are any."""
         return {
             "name": self.name,
             **{part: getattr(self, part).written() for part in _PARTS},
             "post": [step.written() for step in self.post],
             "width": self.width,
+            **({"edits": [edit.written() for edit in self.edits]} if self.edits else {}),
         }
 
     def to_yaml(self) -> str:
@@ -122,6 +128,10 @@ class Recipe(BaseModel):
         for path, value in settings.items():
             recipe = recipe._with(path, value)
         return recipe
+
+    def with_edits(self, edits: Iterable[Edit]) -> Recipe:
+        """A copy with these edits in place of its own."""
+        return Recipe.from_mapping({**self.to_mapping(), "edits": tuple(edits)})
 
     def _with(self, path: str, value: Any) -> Recipe:
         mapping = self.to_mapping()
@@ -187,22 +197,3 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             settings[key.strip()] = value
     return settings
-
-
-class _UniqueLoader(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice: a silent override would fuse with another recipe than shown."""
-
-
-def _unique_mapping(loader: _UniqueLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=deep)
-        if not isinstance(key, str):
-            raise RecipeError(f"recipe: the key {key!r} is not text; put it in quotes")
-        if key in seen:
-            raise RecipeError(f"recipe: the key {key!r} is given twice")
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
-
-
-_UniqueLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -67,6 +67,7 @@ class MethodSpec:
     equivariant: bool | Callable[..., bool]
     keeps_norms: bool
     aligned_only: bool
+    by_level: bool
     statistics: bool
     widths: Widths
     plan: Callable[..., Mapping[str, int]] | None
@@ -137,6 +138,7 @@ def register(
     equivariant: bool | Callable[..., bool] = False,
     keeps_norms: bool = False,
     aligned_only: bool = False,
+    by_level: bool = False,
     statistics: bool = False,
     widths: Widths = "any",
     plan: Callable[..., Mapping[str, int]] | None = None,
@@ -157,9 +159,10 @@ def register(
     the parameters that returns the fused width of every space which the grouping makes wider.
 
     Solvers: `keeps_norms`: batch norms live on in the fused network, with statistics that describe its activations.
-    `aligned_only`: it sees the parents only as the grouping aligns them, and treats all groupings alike. `reads`: a
-    function of the inputs and the parameters that returns the nodes at which it will read the parents' features, and
-    the bytes they may take: the pass that groupings make keeps them.
+    `aligned_only`: it sees the parents only as the grouping aligns them, and treats all groupings alike. `by_level`: a
+    level's weights follow from its own groupings and the levels before it, so that a fusion with other groupings can
+    keep the levels before them. `reads`: a function of the inputs and the parameters that returns the nodes at which it
+    will read the parents' features, and the bytes they may take: the pass that groupings make keeps them.
 
     Post: `statistics`: it estimates norms' running statistics, which other steps leave as they are; it follows the
     solvers that keep norms.
@@ -179,8 +182,8 @@ def register(
         accepted = None if accepts is None else frozenset(accepts)
         _METHODS[kind, name] = MethodSpec(
             kind, name, title, summary, citation, frozenset(needs), frozenset(uses), when, scope, min_parents,
-            max_parents, accepted, pairs, linear, equivariant, keeps_norms, aligned_only, statistics,
-            "equal" if pairs else widths, plan, reads, function, parameters, takes_progress(function),
+            max_parents, accepted, pairs, linear, equivariant, keeps_norms, aligned_only, by_level,
+            statistics, "equal" if pairs else widths, plan, reads, function, parameters, takes_progress(function),
         )
         return function
 

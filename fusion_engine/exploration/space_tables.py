@@ -6,19 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion_engine.core.edits import applying
+from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
 
 _NEIGHBOURS = 15
+# Neurons of a space up to which their covariance is kept, and is kept in double precision: 8 and 64 MiB.
+_MOST_EXACT, _MOST_KEPT = 1_024, 4_096
 
 
 @dataclass(frozen=True)
 class SpaceTables:
-    """arrays: the space's part of explore.npz. features: its entry of features.npz. info: of explore.json."""
+    """arrays: the space's part of explore.npz. features: of features.npz. info: its entry of explore.json."""
 
     arrays: dict[str, NDArray]
-    features: NDArray[np.float32]
+    features: dict[str, NDArray]
     info: dict[str, Any]
 
 
@@ -59,17 +63,14 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         "variance": [float(v) for v in principal.variance[:3]],
         "error": float(_share(error.sum(), variance.sum())),
     }
-    return SpaceTables(arrays, principal.coordinates.astype(np.float32), info)
-
-
-def merge_error(covariance: NDArray[np.float64], grouping: Grouping) -> NDArray[np.float64]:
-    """(N,) variance each parent neuron loses when merged and unmerged: diag(R C R^T) with R = I - U M, >= 0."""
-    merge, unmerge = np.concatenate(grouping.merge, 1), np.concatenate(grouping.unmerge, 0)
-    merged = merge @ covariance
-    fused = merged @ merge.T
-    cross = np.einsum("jg,gj->j", unmerge, merged)
-    error = np.diag(covariance) - 2 * cross + np.einsum("jg,jg->j", unmerge @ fused, unmerge)
-    return np.asarray(error.clip(0), np.float64)
+    features: dict[str, NDArray] = {"coordinates": principal.coordinates.astype(np.float32)}
+    if len(parent) <= _MOST_KEPT:
+        kind = np.float64 if len(parent) <= _MOST_EXACT else np.float32
+        features["covariance"] = stats.covariance.astype(kind)
+    if grouping.labels is not None:
+        hard = applying.groups_of(grouping)
+        features |= {"shares": hard.shares, "weights": applying.raw_weights(hard, stats.weights), "pins": hard.pinned}
+    return SpaceTables(arrays, features, info)
 
 
 def groups_of(grouping: Grouping) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from fusion_engine.core.progress import Progress
 from fusion_engine.core.types import Grouping, Space
 from fusion_engine.data import Dataset
 from fusion_engine.graph import Trace
+from fusion_engine.grouping.editing import refused_spaces
 from fusion_engine.parents import Parent
 from fusion_engine.stats import SpaceStats
 from fusion_engine.store.files import write_json
@@ -54,7 +55,7 @@ def write_exploration(
         progress.part(0.0, 1.0, "tables").report(index / len(stats), f"Describing {name}")
         tables: SpaceTables = space_tables(of_space, groupings[name])
         arrays |= {f"{index}/{key}": value for key, value in tables.arrays.items()}
-        features[f"{index}/coordinates"] = tables.features
+        features |= {f"{index}/{key}": value for key, value in tables.features.items()}
         described = _described(graph, graph.spaces[name], shapes)
         spaces.append(cast(ExploredSpace, {"index": index, "name": name, **described, **tables.info}))
     np.savez(folder / "explore.npz", **arrays)  # type: ignore[arg-type]
@@ -70,6 +71,7 @@ def write_exploration(
 def _described(graph: Trace, space: Space, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     layer = next((layer for layer in graph.layers.values() if layer.space == space.name), None)
     return {
+        "edits_refused": refused_spaces(graph).get(space.name, ""),
         "level": graph.level_of(space),
         "freedom": space.freedom,
         "block": space.block,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from ..core import registry
+from ..core.edits import Edit
 from ..core.errors import FusionError
 from ..core.recipe import Step
 from ..core.types import Grouping, Space
 from ..fusing import Inputs, ParentFeatures, RunLog
 from ..stats import Moments, SharedStatistics, SpaceStats, grouping_sites
+from .editing import by_space, edited, note
 from .from_labels import identity_grouping
 from .heads import group_heads
 from .network import Network
@@ -28,7 +30,9 @@ class Grouped:
     late       spaces that wait for the fused prefix (methods of scope 'level'); until then they have a grouping
                that sees no prefix
     stats      of the late spaces: the moments their groupings are made from
-    given      groupings that were given, and so are not made again
+    given      groupings that were given, and so are not made again; as they are before edits
+    edits      by space, what is changed by hand in the grouping that is made or given
+    unedited   by edited space, its grouping before
     features   of the parents, kept from the pass that the moments took; None where no solver asked for any
     """
 
@@ -37,7 +41,11 @@ class Grouped:
     late: frozenset[str] = frozenset()
     stats: Mapping[str, SpaceStats] = field(default_factory=dict)
     given: Mapping[str, Grouping] = field(default_factory=dict)
+    edits: Mapping[str, Sequence[Edit]] = field(default_factory=dict)
+    unedited: dict[str, Grouping] = field(default_factory=dict)
     features: ParentFeatures | None = None
+    importance: Sequence[Mapping[str, Tensor]] = ()
+    _refused: dict[str, FusionError] = field(default_factory=dict)
 
     def regroup(self, space: str, gram: Tensor, projected: Tensor) -> None:
         """Group a late space, now that the Gram (N, N) of its features projected on what its layer can represent is
@@ -45,12 +53,37 @@ class Grouped:
         if space in self.given:
             return
         seen = replace(self.stats[space], gram=gram.cpu().numpy(), projected=projected.cpu().numpy())
-        self.groupings[space] = group(seen, self.step.method, self.step.parameters)
+        self._put(group(seen, self.step.method, self.step.parameters))
+
+    def edit(self) -> None:
+        """Apply the edits. Where they do not fit the grouping of a space that may still wait for the prefix, `check`
+        says so, unless it is grouped again."""
+        for name in self.edits:
+            try:
+                self._put(self.groupings[name])
+            except FusionError as error:
+                if name not in self.late or name in self.given:
+                    raise
+                self._refused[name] = error
+
+    def check(self) -> None:
+        """Raise FusionError where edits do not fit the grouping that a space has come to have."""
+        for error in self._refused.values():
+            raise error
+
+    def _put(self, grouping: Grouping) -> None:
+        name = grouping.space
+        self._refused.pop(name, None)
+        if name in self.edits:
+            self.unedited[name] = grouping
+            grouping = edited(grouping, self.edits[name], self.importance)
+        self.groupings[name] = grouping
 
     def again(self, inputs: Inputs) -> Grouped:
         """The same, to be solved once more: late spaces wait again."""
         features = None if self.features is None else self.features.again(inputs)
-        return replace(self, groupings=dict(self.groupings), features=features)
+        copies = {"groupings": dict(self.groupings), "unedited": dict(self.unedited), "_refused": dict(self._refused)}
+        return replace(self, features=features, **copies)  # type: ignore[arg-type]
 
 
 def group_every_space(
@@ -62,14 +95,16 @@ def group_every_space(
     nodes: tuple[str, ...] = (),
     budget: int = 0,
     given: Mapping[str, Grouping] | None = None,
+    edits: Sequence[Edit] = (),
 ) -> Grouped:
-    """Group every space by `step` (a recipe's grouping, defaults filled in), but for those of `given`.
+    """Group every space by `step` (a recipe's grouping, defaults filled in), but for those of `given`. The `edits`, of
+    spaces and neurons that are known to be there, are applied to what was made or given.
 
     Joint moments of the parents' features come from `statistics`, or from one pass over the calibration samples, which
     keeps the features at `nodes` for a solver if they fit in `budget` bytes. Block spaces (heads) and the spaces inside
     them are grouped together. Spaces that no method can see get the identity. The notes name every space that gets
-    another grouping than the step's. Raises FusionError where a space cannot be grouped, or a given grouping does not
-    fit the parents.
+    another grouping than the step's, and what was edited. Raises FusionError where a space cannot be grouped or edited,
+    or a given grouping does not fit the parents.
     """
     trace, given = inputs.trace, dict(given or {})
     spec = registry.get("grouping", step.method)
@@ -104,7 +139,14 @@ def group_every_space(
     _report(log, groupings, [name for name in nests if name not in given])
     waits = spec.scope == "level" and inputs.count > 1
     late = frozenset(name for name in sites if name in trace.spaces) if waits else frozenset()
-    return Grouped(groupings, step, late, stats if waits else {}, given, features if nodes else None)
+    grouped = Grouped(
+        groupings, step, late, stats if waits else {}, given, by_space(edits), features=features if nodes else None,
+        importance=inputs.importance,
+    )  # fmt: skip
+    if edits:
+        grouped.edit()
+        log.note(note(grouped.edits))
+    return grouped
 
 
 def _check_given(inputs: Inputs, given: Mapping[str, Grouping]) -> None:

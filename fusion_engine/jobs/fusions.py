@@ -1,7 +1,9 @@
-"""Fused networks read back for an analysis: from a run in the store, from a run's folder, or from a file of weights."""
+"""Fused networks read back, for an analysis or to go on from: from a run in the store, a run's folder, or a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fusion_engine import store
 from fusion_engine.analysis import Fused
@@ -10,6 +12,7 @@ from fusion_engine.core.files import check_file
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Grouping
 from fusion_engine.parents import Parent, check_parents, load_parent, read_safetensors
+from fusion_engine.pipeline import Finished
 from fusion_engine.store.results import StoredGrouping, groupings_in
 
 _LIMIT = 2**30
@@ -32,6 +35,35 @@ def fused_of_run(run: str, parents: Sequence[Parent]) -> Fused:
     state = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
     recipe = Recipe.from_mapping(store.read_report(run)["recipe"])
     return Fused(state, _groupings(store.read_groupings(run)), recipe)
+
+
+def finished_run(run: str, arguments: Mapping[str, Any], parents: Sequence[Parent]) -> Finished:
+    """What a fuse job with these arguments can go on from in a finished fuse run; JobError in one line for a run of
+    other parents, samples or seed."""
+    earlier, report = fusion_job(run), store.read_report(run)
+    for name, said in _SAME.items():
+        one, other = ({"device": "cpu", **given}.get(name) or 0 for given in (earlier, arguments))
+        if one != other:
+            raise JobError(f"run {run} has {said}, so a fusion cannot go on from it")
+    recipe = Recipe.from_mapping(report["recipe"])
+    if recipe.post and not (store.run_folder(run) / "solved.safetensors").is_file():
+        raise JobError(f"run {run} was made before fusions could go on from one; run it again")
+    tensors, _ = read_safetensors(store.result_path(run, f"{'solved' if recipe.post else 'fused'}.safetensors"))
+    solved = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+    stored = store.read_groupings(run) | (store.read_groupings(run, unedited=True) if recipe.edits else {})
+    chosen = report["decisions"].get("grouping", {})
+    groupings = {}
+    for entry in report["spaces"]:
+        name, made = entry["name"], _groupings({entry["name"]: stored[entry["name"]]})[entry["name"]]
+        info = {key: value for key, value in (("fallback", entry["fallback"]), ("chosen", chosen.get(name))) if value}
+        groupings[name] = replace(made, method=entry["grouping"], info=info)
+    return Finished(recipe, groupings, solved, report, tuple(parent.digest for parent in parents))
+
+
+_SAME = {
+    "parents": "other parents", "data": "other calibration data", "samples": "another number of samples",
+    "seed": "another seed", "base": "another base model", "device": "another device",
+}  # fmt: skip
 
 
 def fused_of_folder(folder: Path, parents: Sequence[Parent], arch: str = "auto") -> Fused:

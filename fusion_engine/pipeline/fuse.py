@@ -20,6 +20,8 @@ from ..parents import Parent
 from ..post import refine
 from ..solvers import nodes_to_read, solve
 from ..stats import StatisticsCache
+from .again import Finished, go_on
+from .edit_report import edit_report
 from .prepare import Prepared, prepare
 from .result import FusionResult, fusion_result
 
@@ -53,22 +55,70 @@ def fuse(
     accuracies of parents, references and the fused model. Results depend on the set of samples and the seed, not
     on the order of the samples. cache: where several fusions of the same parents keep what they have in common; it
     changes no bit of the result. base: the model that the parents were trained from, or its file, for recipes that
-    need one. groupings: of some spaces or all, by space, to be taken as they are; the recipe groups the others. resume:
+    need one. groupings: of some spaces or all, by space, to be taken as they are but for the recipe's edits; the
+    recipe groups the others. resume:
     the levels before one keep the weights that a finished fusion gave them (`FusionResult.resume`); the groupings that
     they go with have to be given. Parents and data are never modified. Raises FusionError subclasses with one line that
     says what to do; `Cancelled` if `on_progress` raises it.
     """
     log = RunLog(Progress.to(on_progress))
+    return _run(
+        log, test, groupings, None, parents=parents, data=data, recipe=recipe, seed=seed, device=device, cache=cache,
+        base=base, resume=resume,
+    )  # fmt: skip
+
+
+def fuse_again(
+    parents: Sequence[Parent],
+    data: Dataset,
+    recipe: Recipe | Mapping[str, Any],
+    finished: FusionResult | Finished,
+    *,
+    seed: int = 0,
+    test: Dataset | None = None,
+    on_progress: Listener = no_progress,
+    device: str = "cpu",
+    cache: StatisticsCache | None = None,
+    base: Parent | str | Path | None = None,
+) -> FusionResult:
+    """Fuse by the recipe of a `finished` fusion with other edits, in a part of the time: the weights are those of
+    `fuse` with that recipe, to the bit.
+
+    Groupings are taken over, and levels before the first that the change of edits touches keep their weights; where
+    training makes weights depend on all levels, they are solved again, and a note says so. The other arguments are as
+    in `fuse` and have to be those of the finished fusion: FusionError in one line where parents, samples, seed or the
+    rest of the recipe differ.
+
+        first = fuse(parents, data, "kf_linear")
+        edits = [{"edit": "move", "space": "fc2", "neurons": ["0:17"], "to": "1:3"}]
+        second = fuse_again(parents, data, {**first.recipe.to_mapping(), "edits": edits}, first)
+    """
+    log = RunLog(Progress.to(on_progress))
+    known = finished.finished() if isinstance(finished, FusionResult) else finished
+    return _run(
+        log, test, None, known, parents=parents, data=data, recipe=recipe, seed=seed, device=device, cache=cache,
+        base=base,
+    )  # fmt: skip
+
+
+def _run(
+    log: RunLog,
+    test: Dataset | None,
+    groupings: Mapping[str, Grouping] | None,
+    finished: Finished | None,
+    **given: Any,
+) -> FusionResult:
+    """given: what `prepare` takes."""
     with log.stage("total"):
-        prepared = prepare(
-            parents, data, recipe, log.part(*_SPANS["prepare"], "trace"), seed=seed, device=device, cache=cache,
-            base=base, resume=resume, test=test,
-        )  # fmt: skip
+        prepared = prepare(log=log.part(*_SPANS["prepare"], "trace"), test=test, **given)
+        if finished is not None:
+            prepared, groupings = go_on(prepared, finished, log)
         grouped = _group(prepared, groupings, log.part(*_SPANS["grouping"], "grouping"))
         solved, fused, grouped = _solve_and_refine(prepared, grouped, log)
+    edits = edit_report(prepared, grouped, log.part(*_SPANS["evaluate"], "evaluate")) if grouped.edits else []
     references = _compare(prepared, fused, test, log)
     log.progress.part(*_SPANS["evaluate"], "evaluate").report(1.0, "done")
-    return fusion_result(prepared, grouped.groupings, solved, fused, references, log)
+    return fusion_result(prepared, grouped, solved, fused, references, log, edits)
 
 
 def _group(prepared: Prepared, given: Mapping[str, Grouping] | None, log: RunLog) -> Grouped:
@@ -78,7 +128,7 @@ def _group(prepared: Prepared, given: Mapping[str, Grouping] | None, log: RunLog
     with log.stage("grouping"):
         return group_every_space(
             inputs, prepared.recipe.grouping, log, statistics=prepared.statistics, nodes=nodes, budget=budget,
-            given=given,
+            given=given, edits=prepared.recipe.edits,
         )  # fmt: skip
 
 

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from ..core import registry
+from ..core.edits import resolved
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
 from ..data import Dataset, canonical_order, check_calibration, check_samples
 from ..fusing import Inputs, Resume, RunLog
 from ..graph import Trace, trace, verify
+from ..grouping.editing import refused_spaces
 from ..importance import score
 from ..parents import Parent, check_parents, load_base, same_widths
 from ..presets import get_preset
@@ -32,8 +34,8 @@ _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0
 class Prepared:
     """What groupings, solvers and refining steps of one fusion are given.
 
-    recipe: with all defaults filled in. inputs: the traced parents with their importances, and the samples in canonical
-    order. statistics: what other fusions of these parents know already.
+    recipe: with all defaults filled in, and edits that name neurons by numbers. inputs: the traced parents with their
+    importances, and the samples in canonical order. statistics: what other fusions of these parents know already.
     """
 
     parents: tuple[Parent, ...]
@@ -80,6 +82,7 @@ def prepare(
         tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
     )
     widths = _traced(parents, data, chosen, log, statistics)
+    chosen = _resolved(chosen, parents, states, widths.trace)
     if not exploring:
         _verified(parents, data, chosen, widths, seed, log, statistics)
     for line in (*widths.trace.warnings, *widths.notes):
@@ -127,6 +130,15 @@ def score_parents(
         compute = partial(score, graph, state, data, step.method, step.parameters, progress=part, device=device)
         scores.append(statistics.scores(parent.name, graph, state, data, step.written(), compute))
     return tuple(scores)
+
+
+def _resolved(recipe: Recipe, parents: Sequence[Parent], states: Sequence[State], graph: Trace) -> Recipe:
+    """The recipe with edits that are known to fit the parents; FusionError in one line otherwise."""
+    if not recipe.edits:
+        return recipe
+    own = [graph.fitting(state).spaces for state in states]
+    sizes = {name: [spaces[name].size for spaces in own] for name in graph.spaces}
+    return recipe.with_edits(resolved(recipe.edits, [p.name for p in parents], sizes, refused_spaces(graph)))
 
 
 def _recipe(recipe: Given) -> Recipe:

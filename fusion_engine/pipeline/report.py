@@ -53,12 +53,17 @@ def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) ->
         "decisions": log.decisions,
         "warnings": log.notes,
         "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
-        "versions": {
-            "neuron_fusion_lab": __version__, "python": platform.python_version(), "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "seed": prepared.inputs.seed,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of what the bits of a result depend on."""
+    return {
+        "neuron_fusion_lab": __version__, "python": platform.python_version(), "torch": torch.__version__,
+        "numpy": np.__version__,
+    }  # fmt: skip
 
 
 def _seconds(watch: Stopwatch, shared: SharedStatistics) -> dict[str, float]:

@@ -18,6 +18,37 @@ class Width(TypedDict):
     parents_parameters: list[int]
 
 
+class EditedGroup(TypedDict):
+    """A group that edits changed. before, after: its neurons, 'parent:index'. lost: share of the group's variance that
+    merging loses; None where the space's features are not to be seen."""
+
+    group: int
+    before: list[str]
+    after: list[str]
+    lost_before: float | None
+    lost_after: float | None
+
+
+class EditedSpace(TypedDict):
+    """done: in words. lost: share of the space's variance that merging loses. excluded: neurons in no group. free:
+    groups without a neuron."""
+
+    space: str
+    done: str
+    lost_before: float | None
+    lost_after: float | None
+    groups: list[EditedGroup]
+    excluded: list[str]
+    free: int
+
+
+class Before(TypedDict):
+    """The fusion that this one went on from. run: its id. accuracy: of its fused network, None where it had no test."""
+
+    run: str
+    accuracy: float | None
+
+
 class Report(TypedDict, total=False):
     """The figures are there where test samples were given; the rest always is."""
 
@@ -39,5 +70,7 @@ class Report(TypedDict, total=False):
     warnings: list[str]
     calibration: dict[str, Any]  # samples, digest, labels
     width: Width
+    edits: list[EditedSpace]  # of recipes with edits
+    before: Before  # of jobs that go on from a run
     versions: dict[str, str]
     seed: int

@@ -18,12 +18,13 @@ def solve(
     """Fused state by the registered `method`. A method that groups late puts those groupings into `grouped`.
 
     Levels that are kept from a finished fusion keep their weights. Raises RecipeError for an unknown method or
-    parameter.
+    parameter, FusionError where edits do not fit a grouping that was made while solving.
     """
     spec = registry.get("solver", method)
     filled = registry.check_parameters("solver", method, dict(parameters or {}))
     with log.stage("solve"):
         state: dict[str, Tensor] = spec.function(inputs, grouped, log, **filled)
+    grouped.check()
     return state | inputs.kept_tensors
 
 

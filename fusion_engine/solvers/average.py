@@ -16,6 +16,7 @@ from ..grouping import Grouped
     needs={"weights"},
     uses={"importance": {"head_weights": "importance"}},
     scope="network",
+    by_level=True,
     keeps_norms=True,
     aligned_only=True,
 )

@@ -2,6 +2,8 @@
 
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
+from .kept import keep_text, read_text
+from .labels import read_labels, save_label
 from .results import (
     StoredGrouping,
     own_seconds,
@@ -30,7 +32,6 @@ from .runs import (
     run_folder,
     write_status,
 )
-from .selections import keep_selection, read_labels, read_selection, save_label
 from .sets import (
     content_digest,
     data_path,
@@ -64,7 +65,7 @@ __all__ = [
     "ended",
     "folder",
     "home",
-    "keep_selection",
+    "keep_text",
     "list_data",
     "list_parents",
     "list_runs",
@@ -83,8 +84,8 @@ __all__ = [
     "read_parents_summary",
     "read_report",
     "read_result",
-    "read_selection",
     "read_status",
+    "read_text",
     "remove_upload",
     "restart_run",
     "restore_run",

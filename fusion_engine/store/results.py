@@ -44,11 +44,25 @@ def write_result(
     report: Mapping[str, Any],
     groupings: Mapping[str, Grouping],
     importance: Mapping[str, Sequence[np.ndarray]],
+    unedited: Mapping[str, Grouping] | None = None,
 ) -> None:
-    """Write recipe.yaml, report.json and groupings.npz of a fusion into `folder`, together.
+    """Write recipe.yaml, report.json and groupings.npz of a fusion into `folder`, together, and unedited.npz where
+    some were edited.
 
-    importance: space -> one (n_p,) array a parent; spaces without a grouping (the classes) are not kept.
+    importance: space -> one (n_p,) array a parent; spaces without a grouping (the classes) are not kept. unedited: of
+    the edited spaces, the groupings before.
     """
+    files = {
+        folder / "recipe.yaml": recipe_yaml.encode(),
+        folder / "groupings.npz": _packed(groupings, importance),
+        folder / "report.json": json.dumps(report, indent=1, allow_nan=False).encode(),
+    }
+    if unedited:
+        files[folder / "unedited.npz"] = _packed(unedited, importance)
+    publish(files)
+
+
+def _packed(groupings: Mapping[str, Grouping], importance: Mapping[str, Sequence[np.ndarray]]) -> bytes:
     import numpy as np
 
     arrays: dict[str, Any] = {}
@@ -58,13 +72,7 @@ def write_result(
             arrays |= {f"{space}|{part}|{p}": value for p, value in enumerate(values or ())}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    publish(
-        {
-            folder / "recipe.yaml": recipe_yaml.encode(),
-            folder / "groupings.npz": buffer.getvalue(),
-            folder / "report.json": json.dumps(report, indent=1, allow_nan=False).encode(),
-        }
-    )
+    return buffer.getvalue()
 
 
 def read_report(run: str) -> dict[str, Any]:
@@ -102,9 +110,10 @@ def _read(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
         raise StoreError(f"{path.name} of this run is damaged; run it again") from None
 
 
-def read_groupings(run: str, space: str | None = None) -> dict[str, StoredGrouping]:
-    """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given."""
-    return groupings_in(result_path(run, "groupings.npz"), space)
+def read_groupings(run: str, space: str | None = None, *, unedited: bool = False) -> dict[str, StoredGrouping]:
+    """groupings.npz of a finished fuse run: space name -> grouping; only `space` if it is given. unedited: those of
+    edited spaces before their edits, of a run with edits that change something."""
+    return groupings_in(result_path(run, "unedited.npz" if unedited else "groupings.npz"), space)
 
 
 def groupings_in(path: Path, space: str | None = None) -> dict[str, StoredGrouping]:

@@ -165,6 +165,8 @@ _RESULTS = {
     "fused.safetensors",
     "report.json",
     "groupings.npz",
+    "solved.safetensors",
+    "unedited.npz",
     "explore.json",
     "explore.npz",
     "features.npz",

@@ -91,14 +91,18 @@ class DataSummary(TypedDict):
 class ExploredSpace(TypedDict):
     """A space in explore.json. index: prefix of its arrays in explore.npz and features.npz. size: fused; sizes: one a
     parent. kind, weight, shape: of the layer that makes it. variance: share of the first 3 principal components. hard:
-    whether its grouping has labels. error: share of the neurons' variance that the grouping loses.
+    whether its grouping has labels. error: share of the neurons' variance that the grouping loses. edits_refused: why
+    its groups cannot be edited, or ''.
 
     explore.npz, T neurons of K parents, parent after parent, in n groups: parent, neuron (T,) int64; importance (T,);
     group (T,) int64, -1 none, in soft groupings the one with the largest weight; pca (T, 3) float32, zero-padded; mean,
     std (T,) of the pre-activation over samples and positions; neighbours, correlation (T, 15): the most similar
     neurons, best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in it;
     group_importance (n,): sum; group_error (n,): share of the group's variance lost by merging.
-    features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads.
+    features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads; covariance (T, T)
+    float64, beyond 1,024 neurons float32, beyond 4,096 not kept; of hard groupings shares (T,) float64, of each neuron
+    in its group's fused neuron, weights (T,) float64, what each counts wherever it goes, and pins (T,) bool, those that
+    their groups follow alone.
     """
 
     index: int
@@ -114,6 +118,7 @@ class ExploredSpace(TypedDict):
     variance: list[float]
     hard: bool
     error: float
+    edits_refused: NotRequired[str]  # runs of earlier versions have none
 
 
 class ExploredLevel(TypedDict):

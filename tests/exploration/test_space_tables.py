@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
-from fusion_engine.exploration.space_tables import merge_error, space_tables
+from fusion_engine.exploration.space_tables import space_tables
 from fusion_engine.grouping import group
 from fusion_engine.stats import SpaceStats
 
@@ -51,7 +52,8 @@ def test_tables_of_a_good_grouping(features: np.ndarray) -> None:
     assert tables.info["hard"] is True
     assert 0 <= tables.info["error"] < 1e-3
     assert tables.info["variance"] == sorted(tables.info["variance"], reverse=True)
-    gaps = np.linalg.norm(tables.features[:, None] - tables.features[None], axis=2) ** 2
+    coordinates = tables.features["coordinates"]
+    gaps = np.linalg.norm(coordinates[:, None] - coordinates[None], axis=2) ** 2
     np.testing.assert_allclose(gaps, stats.distances() / stats.count, atol=1e-4)
 
 

@@ -36,11 +36,11 @@ KINDS: dict[str, Kind] = {
     ),
     "fuse": Kind(
         "fusion_engine.jobs.kinds.fuse",
-        ("parents", "data", "test", "recipe", "samples", "seed", "device", "base"),
+        ("parents", "data", "test", "recipe", "samples", "seed", "device", "base", "from_run"),
     ),
     "explore": Kind(
         "fusion_engine.jobs.kinds.explore",
-        ("parents", "data", "samples", "importance", "grouping", "seed"),
+        ("parents", "data", "samples", "importance", "grouping", "edits", "seed"),
         light=True,
         cached=True,
     ),

@@ -26,11 +26,14 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     recipe = {
         "importance": arguments.get("importance") or "activation",
         "grouping": arguments.get("grouping") or "kmeans",
+        "edits": arguments.get("edits") or [],
     }
     log, cache = RunLog(progress), statistics()
     prepared = prepare(parents, data, recipe, log.part(0.0, 0.4, "trace"), seed=seed, cache=cache, exploring=True)
     inputs, step, shared = prepared.inputs, prepared.recipe.grouping, prepared.statistics
-    grouped = group_every_space(inputs, step, log.part(0.4, 0.6, "grouping"), statistics=shared)
+    edits = prepared.recipe.edits
+    grouped = group_every_space(inputs, step, log.part(0.4, 0.6, "grouping"), statistics=shared, edits=edits)
+    grouped.check()
     graph, groupings = inputs.trace, grouped.groupings
     importance = {n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]}
     stats = joint_stats(

@@ -37,6 +37,7 @@ def nodes_to_read(inputs: Inputs, *, memory_mb: int, **others: object) -> tuple[
     needs={"moments"},
     uses={"importance": {"head_weights": "importance"}},
     scope="network",
+    by_level=True,
     reads=nodes_to_read,
 )
 def least_squares(

@@ -28,6 +28,7 @@ from .regression_mean import regression_mean, rows_are_cheaper
     needs={"moments"},
     uses={"importance": {"head_weights": "importance"}},
     scope="network",
+    by_level=True,
     aligned_only=True,
 )
 def regmean(

@@ -36,7 +36,7 @@ def put(view: SpaceView, indices: Iterable[int]) -> None:
     """Select these neurons and no others."""
     text = written(view, indices)
     if len(quote(text)) > _LONGEST:
-        text = f"@{store.keep_selection(text)}"
+        text = f"@{store.keep_text('selection', text)}"
     state.put(neurons=text or None)
 
 
@@ -105,7 +105,7 @@ def _read(view: SpaceView) -> tuple[np.ndarray, str]:
     found: list[int] = []
     try:
         if text.startswith("@"):
-            text = store.read_selection(text[1:])
+            text = store.read_text("selection", text[1:])
         for neuron in read_neurons(text, [str(p) for p in range(len(view.names))]):
             if neuron.index < view.sizes[neuron.parent]:
                 found.append(view.index_of(neuron))

@@ -1,6 +1,6 @@
 """The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import streamlit as st
@@ -13,9 +13,9 @@ from . import near, neuron_charts, picking, plane_view, selection
 from .space import SpaceView
 
 
-@st.fragment
-def draw(view: SpaceView) -> None:
-    """Everything about a space. A fragment: a click on a neuron redraws no more than this."""
+def draw(view: SpaceView, more: Mapping[str, Callable[[SpaceView], None]] | None = None) -> None:
+    """Everything about a space; `more`: further sections."""
+    sections = {**SECTIONS, **(more or {})}
     plane, about = st.columns([5, 3], gap="large")
     below = st.container()
     with plane:
@@ -25,9 +25,9 @@ def draw(view: SpaceView) -> None:
         passport.draw(view, neuron, lambda other: selection.put_focus(view, other), below)
         near.draw(view)
     # Only the open section is drawn: the others would make every click wait for their charts.
-    section = state.choice("section", SECTIONS)
-    tabs = st.tabs(list(SECTIONS), **state.bound("section", "space-section", section))
-    for tab, draw_section in zip(tabs, SECTIONS.values(), strict=True):
+    section = state.choice("section", sections)
+    tabs = st.tabs(list(sections), **state.bound("section", "space-section", section))
+    for tab, draw_section in zip(tabs, sections.values(), strict=True):
         if tab.open:
             with tab:
                 draw_section(view)

@@ -138,30 +138,3 @@ def link(view: View, index: int) -> str:
         where["test"] = test
     address = (st.context.url or "").partition("?")[0]
     return f"{address}?{urlencode({**where, **about, 'neuron': str(neuron_of(view, index))}, safe=':')}"
-
-
-def other_home(values: np.ndarray, groups: np.ndarray, index: int) -> tuple[float | None, int | None, float | None]:
-    """How well a neuron goes with the others of its group, and with the group that suits it best of all others.
-
-    values: (N, samples). Correlation with the mean of the group's standardised members, the neuron itself left out:
-    of its own group (None where it is alone), then the best other group and its correlation (None where there is none).
-    """
-    centred = values - values.mean(1, keepdims=True)
-    scale = np.sqrt((centred**2).mean(1, keepdims=True))
-    z = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 1e-9)
-    sums = np.zeros((int(groups.max(initial=-1)) + 1, values.shape[1]), z.dtype)
-    grouped = groups >= 0
-    np.add.at(sums, groups[grouped], z[grouped])
-    own = int(groups[index])
-    if own >= 0:
-        sums[own] -= z[index]
-    norms = np.sqrt((sums**2).mean(1))
-    found = np.divide(sums @ z[index] / values.shape[1], norms, out=np.full(len(sums), np.nan), where=norms > 1e-9)
-    others = found.copy()
-    if own >= 0:
-        others[own] = np.nan
-    mine = float(found[own]) if own >= 0 and not np.isnan(found[own]) else None
-    if np.isnan(others).all():
-        return mine, None, None
-    best = int(np.nanargmax(others))
-    return mine, best, float(others[best])

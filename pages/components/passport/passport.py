@@ -8,9 +8,11 @@ import numpy as np
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.exploration.edit_preview import second_best
 
 from ..run import progress
 from ..shared import state
+from ..shared.page_frame import existing
 from ..shared.tables import table
 from ..shared.text import count, escaped, percent, plain
 from ..shared.theme import show
@@ -196,17 +198,23 @@ def _group(view: View, here: Found, neuron: int, choose: Choose | None, wide: bo
             _mate(view, here, neuron, mate, choose)
     if len(mates) > _MOST_MATES:
         st.caption(f"The {_MOST_MATES} most important of {len(mates)}.")
-    own, second, there = found.other_home(here.arrays["values/parents"], groups, neuron)
-    if second is not None and there is not None:
-        st.markdown(
-            f"Best other group: **{second}**, correlation {there:.2f} with the mean of its members. " + (
-                "It has no company in its own." if own is None else
-                f"With the others of its own group {own:.2f}: "
-                f"{'it is at home, by' if own >= there else 'the other suits it better, by'} {abs(own - there):.2f}."
-            )
-        )
+    _second_best(view, neuron)
     if here.info["fused"] and group >= 0:
         _fused(view, here, neuron, group, wide)
+
+
+def _second_best(view: View, neuron: int) -> None:
+    """The group that would take the neuron in at the smallest loss; nothing where groups are soft or were edited."""
+    best = None if state.get("edits") else existing(second_best, view.run, str(view.space["name"]))
+    if best is None or (group := int(best.group[neuron])) < 0:
+        return
+    members = np.flatnonzero(view.arrays["group"] == group)
+    named = found.name_of(view, int(members[np.argmax(view.arrays["importance"][members])]))
+    margin = float(best.margin[neuron])
+    st.markdown(
+        f"Second-best group: **{group}**, with {plain(named)}. There the space would lose "
+        f"**{percent(abs(margin), 2)} {'less' if margin < 0 else 'more'}** of its variance."
+    )
 
 
 def _mate(view: View, here: Found, neuron: int, mate: int, choose: Choose | None) -> None:

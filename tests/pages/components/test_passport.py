@@ -11,7 +11,7 @@ import samples
 from fusion_engine import store
 from fusion_engine.jobs import client
 from fusion_engine.jobs.service.tasks import run_job
-from pages.components.passport import found, pictures
+from pages.components.passport import pictures
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_passport_shows_what_excites_the_neuron(open_page, demo) -> None:
 
 @pytest.mark.parametrize(
     ("part", "words"),
-    [("Group", "Best other group"), ("Reads", "The largest weights of"), ("Scores", None), ("Without it", "Silence")],
+    [("Group", "Second-best group"), ("Reads", "The largest weights of"), ("Scores", None), ("Without it", "Silence")],
 )
 def test_every_part_is_drawn_when_it_is_opened(open_page, demo, part: str, words: str | None) -> None:
     app = open_page("explore", **demo)
@@ -105,18 +105,6 @@ def test_weights_of_one_sign_have_one_colour() -> None:
     assert shown[0, 0] > shown[0, 2]  # orange
     assert shown[1].tolist() == [255, 255, 255]
     assert shown[2, 2] > shown[2, 0]  # blue
-
-
-def test_the_best_other_group_against_correlations_one_by_one() -> None:
-    values = np.random.default_rng(0).normal(size=(6, 50))
-    values[5] = values[3] + 0.1 * values[5]
-    groups = np.array([0, 0, 1, 1, -1, 0])
-    own, other, there = found.other_home(values, groups, 5)
-    z = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
-    assert own == pytest.approx(np.corrcoef(z[5], z[0] + z[1])[0, 1])
-    assert other == 1
-    assert there == pytest.approx(np.corrcoef(z[5], z[2] + z[3])[0, 1])
-    assert found.other_home(values, np.array([0, 0, 0, 0, 0, 1]), 5)[0] is None
 
 
 def test_a_member_of_the_group_is_opened_from_it(open_page, demo) -> None:

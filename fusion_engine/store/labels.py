@@ -1,39 +1,17 @@
-"""Lists of neurons that are too long for an address, kept by content, and the names that users give to neurons."""
+"""The names that users give to neurons."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import cast
 
 from fusion_engine.core.errors import StoreError
 
-from .files import read_json, write_bytes, write_json
+from .files import read_json, write_json
 from .home import check_digest, folder
 from .shapes import Label
 
 _LONGEST = 2**20  # characters of a list
 _MOST_LABELS = 500  # of one space
 _LONGEST_NAME = 80
-
-
-def keep_selection(text: str) -> str:
-    """Keep a list of neurons; its digest, 32 hex digits: the same list, the same digest."""
-    if len(text) > _LONGEST:
-        raise StoreError("this selection is too long to be kept; select fewer neurons")
-    content = text.encode()
-    digest = hashlib.sha256(content).hexdigest()[:32]
-    path = folder("selections") / digest
-    if not path.is_file():
-        write_bytes(path, content)
-    return digest
-
-
-def read_selection(digest: str) -> str:
-    """What `keep_selection` kept; StoreError if it is not there."""
-    path = folder("selections") / check_digest(digest, "selection")
-    try:
-        return path.read_text()
-    except OSError:
-        raise StoreError("this selection is not in the store; select the neurons again") from None
 
 
 def read_labels(parents: str, space: str) -> list[Label]:

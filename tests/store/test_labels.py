@@ -1,4 +1,4 @@
-from __future__ import annotations
+"""Names that users give to neurons."""
 
 import pytest
 
@@ -6,19 +6,6 @@ from fusion_engine import store
 from fusion_engine.core.errors import StoreError
 
 PARENTS = "a" * 32
-
-
-def test_a_selection_is_kept_by_its_content() -> None:
-    digest = store.keep_selection("0:1,0:3")
-    assert store.keep_selection("0:1,0:3") == digest
-    assert store.keep_selection("0:1") != digest
-    assert store.read_selection(digest) == "0:1,0:3"
-
-
-@pytest.mark.parametrize("digest", ["f" * 32, "../../etc/passwd", ""])
-def test_a_selection_that_is_not_there(digest: str) -> None:
-    with pytest.raises(StoreError):
-        store.read_selection(digest)
 
 
 def test_labels_are_given_changed_and_taken_away() -> None:
@@ -42,7 +29,7 @@ def test_a_label_is_a_short_line(name: str) -> None:
 
 
 def test_labels_are_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusion_engine.store.selections._MOST_LABELS", 2)
+    monkeypatch.setattr("fusion_engine.store.labels._MOST_LABELS", 2)
     for name in "ab":
         store.save_label(PARENTS, "fc1", name, ["0:1"])
     store.save_label(PARENTS, "fc1", "b", ["0:2"])
