@@ -15,12 +15,15 @@ from .text import plain
 
 _ERROR = ":material/error:"
 _STYLE = Path(__file__).parent / "style.css"
+_HISTORY = (Path(__file__).parent / "history.js").read_text(encoding="utf-8")
 
 
 @contextmanager
 def frame(page: str) -> Iterator[None]:
     """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
     st.html(_STYLE)
+    with st.container(key="unseen"):
+        st.html(f"<script>{_HISTORY}</script>", unsafe_allow_javascript=True)
     state.restore(page)
     with told():
         try:
