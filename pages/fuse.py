@@ -113,6 +113,9 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             disabled=bool(refused),
         ) and not refused:
             start(arguments)
+        if usual := store.expected("fuse", arguments):
+            source = count(usual.runs, "such run") + ("" if usual.same else " on parents of the same sizes")
+            st.caption(f":material/timer: About {progress.about(usual.seconds)}, from {source}.")
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
     line, file = st.tabs(["Command", "Recipe file"])

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api")
 
-from steps import settled, use_the_demo  # noqa: E402
+from steps import settled, use_the_demo
 
 pytestmark = pytest.mark.browser
 
