@@ -12,6 +12,7 @@ from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
 from pages.components.inputs.facts import facts
+from pages.components.inputs.sample_number import samples_input
 from pages.components.recipe import forms, recipes
 from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
@@ -73,20 +74,17 @@ def choose_settings(devices: list[str]) -> dict[str, Any]:
     """Calibration size, seed and device."""
     st.subheader("Settings", anchor=False)
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    chosen = state.get("samples", str(SAMPLES))
     everything = middle.checkbox(
-        "All of them", value=chosen == "all", help="Use every calibration sample instead of a balanced draw."
+        "All of them", help="Use every calibration sample instead of a balanced draw.",
+        **state.bound("samples", "samples-all", state.get("samples") == "all", lambda on: "all" if on else SAMPLES),
     )
-    samples = left.number_input(
-        "Calibration samples", min_value=10, max_value=1_000_000, value=state.number("samples", SAMPLES) or SAMPLES,
-        step=50, disabled=everything, help="Drawn evenly over the classes. A few hundred are usually enough.",
-    )
+    samples = samples_input(left, state.get("data"), SAMPLES, disabled=everything)
     seed = right.number_input(
-        "Seed", min_value=0, max_value=2**31 - 1, value=state.number("seed", 0), step=1,
+        "Seed", min_value=0, max_value=2**31 - 1, step=1,
         help="The same seed and inputs give the same network, bit by bit.",
+        **state.bound("seed", "fuse-seed", min(state.number("seed", 0), 2**31 - 1)),
     )
-    state.put(samples="all" if everything else int(samples), seed=int(seed))
-    settings = {"samples": None if everything else int(samples), "seed": int(seed)}
+    settings = {"samples": None if everything else samples, "seed": int(seed)}
     if len(devices) > 1:
         settings["device"] = st.selectbox("Device", devices)
     return settings
@@ -197,13 +195,17 @@ catalogue = client.catalogue() or {}
 result = st.container()
 form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
+if asked := state.get("methods"):  # as another page's link asks: an importance and a grouping, separated by a comma
+    state.forget("methods")
+    importance, _, grouping = asked.partition(",")
+    draft.take_methods(importance, grouping, facts(summary))
 with form:
     st.subheader("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
-with panel:
+with panel, st.container(key="run-side"):
     st.subheader("Run", anchor=False)
     if recipes.needs_base(draft.recipe, catalogue["methods"]):
         base_select(summary)

@@ -49,10 +49,9 @@ def start(arguments: dict[str, Any]) -> None:
 def choose_board(runs: list[dict[str, Any]]) -> str:
     """The leaderboard to show: the one in the URL, else the newest."""
     names = {run["id"]: _name(run) for run in runs}
-    state.put(board=state.choice("board", names))
     if len(runs) > 1:
-        pickers.select("board", "Leaderboard", names, "Choose a leaderboard")
-    return state.get("board")
+        pickers.select("board", "Leaderboard", names, "Choose a leaderboard", otherwise=next(iter(names)))
+    return state.choice("board", names)
 
 
 def _name(run: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
 
+from .drafts import read_draft, save_draft
 from .estimates import Expected, expected
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
@@ -80,6 +81,7 @@ __all__ = [
     "past_runs",
     "read_arrays",
     "read_data_summary",
+    "read_draft",
     "read_events",
     "read_explore",
     "read_groupings",
@@ -98,6 +100,7 @@ __all__ = [
     "run_folder",
     "save_data",
     "save_label",
+    "save_draft",
     "save_parents",
     "save_upload",
     "unfinished_runs",

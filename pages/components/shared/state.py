@@ -18,7 +18,7 @@ BY_PAGE = {
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
                 "near", "section"),
-    "fuse": ("recipe", "samples", "job", "base", "loading"),
+    "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
