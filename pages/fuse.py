@@ -119,6 +119,7 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
     line, file = st.tabs(["Command", "Recipe file"])
     with line:
         st.code(recipes.command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
+        st.caption(recipes.files_named(arguments))
     file.code(Recipe.from_mapping(recipe).to_yaml(), language="yaml")
 
 
@@ -143,7 +144,7 @@ def show_job(run: str) -> None:
         columns[1].metric("Best parent", percent(best))
         columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
-        columns[4].metric("Fused in", seconds(report["seconds"]["total"]), help=known_before(report))
+        columns[4].metric("Fused in", seconds(store.own_seconds(report)), help=known_before(report))
         trained(run, report)
         notes(report.get("warnings", []))
         download_row(run)
@@ -160,7 +161,7 @@ def notes(lines: list[str]) -> None:
 def known_before(report: dict[str, Any]) -> str | None:
     """What earlier fusions had computed of this one, in words."""
     known = report["seconds"].get("shared", 0.0)
-    return f"By itself {seconds(store.own_seconds(report))}: {seconds(known)} were known already." if known else None
+    return f"What the fusion takes by itself; {seconds(known)} of it were known from earlier ones." if known else None
 
 
 @st.fragment

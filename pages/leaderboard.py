@@ -15,6 +15,7 @@ from pages.components.leaderboard.leaderboard_table import as_csv, details, reas
 from pages.components.recipe import recipes
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
+from pages.components.run.downloads import file_name
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading, told
 from pages.components.shared.text import count, plain, seconds, when
@@ -90,11 +91,11 @@ def board(run: str) -> None:
             reasons(without)
     with st.container(horizontal=True):
         st.download_button(
-            "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",
+            "Table (CSV)", as_csv(found), file_name(run, "csv"), "text/csv", icon=":material/download:",
             on_click="ignore", key=f"csv-{run}",
         )
         st.download_button(
-            "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, "leaderboard.json",
+            "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, file_name(run, "json"),
             "application/json", icon=":material/data_object:", on_click="ignore", key=f"json-{run}",
         )
     labels = [entry["label"] for entry in found["entries"]]

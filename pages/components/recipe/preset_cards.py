@@ -43,12 +43,15 @@ def matching(presets: Sequence[Mapping[str, Any]], words: str) -> list[Mapping[s
 
 def _listed(presets: Sequence[Mapping[str, Any]], methods: Methods, chosen: str) -> list[Mapping[str, Any]]:
     """The presets of the kind or with the words that the reader asks for; the chosen one is always among them."""
-    left, right = st.columns([5, 3], vertical_alignment="bottom")
-    kind = left.segmented_control(
-        "Kind of recipe", list(_KINDS), format_func=_KINDS.__getitem__, required=True, help=_KINDS_HELP,
-        **state.bound("kind", "recipe-kind", state.choice("kind", _KINDS, "start" if chosen in _START else _ALL)),
-    )
-    words = right.text_input("Search", key="recipe-search", placeholder="name, author, id", icon=":material/search:")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Kind of recipe", list(_KINDS), format_func=_KINDS.__getitem__, required=True, help=_KINDS_HELP,
+            **state.bound("kind", "recipe-kind", state.choice("kind", _KINDS, "start" if chosen in _START else _ALL)),
+        )
+        words = st.text_input(
+            "Search", key="recipe-search", placeholder="Search by name, author or id", icon=":material/search:",
+            label_visibility="collapsed",
+        )
     if words.strip():
         found = matching(presets, words)
         if not found:
