@@ -11,6 +11,7 @@ from fusion_engine.core.recipe import Recipe
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.data_fit import misfits
 from pages.components.inputs.facts import facts
 from pages.components.inputs.sample_number import samples_input
 from pages.components.recipe import forms, recipes
@@ -100,7 +101,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
         st.markdown(f"**{plain(title)}**")
         parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
-        if refused := recipes.refusal(recipe, methods, facts(summary)):
+        unfit = misfits(summary, state.get("data"), state.get("test"))
+        if refused := recipes.refusal(recipe, methods, facts(summary)) or next(iter(unfit), ""):
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,

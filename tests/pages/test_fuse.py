@@ -161,9 +161,10 @@ def test_samples_that_are_not_there_are_not_taken(open_page, filled, submitted) 
         assert not app.exception
         return submitted[-1][1]["samples"], " ".join(c.value for c in app.caption)
 
+    few = samples.add_data("e" * 32, labelled=False)
     for asked, data, number, note in (
         ("3", "digits:train", 10, "3 are too few"), ("90000", "digits:train", 1258, "are taken, not 90,000"),
-        ("90", samples.DATA, 30, "There are 30 samples"), ("90", "digits:train", 90, ""),
+        ("90", few, 30, "There are 30 samples"), ("90", "digits:train", 90, ""),
     ):
         found, said = taken(asked, data)
         assert found == number
@@ -196,3 +197,9 @@ def test_methods_from_another_page_become_a_recipe(open_page, filled) -> None:
     assert "--recipe pairs" in commands(app)
     app = open_page("fuse", methods="nonsense", **READY)
     assert "--recipe kf_linear" in commands(app)
+
+
+def test_data_that_does_not_fit_is_refused_before_the_fusion(open_page, filled) -> None:
+    app = open_page("fuse", **READY | {"data": samples.DATA})
+    assert "no samples of class 2, 3" in app.warning[0].value
+    assert app.button(key="fuse").disabled

@@ -91,8 +91,8 @@ def test_files_that_cannot_be_read_are_listed(open_page, filled) -> None:
 
 
 def test_a_missing_class_in_the_data_is_named(open_page, filled) -> None:
-    app = open_page("parents", data=samples.DATA)
-    assert any("No samples of class 2" in w.value for w in app.warning)
+    app = open_page("parents", parents=samples.PARENTS, data=samples.DATA)
+    assert any("no samples of class 2" in e.value for e in app.error)
 
 
 def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, filled) -> None:
