@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pages.components.jobs import jobs_list
 from pages.components.shared import router
 
-router.run()
+router.run(beside=jobs_list.draw)

@@ -8,9 +8,11 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 from pages.components.analysis import analysis_view
 from pages.components.inputs import pickers
+from pages.components.inputs.sample_number import available
 from pages.components.run import progress
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
+from pages.components.shared.text import size
 
 SAMPLES = (400, 1000, 4000, None)
 NONE = "none"
@@ -41,12 +43,19 @@ def choose_align(methods: list[dict[str, Any]]) -> str:
     )
 
 
-def choose_samples() -> int | None:
-    current = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
-    return st.selectbox(
-        "Samples", SAMPLES, format_func=lambda n: "All" if n is None else f"{n:,}",
-        **state.bound("take", "analyse-take", current, lambda chosen: str(chosen or "all")),
+def choose_samples(there: int | None) -> int | None:
+    """The number of samples to measure on; those that the data set does not have are not offered."""
+    options = [n for n in SAMPLES if n is None or there is None or n < there]
+    asked = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
+    chosen = st.selectbox(
+        "Samples", options, format_func=lambda n: "All" if n is None else f"{n:,}",
+        **state.bound(
+            "take", "analyse-take", asked if asked in options else None, lambda chosen: str(chosen or "all")
+        ),
     )
+    if asked not in options and state.get("take"):
+        st.caption(f"There are {size(there or 0)}: all are taken.")
+    return chosen
 
 
 def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[str, Any]:
@@ -54,15 +63,14 @@ def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[
     with columns[0]:
         fusion = choose_fusion(summary["id"])
     with columns[1]:
-        if not state.get("on"):
-            state.put(on=state.get("test") or state.get("data"))
-        pickers.data_select("on", "Measure on")
+        on = state.get("on") or state.get("test") or state.get("data")
+        pickers.data_select("on", "Measure on", otherwise=on)
     with columns[2]:
-        samples = choose_samples()
+        samples = choose_samples(available(on))
     with columns[3]:
         align = choose_align(catalogue["methods"]["grouping"])
     return {
-        "parents": summary["id"], "data": state.get("on"), "run": fusion, "align": align,
+        "parents": summary["id"], "data": on, "run": fusion, "align": align,
         "samples": samples, "seed": state.number("seed", 0),
     }
 
@@ -75,8 +83,11 @@ def start(arguments: dict[str, Any]) -> None:
 def analysed(run: str, parents: str) -> dict[str, Any] | None:
     """The arguments of an analysis, if there is one of this id and of these parents."""
     job = existing(store.read_job, run) if run else None
-    fits = job is not None and job["kind"] == "analyse" and job["arguments"]["parents"] == parents
-    return dict(job["arguments"]) if fits else None
+    if job is None or job["kind"] != "analyse" or job["arguments"]["parents"] != parents:
+        return None
+    arguments = dict(job["arguments"])
+    taken, there = arguments.get("samples"), available(arguments["data"])
+    return arguments | {"samples": None if taken and there and taken >= there else taken}
 
 
 router.enter()

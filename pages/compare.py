@@ -194,6 +194,7 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
                 with st.expander("The command that does the same", icon=":material/terminal:"):
                     line = recipes.command(job["arguments"], found[run]["recipe"], catalogue)
                     st.code(line, language="bash", wrap_lines=True)
+                    st.caption(recipes.files_named(job["arguments"]))
 
 
 def remove(run: str) -> None:

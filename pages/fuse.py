@@ -11,7 +11,9 @@ from fusion_engine.core.recipe import Recipe
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
+from pages.components.inputs.data_fit import misfits
 from pages.components.inputs.facts import facts
+from pages.components.inputs.sample_number import samples_input
 from pages.components.recipe import forms, recipes
 from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
@@ -73,20 +75,17 @@ def choose_settings(devices: list[str]) -> dict[str, Any]:
     """Calibration size, seed and device."""
     st.subheader("Settings", anchor=False)
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
-    chosen = state.get("samples", str(SAMPLES))
     everything = middle.checkbox(
-        "All of them", value=chosen == "all", help="Use every calibration sample instead of a balanced draw."
+        "All of them", help="Use every calibration sample instead of a balanced draw.",
+        **state.bound("samples", "samples-all", state.get("samples") == "all", lambda on: "all" if on else SAMPLES),
     )
-    samples = left.number_input(
-        "Calibration samples", min_value=10, max_value=1_000_000, value=state.number("samples", SAMPLES) or SAMPLES,
-        step=50, disabled=everything, help="Drawn evenly over the classes. A few hundred are usually enough.",
-    )
+    samples = samples_input(left, state.get("data"), SAMPLES, disabled=everything)
     seed = right.number_input(
-        "Seed", min_value=0, max_value=2**31 - 1, value=state.number("seed", 0), step=1,
+        "Seed", min_value=0, max_value=2**31 - 1, step=1,
         help="The same seed and inputs give the same network, bit by bit.",
+        **state.bound("seed", "fuse-seed", min(state.number("seed", 0), 2**31 - 1)),
     )
-    state.put(samples="all" if everything else int(samples), seed=int(seed))
-    settings = {"samples": None if everything else int(samples), "seed": int(seed)}
+    settings = {"samples": None if everything else samples, "seed": int(seed)}
     if len(devices) > 1:
         settings["device"] = st.selectbox("Device", devices)
     return settings
@@ -102,7 +101,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
         st.markdown(f"**{plain(title)}**")
         parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
-        if refused := recipes.refusal(recipe, methods, facts(summary)):
+        unfit = misfits(summary, state.get("data"), state.get("test"))
+        if refused := recipes.refusal(recipe, methods, facts(summary)) or next(iter(unfit), ""):
             st.warning(plain(refused), icon=":material/block:")
         arguments = {
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
@@ -113,11 +113,15 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             disabled=bool(refused),
         ) and not refused:
             start(arguments)
+        if usual := store.expected("fuse", arguments):
+            source = count(usual.runs, "such run") + ("" if usual.same else " on parents of the same sizes")
+            st.caption(f":material/timer: About {progress.about(usual.seconds)}, from {source}.")
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
     line, file = st.tabs(["Command", "Recipe file"])
     with line:
         st.code(recipes.command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
+        st.caption(recipes.files_named(arguments))
     file.code(Recipe.from_mapping(recipe).to_yaml(), language="yaml")
 
 
@@ -142,7 +146,7 @@ def show_job(run: str) -> None:
         columns[1].metric("Best parent", percent(best))
         columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
         columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
-        columns[4].metric("Fused in", seconds(report["seconds"]["total"]), help=known_before(report))
+        columns[4].metric("Fused in", seconds(store.own_seconds(report)), help=known_before(report))
         trained(run, report)
         notes(report.get("warnings", []))
         download_row(run)
@@ -159,7 +163,7 @@ def notes(lines: list[str]) -> None:
 def known_before(report: dict[str, Any]) -> str | None:
     """What earlier fusions had computed of this one, in words."""
     known = report["seconds"].get("shared", 0.0)
-    return f"By itself {seconds(store.own_seconds(report))}: {seconds(known)} were known already." if known else None
+    return f"What the fusion takes by itself; {seconds(known)} of it were known from earlier ones." if known else None
 
 
 @st.fragment
@@ -194,13 +198,17 @@ catalogue = client.catalogue() or {}
 result = st.container()
 form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
+if asked := state.get("methods"):  # as another page's link asks: an importance and a grouping, separated by a comma
+    state.forget("methods")
+    importance, _, grouping = asked.partition(",")
+    draft.take_methods(importance, grouping, facts(summary))
 with form:
     st.subheader("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
-with panel:
+with panel, st.container(key="run-side"):
     st.subheader("Run", anchor=False)
     if recipes.needs_base(draft.recipe, catalogue["methods"]):
         base_select(summary)

@@ -15,6 +15,7 @@ from pages.components.leaderboard.leaderboard_table import as_csv, details, reas
 from pages.components.recipe import recipes
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
+from pages.components.run.downloads import file_name
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading, told
 from pages.components.shared.text import count, plain, seconds, when
@@ -49,10 +50,9 @@ def start(arguments: dict[str, Any]) -> None:
 def choose_board(runs: list[dict[str, Any]]) -> str:
     """The leaderboard to show: the one in the URL, else the newest."""
     names = {run["id"]: _name(run) for run in runs}
-    state.put(board=state.choice("board", names))
     if len(runs) > 1:
-        pickers.select("board", "Leaderboard", names, "Choose a leaderboard")
-    return state.get("board")
+        pickers.select("board", "Leaderboard", names, "Choose a leaderboard", otherwise=next(iter(names)))
+    return state.choice("board", names)
 
 
 def _name(run: dict[str, Any]) -> str:
@@ -91,11 +91,11 @@ def board(run: str) -> None:
             reasons(without)
     with st.container(horizontal=True):
         st.download_button(
-            "Table (CSV)", as_csv(found), "leaderboard.csv", "text/csv", icon=":material/download:",
+            "Table (CSV)", as_csv(found), file_name(run, "csv"), "text/csv", icon=":material/download:",
             on_click="ignore", key=f"csv-{run}",
         )
         st.download_button(
-            "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, "leaderboard.json",
+            "All rows (JSON)", client.result_path(run, "leaderboard.json").read_bytes, file_name(run, "json"),
             "application/json", icon=":material/data_object:", on_click="ignore", key=f"json-{run}",
         )
     labels = [entry["label"] for entry in found["entries"]]

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
+from pages.components.inputs.data_fit import misfits
 from pages.components.inputs.intake import data_intake, follow_import, parents_intake
 from pages.components.inputs.pickers import BUILT_IN, describe_parents, selected_parents
 from pages.components.model import model_view
@@ -129,9 +130,6 @@ def data_overview() -> None:
     labels = "with labels" if data["labelled"] else "without labels"
     classes = count(data["classes"], "class", "classes")
     st.caption(f"{count(data['samples'], 'sample')} of shape {shape}, {labels}, {classes}.")
-    if data["counts"] and 0 in data["counts"]:
-        missing = ", ".join(str(c) for c, n in enumerate(data["counts"]) if n == 0)
-        st.warning(f"No samples of class {missing}: the fused network may forget it.", icon=":material/warning:")
 
 
 router.enter()
@@ -152,6 +150,8 @@ else:
     st.header(plain(describe_parents(chosen)), anchor=False)
     for warning in chosen["warnings"]:
         st.warning(plain(warning), icon=":material/warning:")
+    for reason in misfits(chosen, state.get("data"), state.get("test")):
+        st.error(plain(reason), icon=":material/dataset:")
     with told():
         preflight(chosen)
     overview(chosen)

@@ -38,8 +38,9 @@ def test_the_app_accepts_what_the_store_accepts(settings: dict) -> None:
 def test_settings_exist_in_this_streamlit(settings: dict) -> None:
     known = pytest.importorskip("streamlit.config")._config_options_template
     for section, values in settings.items():
-        for name in values:
-            assert f"{section}.{name}" in known
+        for name, value in values.items():
+            for option in value if isinstance(value, dict) else [""]:
+                assert f"{section}.{name}" + (f".{option}" if option else "") in known
 
 
 def test_requirements_are_pinned() -> None:

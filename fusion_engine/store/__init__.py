@@ -1,5 +1,6 @@
 """What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
 
+from .estimates import Expected, expected
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
 from .kept import keep_text, read_text
@@ -22,6 +23,7 @@ from .runs import (
     delete_run,
     end_run,
     ended,
+    latest_runs,
     list_runs,
     read_events,
     read_job,
@@ -30,6 +32,7 @@ from .runs import (
     restore_run,
     result_path,
     run_folder,
+    unfinished_runs,
     write_status,
 )
 from .sets import (
@@ -50,6 +53,7 @@ __all__ = [
     "FINISHED",
     "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
+    "Expected",
     "PastRuns",
     "StoredGrouping",
     "append_event",
@@ -63,9 +67,11 @@ __all__ = [
     "delete_set",
     "end_run",
     "ended",
+    "expected",
     "folder",
     "home",
     "keep_text",
+    "latest_runs",
     "list_data",
     "list_parents",
     "list_runs",
@@ -95,6 +101,7 @@ __all__ = [
     "save_label",
     "save_parents",
     "save_upload",
+    "unfinished_runs",
     "upload_files",
     "write_status",
 ]

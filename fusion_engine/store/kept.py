@@ -8,9 +8,9 @@ from fusion_engine.core.errors import StoreError
 from .files import write_bytes
 from .home import check_digest, folder
 
-Kept = Literal["selection", "edits"]
+Kept = Literal["selection", "edits", "recipe"]
 _LONGEST = 2**20  # characters
-_AGAIN = {"selection": "select the neurons again", "edits": "make them again"}
+_AGAIN = {"selection": "select the neurons again", "edits": "make them again", "recipe": "change one again"}
 
 
 def keep_text(kind: Kept, text: str) -> str:

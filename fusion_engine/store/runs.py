@@ -196,6 +196,28 @@ def list_runs(kind: str | None = None) -> list[Run]:
     return sorted(runs, key=lambda run: float(run["created"]), reverse=True)  # ids are of milliseconds
 
 
+def unfinished_runs() -> list[Run]:
+    """The runs that are queued or at work, newest first. Reads no more of the others than their names: a run's
+    status.json goes as it ends."""
+    runs: list[Run] = []
+    for path in folder("runs").glob("*/status.json"):
+        with contextlib.suppress(StoreError):
+            run = path.parent.name
+            if not run.startswith(".") and (status := read_status(run))["state"] not in FINISHED:
+                runs.append(cast(Run, {**read_job(run), **status}))
+    return sorted(runs, key=lambda run: float(run["created"]), reverse=True)
+
+
+def latest_runs(number: int) -> list[Run]:
+    """The `number` newest runs of any kind, newest first; the others are not read."""
+    names = sorted((path.name for path in folder("runs").iterdir() if not path.name.startswith(".")), reverse=True)
+    runs: list[Run] = []
+    for name in names[:number]:
+        with contextlib.suppress(StoreError):
+            runs.append(cast(Run, {**read_job(name), **read_status(name)}))
+    return sorted(runs, key=lambda run: float(run["created"]), reverse=True)
+
+
 def delete_run(run: str) -> None:
     """Move a run to the trash; `restore_run` brings it back. Trash older than a week is emptied."""
     path = run_folder(run)

@@ -12,6 +12,7 @@ from .home import check_id, folder, new_id
 
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
+LONGEST_NAME = 120
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".pt2", ".npz", ".zip"}
 
 
@@ -31,7 +32,7 @@ def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
         raise UnsafeFileError(f"the files are larger than {limit} GiB together; choose fewer")
     entries = []
     for number, (name, _) in enumerate(files):
-        shown = PurePosixPath(name.replace("\\", "/")).name[:120]
+        shown = _cut(PurePosixPath(name.replace("\\", "/")).name)
         entries.append({"name": shown, "stored": _stored_name(shown, number)})
     upload = new_id()
     with staged_folder(folder("uploads") / upload) as stage:
@@ -39,6 +40,11 @@ def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
             write_bytes(stage / entry["stored"], bytes(content))
         write_json(stage / "upload.json", entries)
     return upload
+
+
+def _cut(name: str) -> str:
+    """A name to show, cut in the middle where it is long: its ending says what the file is, and often which."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 41]}…{name[-40:]}"
 
 
 def _stored_name(shown: str, number: int) -> str:

@@ -81,7 +81,7 @@ def add_parents(identifier: str = PARENTS, name: str = "my set", count: int = 2,
         for p in range(count)
     ]
     summary = {
-        "id": identifier, "name": name, "architecture": "mlp", "classes": 3, "input_shape": [64], "created": 1.0,
+        "id": identifier, "name": name, "architecture": "mlp", "classes": 10, "input_shape": [64], "created": 1.0,
         "parents": parents, "warnings": [],
     }
     store.save_parents(identifier, lambda folder: None, summary)

@@ -28,7 +28,7 @@ def test_nothing_runs_before_it_is_asked_for(open_page, filled, submitted) -> No
     assert submitted == []
     app.button(key="analyse").click().run()
     assert not app.exception
-    assert submitted == [("analyse", ARGUMENTS)]
+    assert submitted == [("analyse", ARGUMENTS | {"samples": None})]  # there are no 1,000
     assert samples.url(app, "analysis") == store.list_runs("analyse")[0]["id"]
     assert "Waiting for a free worker." in texts(app)
 
@@ -95,6 +95,13 @@ def test_what_is_shown_says_when_the_settings_are_others(open_page, filled) -> N
     assert "The settings have changed" in texts(open_page("analyse", **same, take="400"))
 
 
+def test_more_samples_than_there_are_become_all_with_a_note(open_page, filled) -> None:
+    app = open_page("analyse", parents=samples.PARENTS, data="digits:test", take="4000")
+    assert app.selectbox(key="analyse-take").options == ["400", "All"]
+    assert "There are 539: all are taken." in texts(app)
+    assert "all are taken" not in texts(open_page("analyse", parents=samples.PARENTS, data="digits:test", take="400"))
+
+
 def test_a_failed_analysis_says_why_and_can_be_tried_again(open_page, filled, submitted) -> None:
     run = samples.add_run("analyse", ARGUMENTS, "failed", "the data has no labels")
     app = open_page("analyse", parents=samples.PARENTS, data="digits:test", analysis=run)
@@ -119,4 +126,4 @@ def test_a_fusion_is_analysed_from_where_fusions_are_compared(open_page, filled)
     remembered = app.session_state["url"]  # what the page finds in its address
     app = open_page("analyse", **{k: v for k, v in remembered.items() if k != "runs"})
     assert app.selectbox(key="analyse-fusion").value == run
-    assert samples.url(app, "on") == "digits:test"
+    assert app.selectbox(key="pick-on").value == "digits:test"

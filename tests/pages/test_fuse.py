@@ -152,3 +152,54 @@ def test_steps_that_cannot_follow(open_page, filled) -> None:
     app = open_page("fuse", **READY)
     app.multiselect[0].select("learn").run()
     assert "follows the solvers average only" in app.warning[0].value
+
+
+def test_samples_that_are_not_there_are_not_taken(open_page, filled, submitted) -> None:
+    def taken(asked: str, data: str = "digits:train") -> tuple[int | None, str]:
+        app = open_page("fuse", **READY | {"samples": asked, "data": data})
+        app.button(key="fuse").click().run()
+        assert not app.exception
+        return submitted[-1][1]["samples"], " ".join(c.value for c in app.caption)
+
+    few = samples.add_data("e" * 32, labelled=False)
+    for asked, data, number, note in (
+        ("3", "digits:train", 10, "3 are too few"), ("90000", "digits:train", 1258, "are taken, not 90,000"),
+        ("90", few, 30, "There are 30 samples"), ("90", "digits:train", 90, ""),
+    ):
+        found, said = taken(asked, data)
+        assert found == number
+        assert note in said
+        assert bool(note) == ("taken" in said)
+    assert taken("all")[0] is None
+
+
+def test_a_changed_recipe_survives_a_reload(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    assert samples.url(app, "draft") is None
+    next(n for n in app.number_input if n.label == "Tries").set_value(7).run()
+    kept = samples.url(app, "draft")
+    again = open_page("fuse", draft=kept, **READY)
+    assert "--set grouping.tries=7" in commands(again)
+    next(b for b in again.button if b.label == "Reset to preset").click().run()
+    assert samples.url(again, "draft") is None
+    for nonsense in ("x", "0" * 32):
+        assert "--set" not in commands(open_page("fuse", draft=nonsense, **READY))
+    assert "--recipe average" in commands(open_page("fuse", draft=kept, recipe="average", **READY))
+
+
+def test_methods_from_another_page_become_a_recipe(open_page, filled) -> None:
+    app = open_page("fuse", methods="conductance,kmeans", **READY)
+    assert "--recipe recipe.yaml" in commands(app)
+    assert "conductance" in app.code[1].value
+    assert samples.url(app, "methods") is None
+    assert samples.url(app, "recipe") == "kf_linear"
+    app = open_page("fuse", methods="activation,hungarian", **READY)
+    assert "--recipe pairs" in commands(app)
+    app = open_page("fuse", methods="nonsense", **READY)
+    assert "--recipe kf_linear" in commands(app)
+
+
+def test_data_that_does_not_fit_is_refused_before_the_fusion(open_page, filled) -> None:
+    app = open_page("fuse", **READY | {"data": samples.DATA})
+    assert "no samples of class 2, 3" in app.warning[0].value
+    assert app.button(key="fuse").disabled

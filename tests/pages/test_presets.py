@@ -8,30 +8,31 @@ from fusion_engine import store
 from fusion_engine.store.files import write_json
 
 READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:test"}
+EVERY = READY | {"kind": "all"}
 BASE = "b" * 32
 
 
 def cards(app) -> dict[str, str]:
-    """Caption of each preset, by the title it is shown under."""
+    """Caption of each preset, by its id, which stands beside its title."""
     shown = app.radio(key="preset").proto
-    return dict(zip(shown.options, shown.captions, strict=True))
+    return dict(zip((option.split("`")[1] for option in shown.options), shown.captions, strict=True))
 
 
 def test_the_chosen_card_says_what_its_preset_needs(open_page, filled) -> None:
-    app = open_page("fuse", **READY)
+    app = open_page("fuse", **EVERY)
     shown = cards(app)
-    assert "Needs any number of parents, calibration samples for checking only." in shown["**k\\-means fusion**"]
-    assert "Needs" not in shown["**Pairs**"]
+    assert "Needs any number of parents, calibration samples for checking only." in shown["kf_linear"]
+    assert "Needs" not in shown["pairs"]
     app.radio(key="preset").set_value("pairs").run()
-    assert "Needs 2 parents of equal widths" in cards(app)["**Pairs**"]
+    assert "Needs 2 parents of equal widths" in cards(app)["pairs"]
 
 
 def test_presets_that_cannot_run_say_why(open_page, filled, submitted) -> None:
     three = samples.add_parents("c" * 32, count=3)
-    app = open_page("fuse", **READY | {"parents": three})
+    app = open_page("fuse", **EVERY | {"parents": three})
     shown = cards(app)
-    assert "Not available here: hungarian method works with at most 2 parents; you have 3" in shown[":gray[Pairs]"]
-    assert "Not available" not in shown["**Plain average**"]
+    assert "Not available here: hungarian method works with at most 2 parents; you have 3" in shown["pairs"]
+    assert "Not available" not in shown["average"]
     app.radio(key="preset").set_value("pairs").run()
     assert "at most 2 parents" in app.warning[0].value
     assert app.button(key="fuse").disabled
@@ -43,13 +44,13 @@ def test_cards_say_how_a_preset_did_on_these_parents(open_page, filled) -> None:
         samples.add_fusion(accuracy)
     samples.add_fusion(0.99, parents=samples.add_parents("c" * 32))
     samples.add_fusion(0.98, test=samples.DATA)
-    shown = cards(open_page("fuse", **READY))
-    assert "On these parents: best 95.0\u202f%, last 90.5\u202f% (2 runs)." in shown["**k\\-means fusion**"]
-    assert "On these parents" not in shown["**Plain average**"]
+    shown = cards(open_page("fuse", **EVERY))
+    assert "On these parents: best 95.0\u202f%, last 90.5\u202f% (2 runs)." in shown["kf_linear"]
+    assert "On these parents" not in shown["average"]
 
 
 def test_a_base_model_is_asked_for_where_it_is_needed(open_page, filled, submitted) -> None:
-    app = open_page("fuse", **READY)
+    app = open_page("fuse", **EVERY)
     assert "Base model" not in [s.label for s in app.selectbox]
     samples.add_parents(BASE, "my start", count=1)
     app.radio(key="preset").set_value("vectors").run()
@@ -68,6 +69,23 @@ def test_a_base_model_is_asked_for_where_it_is_needed(open_page, filled, submitt
     app.radio(key="preset").set_value("average").run()
     app.button(key="fuse").click().run()
     assert "base" not in submitted[1][1]
+
+
+def test_kinds_and_words_choose_what_is_listed(open_page, filled) -> None:
+    def listed(app) -> list[str]:
+        assert not app.exception
+        return list(cards(app))
+
+    app = open_page("fuse", **READY)
+    assert listed(app) == ["kf_linear", "average"]
+    app.segmented_control(key="recipe-kind").set_value("pairs").run()
+    assert listed(app) == ["kf_linear", "pairs"]  # what is chosen stays in sight
+    assert samples.url(app, "kind") == "pairs"
+    for words, found in ("someone 2025", []), ("VECTORS", ["vectors"]), ("zzz", []):
+        app.text_input(key="recipe-search").set_value(words).run()
+        assert listed(app) == ["kf_linear", *found]
+    assert "No recipe has these words." in [c.value for c in app.caption]
+    assert listed(open_page("fuse", recipe="vectors", **READY)) == ["kf_linear", "average", "pairs", "vectors"]
 
 
 def test_only_models_that_fit_can_be_the_base(open_page, filled) -> None:

@@ -68,3 +68,11 @@ def test_uploads_are_checked_before_anything_is_written(
     with pytest.raises(UnsafeFileError, match=words):
         store.save_upload(files)
     assert not (home / "uploads").exists() or not list((home / "uploads").iterdir())
+
+
+def test_a_long_name_keeps_its_ending() -> None:
+    name = "x" * 200 + "-seed-7.safetensors"
+    ((shown, path),) = store.upload_files(store.save_upload([(name, b"a")]))
+    assert len(shown) == 120
+    assert shown.endswith("x-seed-7.safetensors")
+    assert path.suffix == ".safetensors"

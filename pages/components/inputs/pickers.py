@@ -16,6 +16,8 @@ BUILT_IN = {
     "digits:test": "Digits, test part (scikit-learn)",
     "digits": "Digits, all of them (scikit-learn)",
 }
+BUILT_IN_SAMPLES = {"digits:train": 1258, "digits:test": 539, "digits": 1797}
+BUILT_IN_SHAPE = (1, 8, 8)
 
 
 def describe_parents(summary: dict[str, Any]) -> str:
@@ -42,20 +44,27 @@ def parents_select(label: str = "Parents") -> None:
     select("parents", label, known, "Choose a set of parents")
 
 
-def data_select(key: str, label: str, optional: bool = False, hint: str | None = None) -> None:
+def data_select(
+    key: str, label: str, optional: bool = False, hint: str | None = None, otherwise: str | None = None
+) -> None:
     """Choose calibration ('data') or test data ('test'): built in, or imported earlier."""
     stored = {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
-    select(key, label, ({"": "None"} if optional else {}) | BUILT_IN | stored, "Choose data", hint)
+    select(key, label, ({"": "None"} if optional else {}) | BUILT_IN | stored, "Choose data", hint, otherwise)
 
 
-def select(key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None) -> None:
-    """Choose among `known`, labels by value; the choice goes to the URL as `key`."""
+def select(
+    key: str, label: str, known: dict[str, str], placeholder: str, hint: str | None = None, otherwise: str | None = None
+) -> None:
+    """Choose among `known`, labels by value; the choice goes to the URL as `key`.
+
+    otherwise: what is shown where the URL has none.
+    """
     # Streamlit tells options apart by their labels, so those must differ.
     names = dict(zip(known, distinct(known.values(), 80), strict=True))
     current = state.get(key)
     st.selectbox(
         label, list(known), format_func=names.__getitem__, placeholder=placeholder, help=hint,
-        **state.bound(key, f"pick-{key}", current if current in known else None, lambda chosen: chosen or None),
+        **state.bound(key, f"pick-{key}", current if current in known else otherwise, lambda chosen: chosen or None),
     )
 
 

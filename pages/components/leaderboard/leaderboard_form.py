@@ -7,6 +7,7 @@ import streamlit as st
 
 from fusion_engine.core.capability import Facts, Methods
 
+from ..inputs.sample_number import samples_input
 from ..recipe import recipes
 from ..shared import state
 from ..shared.text import count, plain
@@ -29,22 +30,18 @@ def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, An
     importances = _choose_importances(methods, given)
     left, right, _ = st.columns([1, 1, 2])
     seeds = left.number_input(
-        "Seeds", min_value=1, max_value=_MOST_SEEDS, value=min(_MOST_SEEDS, max(1, state.number("seeds", 1))), step=1,
+        "Seeds", min_value=1, max_value=_MOST_SEEDS, step=1,
         help="Fusions of every recipe, each with another seed: the spread shows how much is chance.",
+        **state.bound("seeds", "board-seeds", min(_MOST_SEEDS, max(1, state.number("seeds", 1)))),
     )
-    samples = right.number_input(
-        "Calibration samples", min_value=10, max_value=1_000_000, step=50,
-        value=max(10, state.number("samples", _SAMPLES) or _SAMPLES),
-        help="Drawn evenly over the classes; all there are if there are fewer.",
-    )
-    state.put(seeds=int(seeds), samples=int(samples))
+    samples = samples_input(right, state.get("data"), _SAMPLES)
     fusions = len(presets) * len(importances) * int(seeds)
     st.caption(f"{count(fusions, 'fusion')} at most. Importances and moments are computed once and shared.")
     if not presets or not importances:
         return None
     return {
         "presets": "all" if presets == able else presets, "importances": None if importances == [OWN] else importances,
-        "seeds": list(range(int(seeds))), "samples": int(samples),
+        "seeds": list(range(int(seeds))), "samples": samples,
     }
 
 

@@ -1,17 +1,21 @@
 """The recipe being put together on the Fuse page: starts as a preset, can be changed, undone and reset.
 
-Levels merged on the Parents page are in the address; they are laid over the recipe where its solver can use them.
+Levels merged on the Parents page are in the address; they are laid over the recipe where its solver can use them. A
+recipe that differs from its preset is kept in the store and named by the address, so that it survives a reload.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from fusion_engine.core.capability import Methods
+from fusion_engine import store
+from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.recipe import Recipe
 
 from ..shared import state
+from ..shared.page_frame import existing
 from . import recipes
 
 _KEEP = 50
@@ -27,6 +31,8 @@ class Draft:
         preset = state.choice("recipe", self._presets)
         if self._data["preset"] != preset:
             self._load(preset)
+        if (kept := state.get("draft")) and kept != self._data.get("kept"):
+            self._adopt(kept)
 
     @property
     def preset(self) -> Mapping[str, Any]:
@@ -60,16 +66,35 @@ class Draft:
         if not self._same(recipes.with_levels(recipe, self._methods, self.levels), self.recipe):
             self._remember()
             self._data["recipe"] = recipe
+            self._keep()
 
     def choose(self, preset: str) -> None:
         self._remember()
         state.put(recipe=preset)
         self._load(preset)
+        self._keep()
 
     def take(self, preset: str, recipe: Mapping[str, Any]) -> None:
         """Start over from a recipe made of a preset."""
         self.choose(preset)
         self._data["recipe"] = Recipe.from_mapping({**recipe, "name": preset}).to_mapping()
+        self._keep()
+
+    def take_methods(self, importance: str, grouping: str, facts: Facts) -> None:
+        """Start over from these two methods: the preset that is nearest to them and can run here, with them in it."""
+        known = (("importance", importance), ("grouping", grouping))
+        chosen = {kind: {"method": name} for kind, name in known if any(m["name"] == name for m in self._methods[kind])}
+        if not chosen:
+            return
+
+        def distance(name: str) -> tuple[bool, int, bool]:
+            own = self._original(name)
+            apart = [kind for kind in chosen if own[kind]["method"] != chosen[kind]["method"]]
+            refused = recipes.refusal(self._with(own, chosen), self._methods, facts)
+            return bool(refused), 2 * ("grouping" in apart) + ("importance" in apart), name != self._data["preset"]
+
+        nearest = min(self._presets, key=distance)
+        self.take(nearest, self._with(self._original(nearest), chosen))
 
     def reset(self) -> None:
         """Back to the preset as it is written, its levels included."""
@@ -86,6 +111,33 @@ class Draft:
         preset, recipe, levels = self._data["history"].pop()
         state.put(recipe=preset, levels=levels or None)
         self._data.update(preset=preset, recipe=recipe, version=self.version + 1)
+        self._keep()
+
+    @staticmethod
+    def _with(recipe: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The recipe with other methods in it; a method that is there already keeps its parameters."""
+        changed = {kind: step for kind, step in steps.items() if recipe[kind]["method"] != step["method"]}
+        return {**recipe, **changed}
+
+    def _keep(self) -> None:
+        """Name the recipe in the address where it differs from its preset."""
+        kept = None
+        if not self._same(self._data["recipe"], self._original(self._data["preset"])):
+            text = json.dumps(self._data["recipe"], sort_keys=True, allow_nan=False)
+            kept = store.keep_text("recipe", text)
+        self._data["kept"] = kept
+        state.put(draft=kept)
+
+    def _adopt(self, kept: str) -> None:
+        """Take over the recipe that the address names, where it is in the store and of the preset chosen."""
+        text = existing(store.read_text, "recipe", kept)
+        recipe = None if text is None else json.loads(text)
+        if recipe is None or recipe.get("name") != self._data["preset"]:
+            state.forget("draft")
+            return
+        self._data.update(
+            recipe=Recipe.from_mapping(recipe).to_mapping(), version=self.version + 1, kept=kept
+        )
 
     def _same(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return recipes.normal(one, self._methods) == recipes.normal(other, self._methods)

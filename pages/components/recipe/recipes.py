@@ -12,6 +12,7 @@ from fusion_engine.core.recipe import Recipe
 from ..inputs.base_model import base_file
 from ..inputs.pickers import BUILT_IN
 from ..shared.page_frame import existing
+from ..shared.text import plain
 
 LEVELS = "levels"
 _MISSING = object()
@@ -101,6 +102,16 @@ def command(arguments: Mapping[str, Any], recipe: Mapping[str, Any], catalogue: 
     lines.append(_recipe_options(recipe, catalogue["presets"], catalogue["methods"]))
     lines.append(f"--seed {arguments.get('seed', 0)} --out fused.safetensors --report report.json")
     return " \\\n    ".join(lines)
+
+
+def files_named(arguments: Mapping[str, Any]) -> str:
+    """What the files in `command` stand for, as Markdown: the store does not keep the names they were uploaded by."""
+    summary = existing(store.read_parents_summary, arguments["parents"])
+    parents = summary["parents"] if summary else []
+    named = ", ".join(f"{p['file']} is {p['name']}" for p in parents if p["file"] != f"{p['name']}.safetensors")
+    own = [data for data in (arguments.get("data"), arguments.get("test")) if data and data not in BUILT_IN]
+    where = "Put your own files' paths in place of the parents'" + (" and the data's." if own else ".")
+    return plain(f"{where} Here {named}." if named else where)
 
 
 def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, Any]], methods: Methods) -> str:

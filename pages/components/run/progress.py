@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -55,7 +55,7 @@ def _live(run: str, title: str, cancel: bool) -> None:
         head, button = st.columns([6, 1], vertical_alignment="center")
         since = status["started"]
         spent = f" · {seconds(max(0.0, time.time() - since))}" if since else ""
-        head.markdown(f"**{plain(title)}**{spent}")
+        head.markdown(f"**{plain(title)}**{spent}{left(store.read_job(run), status)}")
         if cancel:
             button.button(
                 "Cancel", key=f"cancel-{run}", on_click=client.cancel, args=(run,), width="stretch", type="tertiary"
@@ -71,6 +71,21 @@ def _live(run: str, title: str, cancel: bool) -> None:
             levels += level_runs.steps_from_events(events, len(levels))
             if levels:
                 level_progress.draw(levels, run, solved=not any(level.curve for level in levels))
+
+
+def left(job: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """' · about 3 s left', from what such jobs took; '' where that is not known, or is over."""
+    known: dict[str, store.Expected | None] = st.session_state.setdefault("expected", {})
+    if job["id"] not in known:
+        known[job["id"]] = store.expected(job["kind"], job["arguments"])
+    usual = known[job["id"]]
+    rest = usual.seconds - (time.time() - status["started"]) if usual and status["started"] else 0.0
+    return f" · about {about(rest)} left" if rest > 0.5 else ""
+
+
+def about(duration: float) -> str:
+    """A duration that is not known better: '4 s'."""
+    return f"{max(1, round(duration))}\u202fs" if duration < 90 else seconds(duration)
 
 
 def _each_parent(run: str, events: list[dict[str, Any]]) -> None:

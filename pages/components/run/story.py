@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fusion_engine.store import own_seconds
+
 from ..shared.text import count, escaped, join, percent, seconds
 from .reports import best_parent
 
@@ -69,7 +71,7 @@ def _groups(report: dict[str, Any]) -> str:
 def _solved(report: dict[str, Any]) -> str:
     text = _SOLVE.get(report["recipe"]["solver"]["method"], "The weights were fitted to the groups")
     after = " and refined afterwards" if report["recipe"]["post"] else ""
-    return f"{text}{after}. All of it took <b>{seconds(report['seconds']['total'])}</b>, without training."
+    return f"{text}{after}. All of it took <b>{seconds(own_seconds(report))}</b>, without training."
 
 
 def _result(report: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What every page has around it: the style sheet, the job service, the URL's state, one line for an error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,12 +15,15 @@ from .text import plain
 
 _ERROR = ":material/error:"
 _STYLE = Path(__file__).parent / "style.css"
+_HISTORY = (Path(__file__).parent / "history.js").read_text(encoding="utf-8")
 
 
 @contextmanager
 def frame(page: str) -> Iterator[None]:
     """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
     st.html(_STYLE)
+    with st.container(key="unseen"):
+        st.html(f"<script>{_HISTORY}</script>", unsafe_allow_javascript=True)
     state.restore(page)
     with told():
         try:
@@ -61,8 +64,10 @@ def empty(message: str, page: str, label: str) -> NoReturn:
     st.stop()
 
 
-def next_steps(**links: str) -> None:
-    """Links to other pages in a row: next_steps(explore="See the neurons")."""
+def next_steps(parameters: Mapping[str, str] | None = None, /, **links: str) -> None:
+    """Links to other pages in a row: next_steps(explore="See the neurons"). parameters: for their address."""
     with st.container(horizontal=True, gap="medium"):
         for page, label in links.items():
-            st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:")
+            st.page_link(
+                f"pages/{page}.py", label=label, icon=":material/arrow_forward:", query_params=dict(parameters or {})
+            )

@@ -1,11 +1,12 @@
 """The app's pages, and how app.py chooses one and runs it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from .page_frame import frame
+from .page_frame import frame, told
 
 _LOOKS = Path(__file__).parent
 _ICONS = {
@@ -29,10 +30,13 @@ def navigate() -> tuple[str, Any]:
     return page.url_path or "start", page
 
 
-def run() -> None:
+def run(beside: Callable[[], None]) -> None:
+    """Run the page that the URL asks for. beside: draws what every page has in its frame's corner."""
     name, page = navigate()
     st.session_state["routed"] = True
     with frame(name):
+        with told():
+            beside()
         page.run()
 
 

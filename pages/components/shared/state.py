@@ -18,7 +18,7 @@ BY_PAGE = {
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
                 "near", "section", "edits", "again"),
-    "fuse": ("recipe", "samples", "job", "base", "loading"),
+    "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
@@ -29,11 +29,8 @@ def restore(page: str) -> None:
     """Make URL and session agree on the parameters of `page`; the URL wins."""
     known = EVERYWHERE + BY_PAGE.get(page, ())
     memory = _memory()
-    for key in known:
-        if key in st.query_params:
-            memory[key] = st.query_params[key]
-        elif key in memory:
-            st.query_params[key] = memory[key]
+    memory.update({key: st.query_params[key] for key in known if key in st.query_params})
+    _write({key: memory[key] for key in known if key in memory and key not in st.query_params})
 
 
 def get(key: str, default: str = "") -> str:
@@ -54,15 +51,12 @@ def number(key: str, default: int) -> int:
 
 def put(**values: str | int | None) -> None:
     """Set parameters; None removes one."""
-    for key, value in values.items():
-        if value is None:
-            forget(key)
-        else:
-            if get(key) != str(value):
-                forget(*_DEPENDENT.get(key, ()))
-            _memory()[key] = str(value)
-            if st.query_params.get(key) != str(value):
-                st.query_params[key] = str(value)
+    given = {key: str(value) for key, value in values.items() if value is not None}
+    changed = {key: value for key, value in given.items() if st.query_params.get(key) != value}
+    dependent = {below for key in changed for below in _DEPENDENT.get(key, ())} - given.keys()
+    forget(*dependent, *(values.keys() - given.keys()))
+    _memory().update(given)
+    _write(changed)
 
 
 def bound(key: str, widget: str, value: Any, write: Callable[[Any], Any] = lambda chosen: chosen) -> dict[str, Any]:
@@ -78,13 +72,20 @@ def forget(*keys: str) -> None:
     """Remove parameters from the URL and from the session's memory."""
     for key in keys:
         _memory().pop(key, None)
-        st.query_params.pop(key, None)
+        if key in st.query_params:
+            del st.query_params[key]
 
 
 def clear() -> None:
     """Forget everything: the way out of an address that refers to what is no longer there."""
     _memory().clear()
     st.query_params.clear()
+
+
+def _write(parameters: dict[str, str]) -> None:
+    """Put parameters into the address in one go: every write is a message to the browser."""
+    if parameters:
+        st.query_params.update(parameters)
 
 
 def _memory() -> dict[str, str]:

@@ -9,7 +9,13 @@ import streamlit as st
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
-INK, MUTED, FAINT, GRID = "#1F2A37", "#6B7785", "#C9D1DA", "#E8ECF1"
+INK, MUTED, FAINT, GRID = "#1F2A37", "#5B6775", "#C9D1DA", "#E8ECF1"
+# What stands for these colours, which are made for white, where the reader prefers a dark page.
+_DARK = {
+    INK: "#E6EAF0", MUTED: "#A3AEBB", FAINT: "#4A5563", GRID: "#2A3340", "white": "#12161C", "#000000": "#FFFFFF",
+    "#DDE3EA": "#3A4552", "#EEF2F6": "#232B36", "#F8FAFB": "#1A2029", "#EDF5FA": "#1C2C3A", "#DCEBF6": "#1F3D55",
+    "#B4BECA": "#6B7785",
+}
 
 PARENTS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW, "#000000")
 GROUPS = PARENTS[:7]
@@ -23,6 +29,7 @@ _CONFIG = {
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
 }
 _CLEAR = "rgba(0,0,0,0)"
+_BAR, _COLOURS = 34, 100  # room at the right for the chart's buttons, and for a colour bar beside them
 
 
 def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figure:
@@ -33,14 +40,14 @@ def figure(height: int = 320, *, legend: bool = True, **layout: Any) -> go.Figur
         "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10}, "ticklabeloverflow": "allow",
     }
     base: dict[str, Any] = {
-        "height": height, "margin": {"l": 8, "r": 12, "t": 28 if legend else 8, "b": 8}, "showlegend": legend,
+        "height": height, "margin": {"l": 8, "r": _BAR, "t": 28 if legend else 8, "b": 8}, "showlegend": legend,
         "xaxis": axis, "yaxis": axis,
         "legend": {
             "orientation": "h", "traceorder": "normal", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13},
         },
         "font": {"family": FONT, "size": 14, "color": INK}, "paper_bgcolor": _CLEAR, "plot_bgcolor": _CLEAR,
         "hoverlabel": {"bgcolor": "white", "bordercolor": FAINT, "font": {"family": FONT, "size": 13, "color": INK}},
-        "modebar": {"bgcolor": _CLEAR, "color": FAINT, "activecolor": MUTED}, "bargap": 0.35,
+        "modebar": {"bgcolor": _CLEAR, "color": MUTED, "activecolor": INK, "orientation": "v"}, "bargap": 0.35,
     }
     return go.Figure().update_layout(base).update_layout(layout)
 
@@ -61,8 +68,21 @@ def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: An
     live: it is drawn again and again. Streamlit replaces such a chart as a whole: a zoom would be lost, and a drag
     that outlives its chart is an error, so it does not react.
     """
+    if any(getattr(trace, "showscale", None) is not False for trace in chart.select_traces({"type": "heatmap"})):
+        chart.update_layout(margin={"r": _COLOURS})
+    if st.context.theme.type == "dark":
+        chart = go.Figure(_darkened(chart.to_plotly_json()))
     config = _CONFIG | {"staticPlot": live}
     return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
+
+
+def _darkened(part: Any) -> Any:
+    """A chart's parts with the colours of a dark page."""
+    if isinstance(part, dict):
+        return {name: _darkened(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_darkened(value) for value in part]
+    return _DARK.get(part, part) if isinstance(part, str) else part
 
 
 def clicked(key: str) -> int | None:

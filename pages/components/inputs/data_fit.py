@@ -1,0 +1,51 @@
+"""Whether data suits the parents, from what the store knows of both: as a fusion would judge it, beforehand."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fusion_engine import store
+
+from ..shared.page_frame import existing
+from ..shared.text import count
+from .pickers import BUILT_IN, BUILT_IN_SHAPE
+
+_BUILT_IN: dict[str, Any] = {"shape": BUILT_IN_SHAPE, "classes": 10, "labelled": True, "counts": [1] * 10}
+
+
+def misfit(parents: Mapping[str, Any], data: str, *, test: bool = False) -> str:
+    """Why a data set cannot be used with a set of parents, with the fix, as one line; '' where nothing speaks against
+    it or it is not known. The rules are those of `fusion_engine.data.check_calibration` and, for test data,
+    `check_samples`."""
+    summary = _BUILT_IN if data in BUILT_IN else existing(store.read_data_summary, data) if data else None
+    if summary is None:
+        return ""
+    name = "The test data" if test else "The calibration data"
+    wanted, given = parents["input_shape"], list(summary["shape"])
+    if wanted is not None and not (math.prod(given) == wanted[0] if len(wanted) == 1 else given == list(wanted)):
+        return f"{name} has samples of {_shape(given)}; the parents take {_shape(wanted)}. Choose data of that shape."
+    if not summary["labelled"]:
+        return "The test data has no labels to measure against. Choose data with labels, or none." if test else ""
+    knows = parents["classes"]
+    if summary["classes"] > knows:
+        return (
+            f"{name} has labels up to {summary['classes'] - 1}; the parents know {count(knows, 'class', 'classes')}, "
+            f"0 to {knows - 1}. Choose data with those labels."
+        )
+    counts = list(summary["counts"]) + [0] * (knows - len(summary["counts"]))
+    if not test and (missing := [str(label) for label, number in enumerate(counts) if not number]):
+        named = ", ".join(missing[:10]) + ("…" if len(missing) > 10 else "")
+        return (
+            f"{name} has no samples of class {named}; a fusion needs some of every class. "
+            "Choose data with all classes, or data without labels."
+        )
+    return ""
+
+
+def misfits(parents: Mapping[str, Any], data: str, test: str) -> list[str]:
+    """What speaks against the chosen calibration and test data."""
+    return list(filter(None, [misfit(parents, data), misfit(parents, test, test=True)]))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
