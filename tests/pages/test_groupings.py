@@ -1,0 +1,101 @@
+"""Explore: the verdict before the charts, and the table of groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import samples
+
+from pages.components.groupings import group_table
+
+
+@pytest.fixture
+def explore(open_page, filled):
+    run = samples.add_fusion()
+
+    def open_explore(**parameters: str):
+        return open_page(
+            "explore", parents=samples.PARENTS, data="digits:train", run=run, view="pca", **parameters
+        )
+
+    return open_explore
+
+
+def button(app, label: str):
+    return next(b for b in app.button if b.label == label)
+
+
+def groups_of(app):
+    return next(t.value for t in app.dataframe if "Flags" in t.value)
+
+
+def test_the_verdict_is_said_with_its_severity(explore) -> None:
+    app = explore(space="fc0")
+    assert app.info[0].value.startswith("**Grouped fairly:** 0 of 6 groups hold one neuron")
+
+
+def test_the_costliest_group_is_one_click_away(explore) -> None:
+    app = explore(space="fc0")
+    button(app, "Costliest group: 4").click().run()
+    assert not app.exception
+    assert samples.url(app, "neurons") == "0:4,1:4"
+    assert samples.url(app, "group") in ("0:4", "1:4")
+
+
+def test_the_worst_served_neuron_is_one_click_away(explore) -> None:
+    app = explore(space="fc0")
+    button(app, "Worst served: parent\\_1\\:3").click().run()
+    assert samples.url(app, "neuron") == "1:3"
+
+
+def test_the_worst_space_of_the_network_is_one_click_away(explore) -> None:
+    app = explore(space="fc0")
+    assert any("2 of 2 spaces are grouped poorly" in m.value for m in app.markdown)
+    button(app, "Open fc1").click().run()
+    assert app.selectbox(key="explore-space").value == "fc1"
+
+
+def test_a_run_without_a_verdict_says_so(explore, monkeypatch) -> None:
+    whole = samples.explore_json()
+    for space in whole["spaces"]:
+        del space["verdict"]
+    del whole["verdict"]
+    monkeypatch.setattr(samples, "explore_json", lambda: whole)
+    run = samples.add_fusion()
+    app = explore()
+    assert app.info
+    app.query_params["run"] = run
+    app.run()
+    assert not app.info
+    assert any("kept no verdict" in c.value for c in app.caption)
+
+
+def test_groups_are_found_by_a_neuron(explore) -> None:
+    app = explore(section="Groups")
+    assert len(groups_of(app)) == 6
+    app.text_input(key="groups-search").set_value("parent_1:3, 0:5").run()
+    assert sorted(groups_of(app)["Group"]) == [3, 5]
+    app.text_input(key="groups-search").set_value("parent_9:3").run()
+    assert "parent" in app.error[0].value
+
+
+ARRAYS = {
+    "importance": np.array([4, 1, 1, 1, 1, 2.0]), "group": np.array([0, 0, 1, 1, 0, 2]),
+    "group_members": np.array([[2, 1], [0, 2], [0, 1], [0, 0]]), "group_importance": np.array([6, 2, 2, 0.0]),
+    "group_error": np.array([0.1, 0.5, 0, 0]),
+}
+
+
+def test_flags_say_what_a_group_is() -> None:
+    said = {name: np.flatnonzero(which).tolist() for name, which in group_table.flags(ARRAYS).items()}
+    assert said == {
+        "mixed": [0], "one parent": [1, 2], "several of one parent": [0, 1], "single neuron": [2], "empty": [3],
+        "worst": [0, 1],
+    }
+
+
+def test_groups_are_listed_by_what_they_cost() -> None:
+    assert group_table.cost(ARRAYS).tolist() == pytest.approx([0.06, 0.1, 0, 0])
+    assert group_table.listed(ARRAYS, []).tolist() == [1, 0, 2, 3]
+    assert group_table.listed(ARRAYS, ["one parent", "several of one parent"]).tolist() == [1]
+    assert group_table.listed(ARRAYS, [], [0, 5]).tolist() == [0, 2]
