@@ -9,7 +9,7 @@ from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.errors import StoreError
 from fusion_engine.jobs import client
 from pages.components.editing import edit_list, edit_panel, fuse_again
-from pages.components.groupings import group_table, verdict_view
+from pages.components.groupings import group_table, network_map, verdict_view
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
 from pages.components.neurons import space, space_view
@@ -81,6 +81,7 @@ def show_run(run: str, space_column: Any) -> None:
     with space_column:
         chosen = choose_space(result)
     verdict_view.network(result)
+    network_map.draw(result, chosen["name"])
     view = space.SpaceView(run, chosen, distinct(result["parents"]), space.load(run, chosen["index"]))
     soft = "" if chosen["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(

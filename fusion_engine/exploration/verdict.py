@@ -7,6 +7,7 @@ than 1/3 of the groups in use mix parents; fair over 1/5 or under 2/3; good othe
 may take part in every group, and networks of one parent are judged by what is lost alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ def verdict(arrays: Mapping[str, NDArray[Any]], *, hard: bool) -> Verdict:
         "single": int((total == 1).sum()),
         "empty": int((total == 0).sum()),
         "cost": float(cost.sum()),
+        "concentration": float(np.sort(own)[::-1][: math.ceil(len(own) / 10)].sum()),
         "first": None if first is None else
             WorstGroup(group=first, share=float(shares[first]), lost=float(lost[first])),
         "worst_groups": groups,

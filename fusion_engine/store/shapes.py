@@ -110,7 +110,8 @@ class WorstNeuron(TypedDict):
 class Verdict(TypedDict):
     """How good the grouping of a space is; severity as exploration/verdict.py says. Numbers of groups: in all; mixed:
     of two parents or more; several: two neurons or more of one parent, with others or not; one_parent: of one parent
-    only; single: of one neuron; empty. cost: sum over groups of share x lost. first: the most important group.
+    only; single: of one neuron; empty. cost: sum over groups of share x lost. concentration: share of
+    importance that the most important tenth of the neurons holds. first: the most important group.
     worst_*: up to five, by share x lost, largest first. sentence: plain text."""
 
     groups: int
@@ -120,6 +121,7 @@ class Verdict(TypedDict):
     single: int
     empty: int
     cost: float
+    concentration: float
     first: WorstGroup | None
     worst_groups: list[WorstGroup]
     worst_neurons: list[WorstNeuron]

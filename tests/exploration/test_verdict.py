@@ -44,6 +44,11 @@ def test_the_worst_are_ranked_by_importance_times_loss(mixed_up: dict) -> None:
     assert found["cost"] == pytest.approx(0.6 * 0.8 + 0.2 * 0.4)
 
 
+def test_concentration_is_what_the_top_tenth_holds() -> None:
+    given = arrays([0] * 20, 1, error=[0.0], lost=[0.0] * 20, importance=[5, 0, 3, *[1] * 17])
+    assert verdict(given, hard=True)["concentration"] == pytest.approx(8 / 25)
+
+
 def test_the_sentence_says_the_figures(mixed_up: dict) -> None:
     assert verdict(mixed_up, hard=True)["sentence"] == (
         "2 of 5 groups hold one neuron; 1 mixes parents; 1 is empty; the most important group loses 80 % of its "

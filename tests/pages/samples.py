@@ -165,7 +165,8 @@ def verdict() -> dict[str, Any]:
     group = {"group": 4, "share": 0.3, "lost": 0.8}
     return {
         "groups": 6, "mixed": 6, "several": 0, "one_parent": 0, "single": 0, "empty": 0, "cost": 0.4,
-        "first": {"group": 2, "share": 0.4, "lost": 0.1}, "worst_groups": [group], "severity": "fair",
+        "concentration": 0.5, "first": {"group": 2, "share": 0.4, "lost": 0.1}, "worst_groups": [group],
+        "severity": "fair",
         "worst_neurons": [{"neuron": "1:3", "share": 0.2, "lost": 0.7}], "sentence": "0 of 6 groups hold one neuron.",
     }
 

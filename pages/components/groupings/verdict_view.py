@@ -34,7 +34,7 @@ def network(result: Mapping[str, Any]) -> None:
         st.markdown(f"{_ICONS[judged['severity']]} {plain(judged['sentence'])}", width="content")
         for name in judged["worst"][:3]:
             st.button(
-                plain(f"Open {name}"), key=f"open-{name}", type="tertiary", icon=":material/arrow_forward:",
+                f"Open {plain(name)}", key=f"open-{name}", type="tertiary", icon=":material/arrow_forward:",
                 on_click=state.put, kwargs={"space": name}, disabled=state.get("space") == name,
             )
 
@@ -55,7 +55,7 @@ def draw(view: SpaceView) -> None:
         if judged["worst_neurons"]:
             worst = [_index(view, entry) for entry in judged["worst_neurons"]]
             st.button(
-                plain(f"Worst served: {view.label(worst[0])}"), key="verdict-neuron", icon=":material/target:",
+                f"Worst served: {plain(view.label(worst[0]))}", key="verdict-neuron", icon=":material/target:",
                 help="Look at the neuron whose importance times the share of its own variance lost is largest.",
                 on_click=selection.put_focus, args=(view, worst[0]),
             )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import samples
 
-from pages.components.groupings import group_table
+from pages.components.groupings import group_table, network_map
 
 
 @pytest.fixture
@@ -99,3 +99,15 @@ def test_groups_are_listed_by_what_they_cost() -> None:
     assert group_table.listed(ARRAYS, []).tolist() == [1, 0, 2, 3]
     assert group_table.listed(ARRAYS, ["one parent", "several of one parent"]).tolist() == [1]
     assert group_table.listed(ARRAYS, [], [0, 5]).tolist() == [0, 2]
+
+
+def test_the_map_opens_a_space_and_is_coloured_by_choice(explore, monkeypatch) -> None:
+    app = explore(space="fc0")
+    app.selectbox(key="network-map-by").select("mixed").run()
+    assert not app.exception
+    assert samples.url(app, "map") == "mixed"
+    monkeypatch.setattr(network_map, "clicked", lambda key: 1)
+    opened = {}
+    monkeypatch.setattr(network_map.state, "put", lambda **values: opened.update(values))
+    network_map._open(network_map.cells(samples.explore_json()["spaces"]))
+    assert opened == {"space": "fc1"}
