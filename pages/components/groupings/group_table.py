@@ -28,8 +28,8 @@ def flags(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     worst = np.zeros(len(total), bool)
     worst[np.argsort(-lost, kind="stable")[:_WORST]] = True
     return {
-        "mixed": parents > 1, "one parent": parents == 1, "several of one parent": (members > 1).any(1),
-        "single neuron": total == 1, "empty": total == 0, "worst": worst & (lost > 0),
+        "worst": worst & (lost > 0), "mixed": parents > 1, "one parent": parents == 1, "several of one parent": (members > 1).any(1),
+        "single neuron": total == 1, "empty": total == 0,
     }
 
 
@@ -103,7 +103,7 @@ def _table(view: SpaceView, found: np.ndarray, said: Mapping[str, np.ndarray]) -
         height=352, on_select=chosen, selection_mode="multi-row", key=key,
         alt="Groups with members of each parent, flags, importance, variance lost and cost",
         column_config={
-            "Flags": st.column_config.ListColumn(width="medium"),
+            "Flags": st.column_config.ListColumn(width=300),
             "Importance": st.column_config.ProgressColumn(
                 help="Its members' share of the space's importance", min_value=0.0, max_value=float(share.max()) or 1.0,
                 format="%.2f %%",

@@ -101,14 +101,16 @@ def picture(
         width=0.92, customdata=[[n, _hover(spaces[c.name], levels, v)] for n, (c, v) in
                                 enumerate(zip(placed, values, strict=True))],
         hovertemplate="%{customdata[1]}<extra></extra>", selected=still, unselected=still,
-        text=[escaped(short(cell.name, max(4, letters))) if named else "" for cell in placed], textangle=0,
+        text=[f"{escaped(short(cell.name, max(4, letters)))} · {v:.0f} %" if named else ""
+              for cell, v in zip(placed, values, strict=True)], textangle=0,
         textposition="inside", insidetextanchor="middle", constraintext="none",
         insidetextfont={"size": 12, "color": ["white" if v < 0.55 * high else INK for v in values]},
         marker={
             "color": list(values), "colorscale": list(SCALE), "cmin": 0, "cmax": high, "cornerradius": 4, "opacity": 1,
             "line": {"color": [VERMILION if cell.name == chosen else "rgba(0,0,0,0)" for cell in placed], "width": 3},
-            "colorbar": {"ticksuffix": " %", "thickness": 10, "len": 1.0, "nticks": 3, "tickfont": {"size": 12},
+            "colorbar": {"ticksuffix": " %", "thickness": 10, "len": 1.0, "nticks": 4, "tickfont": {"size": 12},
                          "outlinewidth": 0},
+            "showscale": not named,  # where they have no room, numbers are told by a scale
         },
     )
     firsts = {cell.level: cell.column for cell in reversed(placed)}

@@ -46,4 +46,4 @@ def test_text_on_the_map_is_escaped() -> None:
     named = space(0, 0) | {"name": "<b>"}
     chart = network_map.picture(network_map.cells([named]), [1.0], "", {0: "<i>"}, {"<b>": named})
     assert "<i>" not in chart.data[0].customdata[0][1]
-    assert chart.data[0].text[0] == "&lt;b&gt;"
+    assert chart.data[0].text[0] == "&lt;b&gt; · 1 %"
