@@ -28,8 +28,8 @@ def flags(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     worst = np.zeros(len(total), bool)
     worst[np.argsort(-lost, kind="stable")[:_WORST]] = True
     return {
-        "worst": worst & (lost > 0), "mixed": parents > 1, "one parent": parents == 1, "several of one parent": (members > 1).any(1),
-        "single neuron": total == 1, "empty": total == 0,
+        "worst": worst & (lost > 0), "mixed": parents > 1, "one parent": parents == 1,
+        "several of one parent": (members > 1).any(1), "single neuron": total == 1, "empty": total == 0,
     }
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import samples
+from scipy.stats import spearmanr
 
-from pages.components.groupings import group_table, network_map
+from fusion_engine import store
+from fusion_engine.jobs import client
+from fusion_engine.store.files import write_bytes, write_json
+from pages.components.groupings import group_table, network_map, scores_view
 
 
 @pytest.fixture
@@ -111,3 +115,26 @@ def test_the_map_opens_a_space_and_is_coloured_by_choice(explore, monkeypatch) -
     monkeypatch.setattr(network_map.state, "put", lambda **values: opened.update(values))
     network_map._open(network_map.cells(samples.explore_json()["spaces"]))
     assert opened == {"space": "fc1"}
+
+
+def test_scores_are_set_beside_each_other(explore, monkeypatch) -> None:
+    run = samples.add_run("scores", {"parents": samples.PARENTS, "data": "digits:train", "seed": 0})
+    values = {"activation": np.arange(12.0), "deeplift": np.r_[11.0, np.arange(1, 11.0), 0]}
+    arrays = {f"{m}|fc0|{p}": half for m, v in values.items() for p, half in enumerate(np.split(v, 2))}
+    write_bytes(store.run_folder(run) / "scores.npz", samples.archive(arrays))
+    write_json(store.run_folder(run) / "result.json", {"methods": list(values), "skipped": {"other": "it is <slow>"}})
+    monkeypatch.setattr(client, "submit", lambda kind, arguments: run)
+    app = explore(space="fc0", section="Scores")
+    assert not app.exception
+    agreement = next(t.value for t in app.dataframe if "Method" in t.value)
+    wanted = spearmanr(*values.values()).statistic
+    assert agreement.iloc[0, 2] == pytest.approx(wanted)
+    differ = next(t.value for t in app.dataframe if "Apart" in t.value)
+    assert differ["Neuron"].tolist()[:2] == ["parent_0:0", "parent_1:5"]
+    assert differ["Apart"].tolist()[:3] == [11, 11, 0]
+    assert any("it is \\<slow\\>" in c.value for c in app.caption)
+
+
+def test_differences_of_rank_come_furthest_first() -> None:
+    order, a, b = scores_view.most_different(np.array([3.0, 2, 1]), np.array([0.1, 0.3, 0.2]))
+    assert (order.tolist(), a.tolist(), b.tolist()) == ([0, 1, 2], [1, 2, 3], [3, 1, 2])
