@@ -61,6 +61,8 @@ def value(space: Mapping[str, Any], measure: str) -> float | None:
 def draw(result: Mapping[str, Any], chosen: str) -> None:
     """The map; a click opens a space. chosen: the space that is open."""
     spaces = {space["name"]: space for space in result["spaces"]}
+    if len(spaces) < 2:
+        return
     measures = [m for m in MEASURES if all(value(space, m) is not None for space in spaces.values())]
     measure = state.choice("map", measures)
     placed = cells(result["spaces"])

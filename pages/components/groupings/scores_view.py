@@ -36,7 +36,7 @@ def draw(view: SpaceView) -> None:
     if len(scores) < 2:
         st.info("Fewer than two methods score the neurons of this space.")
         return
-    agreeing, differing = st.columns([2, 3], gap="large")
+    agreeing, differing = st.columns(2, gap="large")
     with agreeing:
         _agreement(scores)
     with differing:
