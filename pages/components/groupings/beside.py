@@ -20,12 +20,13 @@ from ..run import progress
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, percent, when
-from ..shared.theme import BLUE, INK, figure, show
+from ..shared.theme import BLUE, MUTED, figure, show
 from . import group_table
 from .agreement import adjusted_rand, flows, matched, mates_changed, moved
 
 _METHOD = "by:"  # before the name of a method that has yet to group
-_DRAWN = 10
+_DRAWN = 7
+_KEPT, _GONE = "rgba(0,114,178,.4)", "rgba(230,159,0,.6)"
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,10 @@ def _figures(view: SpaceView, other: Mapping[str, Any], pair: Pair) -> None:
         "Variance lost": f"{percent(view.space['error'])} → {percent(other['error'])}",
     }
     if here and there:
-        facts_shown["Weighed by importance"] = f"{percent(here['cost'])} → {percent(there['cost'])}"
+        facts_shown["The same, weighed by importance"] = f"{percent(here['cost'])} → {percent(there['cost'])}"
         facts_shown["Groups that mix parents"] = f"{here['mixed']} → {there['mixed']}"
-    for column, (name, text) in zip(st.columns(len(facts_shown)), facts_shown.items(), strict=True):
-        column.metric(name, text)
+    lines = "".join(f"<span>{name}</span><div>{text}</div>" for name, text in facts_shown.items())
+    st.html(f'<div class="facts">{lines}</div>')
     st.caption(
         "Adjusted Rand index: 1 the same groups, 0 no more alike than by chance (Hubert and Arabie 1985). Groups are "
         "matched by most shared neurons, each once; a neuron has moved if it is not in its group's match."
@@ -151,24 +152,32 @@ def _figures(view: SpaceView, other: Mapping[str, Any], pair: Pair) -> None:
 
 
 def flow_picture(pair: Pair, drawn: list[int]) -> go.Figure:
-    """Where the neurons of the `drawn` groups of the first grouping go. A link's width is its number of neurons."""
+    """Where the neurons of the `drawn` groups of the first grouping go. A link's width is its number of neurons; beside
+    the match and the two widest others, what a group gives away is drawn as one link to other groups."""
     a, b, counts = flows(pair.first, pair.second)
-    kept = np.isin(a, drawn)
-    a, b, counts = a[kept], b[kept], counts[kept]
-    left, right = list(dict.fromkeys(a.tolist())), list(dict.fromkeys(b.tolist()))
     same = matched(pair.first, pair.second)
-    chart = figure(max(300, 26 * max(len(left), len(right))), legend=False)
+    links: list[tuple[int, int | None, int]] = []
+    for group in drawn:
+        ways = sorted(
+            ((int(j), int(n)) for j, n in zip(b[a == group], counts[a == group], strict=True)),
+            key=lambda way: (way[0] != same.get(group), -way[1]),
+        )
+        links += [(group, j, n) for j, n in ways[:3]]
+        if rest := sum(n for _, n in ways[3:]):
+            links.append((group, None, rest))
+    right = list(dict.fromkeys(j for _, j, _ in links if j is not None))
+    places: list[int | None] = [*right, *([None] if any(j is None for _, j, _ in links) else [])]
+    chart = figure(min(520, max(280, 22 * len(places))), legend=False)
     chart.add_sankey(
         node={
-            "label": [f"{g}" for g in left] + [f"{g}" for g in right], "pad": 10, "thickness": 14,
-            "color": [BLUE] * len(left) + [INK] * len(right), "line": {"width": 0},
+            "label": [str(g) for g in drawn] + ["others" if j is None else str(j) for j in places], "pad": 8,
+            "thickness": 14, "color": [BLUE] * len(drawn) + [MUTED] * len(places), "line": {"width": 0},
             "hovertemplate": "group %{label}: %{value} neurons<extra></extra>",
         },
         link={
-            "source": [left.index(g) for g in a.tolist()],
-            "target": [len(left) + right.index(g) for g in b.tolist()], "value": counts.tolist(),
-            "color": ["rgba(0,114,178,.35)" if same.get(i) == j else "rgba(230,159,0,.6)"
-                      for i, j in zip(a.tolist(), b.tolist(), strict=True)],
+            "source": [drawn.index(i) for i, _, _ in links],
+            "target": [len(drawn) + places.index(j) for _, j, _ in links], "value": [n for _, _, n in links],
+            "color": [_KEPT if j is not None and same.get(i) == j else _GONE for i, j, _ in links],
             "hovertemplate": "group %{source.label} → %{target.label}: %{value}<extra></extra>",
         },
     )

@@ -41,6 +41,15 @@ def test_the_picture_draws_all_neurons_of_the_groups_it_shows() -> None:
     assert len(set(link.color)) == 2
 
 
+def test_narrow_flows_are_drawn_as_one() -> None:
+    pair = beside.paired({"group": np.zeros(9, int)}, {"group": np.array([0, 0, 0, 1, 1, 2, 3, 4, 5])})
+    chart = beside.flow_picture(pair, [0])
+    link, label = chart.data[0].link, chart.data[0].node.label
+    assert [(label[t], v) for t, v in zip(link.target, link.value, strict=True)] == [
+        ("0", 3), ("1", 2), ("2", 1), ("others", 3),
+    ]
+
+
 @pytest.fixture
 def two_runs(filled):
     """A fusion, and an exploration in which neuron 1 of parent_1 is in the group of neuron 0."""
@@ -65,8 +74,8 @@ def test_another_run_is_compared_and_what_moved_can_be_selected(open_page, two_r
         beside=other, space="fc0",
     )
     assert not app.exception
-    figures = {m.label: m.value for m in app.metric}
-    assert figures["Neurons that moved"] == "1 of 12"
+    figures = " ".join(e.proto.body for e in app.get("html"))
+    assert "<span>Neurons that moved</span><div>1 of 12</div>" in figures
     went = next(t.value for t in app.dataframe if "Mates changed" in t.value)
     assert went["Neuron"].tolist() == ["parent_1:1"]
     assert (went["Group here"].tolist(), went["Group there"].tolist()) == ([1], [0])
