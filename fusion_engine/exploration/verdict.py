@@ -82,7 +82,7 @@ def network_verdict(spaces: Sequence[tuple[str, Verdict]]) -> NetworkVerdict:
         sentence = f"The only space is {_WORDS[severity]}: it loses {lost}."
     else:
         verb = "is" if alike == 1 else "are"
-        sentence = f"{alike} of {len(ranked)} spaces {verb} {_WORDS[severity]}; most is lost in {worst}: {lost}."
+        sentence = f"{alike} of {len(ranked)} spaces {verb} {_WORDS[severity]}; the worst, {worst}, loses {lost}."
     return {"severity": severity, "worst": [name for name, _ in ranked], "sentence": sentence}
 
 

@@ -96,7 +96,7 @@ def test_a_network_is_as_good_as_its_worst_space() -> None:
     found = network_verdict([("a", space(0.1)), ("b", space(0.7)), ("c", space(0.9))])
     assert (found["severity"], found["worst"]) == ("poor", ["c", "b", "a"])
     assert found["sentence"] == (
-        "2 of 3 spaces are grouped poorly; most is lost in c: 90 % of the variance, weighed by importance."
+        "2 of 3 spaces are grouped poorly; the worst, c, loses 90 % of the variance, weighed by importance."
     )
     assert network_verdict([])["worst"] == []
 
