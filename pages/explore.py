@@ -9,6 +9,7 @@ from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.errors import StoreError
 from fusion_engine.jobs import client
 from pages.components.editing import edit_list, edit_panel, fuse_again
+from pages.components.groupings import beside, group_table, network_map, scores_view, verdict_view
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
 from pages.components.neurons import space, space_view
@@ -19,6 +20,7 @@ from pages.components.shared.page_frame import empty, existing, heading, next_st
 from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
+SECTIONS = {"Groups": group_table.draw, "Scores": scores_view.draw, "Beside another": beside.draw}
 
 
 def fusion_of(parents: str) -> dict[str, Any] | None:
@@ -78,6 +80,8 @@ def show_run(run: str, space_column: Any) -> None:
         st.warning(plain(warning), icon=":material/warning:")
     with space_column:
         chosen = choose_space(result)
+    verdict_view.network(result)
+    network_map.draw(result, chosen["name"])
     view = space.SpaceView(run, chosen, distinct(result["parents"]), space.load(run, chosen["index"]))
     soft = "" if chosen["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(
@@ -85,6 +89,7 @@ def show_run(run: str, space_column: Any) -> None:
         f"merging loses {percent(chosen['error'])} of their variance. "
         f"Measured on {count(result['samples'], 'sample')}.{soft}"
     )
+    verdict_view.draw(view)
     draw_space(view)
 
 
@@ -94,7 +99,7 @@ def draw_space(view: space.SpaceView) -> None:
     shown, problem = edit_list.applied(view)
     if problem:
         st.warning(f"The edits are not shown here: {plain(problem)}", icon=":material/warning:")
-    space_view.draw(shown, {"Edit": edit})
+    space_view.draw(shown, {**SECTIONS, "Edit": edit})
 
 
 def edit(view: space.SpaceView) -> None:

@@ -12,6 +12,8 @@ from fusion_engine.core.types import Grouping
 from fusion_engine.embedding import principal_coordinates
 from fusion_engine.stats import SpaceStats
 
+from .verdict import verdict
+
 _NEIGHBOURS = 15
 # Neurons of a space up to which their covariance is kept, and is kept in double precision: 8 and 64 MiB.
 _MOST_EXACT, _MOST_KEPT = 1_024, 4_096
@@ -45,6 +47,7 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         "neuron": np.concatenate([np.arange(n, dtype=np.int64) for n in stats.sizes]),
         "importance": stats.weights,
         "group": groups,
+        "lost": _share(error, variance),
         "pca": pca,
         "mean": stats.means,
         "std": np.sqrt(variance),
@@ -62,6 +65,7 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
         "hard": grouping.labels is not None,
         "variance": [float(v) for v in principal.variance[:3]],
         "error": float(_share(error.sum(), variance.sum())),
+        "verdict": verdict(arrays, hard=grouping.labels is not None),
     }
     features: dict[str, NDArray] = {"coordinates": principal.coordinates.astype(np.float32)}
     if len(parent) <= _MOST_KEPT:

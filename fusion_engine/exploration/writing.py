@@ -19,6 +19,7 @@ from fusion_engine.store.shapes import Exploration, ExploredSpace
 
 from .space_tables import SpaceTables, space_tables
 from .structure import levels_json
+from .verdict import network_verdict
 
 
 def described_inputs(parents: Sequence[Parent], data: Dataset, seed: int) -> dict[str, Any]:
@@ -64,7 +65,10 @@ def write_exploration(
     for level in levels:
         level["spaces"] = [s["name"] for s in spaces if s["level"] == level["index"]]
     seconds = round(time.perf_counter() - started, 3)
-    exploration = cast(Exploration, {**about, "spaces": spaces, "levels": levels, "seconds": seconds})
+    judged = network_verdict([(space["name"], space["verdict"]) for space in spaces])
+    exploration = cast(
+        Exploration, {**about, "spaces": spaces, "levels": levels, "verdict": judged, "seconds": seconds}
+    )
     write_json(folder / "explore.json", exploration)
 
 

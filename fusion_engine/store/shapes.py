@@ -88,6 +88,55 @@ class DataSummary(TypedDict):
     created: float
 
 
+Severity = Literal["good", "fair", "poor"]
+
+
+class WorstGroup(TypedDict):
+    """share: of the space's importance. lost: share of the group's variance."""
+
+    group: int
+    share: float
+    lost: float
+
+
+class WorstNeuron(TypedDict):
+    """neuron: parent's number and index, '0:17'. share: of the space's importance. lost: share of its own variance."""
+
+    neuron: str
+    share: float
+    lost: float
+
+
+class Verdict(TypedDict):
+    """How good the grouping of a space is; severity as exploration/verdict.py says. Numbers of groups: in all; mixed:
+    of two parents or more; several: two neurons or more of one parent, with others or not; one_parent: of one parent
+    only; single: of one neuron; empty. cost: sum over groups of share x lost. concentration: share of
+    importance that the most important tenth of the neurons holds. first: the most important group.
+    worst_*: up to five, by share x lost, largest first. sentence: plain text."""
+
+    groups: int
+    mixed: int
+    several: int
+    one_parent: int
+    single: int
+    empty: int
+    cost: float
+    concentration: float
+    first: WorstGroup | None
+    worst_groups: list[WorstGroup]
+    worst_neurons: list[WorstNeuron]
+    severity: Severity
+    sentence: str
+
+
+class NetworkVerdict(TypedDict):
+    """severity: of the worst space. worst: names of all spaces, the worst first. sentence: plain text."""
+
+    severity: Severity
+    worst: list[str]
+    sentence: str
+
+
 class ExploredSpace(TypedDict):
     """A space in explore.json. index: prefix of its arrays in explore.npz and features.npz. size: fused; sizes: one a
     parent. kind, weight, shape: of the layer that makes it. variance: share of the first 3 principal components. hard:
@@ -95,8 +144,9 @@ class ExploredSpace(TypedDict):
     its groups cannot be edited, or ''.
 
     explore.npz, T neurons of K parents, parent after parent, in n groups: parent, neuron (T,) int64; importance (T,);
-    group (T,) int64, -1 none, in soft groupings the one with the largest weight; pca (T, 3) float32, zero-padded; mean,
-    std (T,) of the pre-activation over samples and positions; neighbours, correlation (T, 15): the most similar
+    group (T,) int64, -1 none, in soft groupings the one with the largest weight; lost (T,): share of the neuron's own
+    variance lost by merging; pca (T, 3) float32, zero-padded; mean, std (T,) of the pre-activation over samples and
+    positions; neighbours, correlation (T, 15): the most similar
     neurons, best first (index into T, -1 padding), and how similar; group_members (n, K): neurons of each parent in it;
     group_importance (n,): sum; group_error (n,): share of the group's variance lost by merging.
     features.npz: coordinates (T, c <= 64) float32, principal coordinates, which the job embed reads; covariance (T, T)
@@ -119,6 +169,7 @@ class ExploredSpace(TypedDict):
     hard: bool
     error: float
     edits_refused: NotRequired[str]  # runs of earlier versions have none
+    verdict: NotRequired[Verdict]  # runs of earlier versions have none
 
 
 class ExploredLevel(TypedDict):
@@ -147,6 +198,7 @@ class Exploration(TypedDict):
     levels: list[ExploredLevel]
     warnings: list[str]
     seconds: float
+    verdict: NotRequired[NetworkVerdict]
 
 
 class Label(TypedDict):

@@ -161,12 +161,22 @@ def space_arrays(neurons: int = 6, parents: int = 2) -> dict[str, np.ndarray]:
     }
 
 
+def verdict() -> dict[str, Any]:
+    group = {"group": 4, "share": 0.3, "lost": 0.8}
+    return {
+        "groups": 6, "mixed": 6, "several": 0, "one_parent": 0, "single": 0, "empty": 0, "cost": 0.4,
+        "concentration": 0.5, "first": {"group": 2, "share": 0.4, "lost": 0.1}, "worst_groups": [group],
+        "severity": "fair",
+        "worst_neurons": [{"neuron": "1:3", "share": 0.2, "lost": 0.7}], "sentence": "0 of 6 groups hold one neuron.",
+    }
+
+
 def explore_json() -> dict[str, Any]:
     def space(index: int, name: str) -> dict[str, Any]:
         return {
             "index": index, "name": name, "level": index, "size": 6, "sizes": [6, 6], "freedom": "perm", "block": False,
             "kind": "linear", "weight": f"{name}.weight", "shape": [6, 64], "variance": [0.5, 0.3, 0.1], "hard": True,
-            "error": 0.12,
+            "error": 0.12, "verdict": verdict(),
         }
 
     return {
@@ -176,6 +186,7 @@ def explore_json() -> dict[str, Any]:
         "levels": [
             {"index": i, "name": f"level {i}", "spaces": [f"fc{i}"], "layers": [], "output_shape": [6]} for i in (0, 1)
         ],
+        "verdict": {"severity": "poor", "worst": ["fc1", "fc0"], "sentence": "2 of 2 spaces are grouped poorly."},
     }
 
 

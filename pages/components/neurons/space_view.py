@@ -1,8 +1,7 @@
-"""The contents of one space: neurons in the plane, a neuron's passport, importance, and the table of groups."""
+"""The contents of one space: neurons in the plane, a neuron's passport, and sections below."""
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import streamlit as st
 
 from ..passport import passport
@@ -12,8 +11,10 @@ from ..shared.theme import show
 from . import near, neuron_charts, picking, plane_view, selection
 from .space import SpaceView
 
+Sections = Mapping[str, Callable[[SpaceView], None]]
 
-def draw(view: SpaceView, more: Mapping[str, Callable[[SpaceView], None]] | None = None) -> None:
+
+def draw(view: SpaceView, more: Sections | None = None) -> None:
     """Everything about a space; `more`: further sections."""
     sections = {**SECTIONS, **(more or {})}
     plane, about = st.columns([5, 3], gap="large")
@@ -61,37 +62,6 @@ def _importance(view: SpaceView) -> None:
         table({"Parent": parents, **columns}, height=300, alt="All neurons with importance, group and statistics")
 
 
-def _groups(view: SpaceView) -> None:
-    arrays = view.arrays
-    order = np.argsort(-arrays["group_importance"], kind="stable")
-    members = arrays["group_members"][order]
-    rows = {
-        "Group": order, **{name: members[:, p] for p, name in enumerate(view.names)},
-        "Importance": arrays["group_importance"][order], "Lost": 100 * arrays["group_error"][order],
-    }
-    largest = float(arrays["group_importance"].max(initial=0.0)) or 1.0
-    key = f"groups-{view.run}-{view.space['index']}"
-
-    def chosen() -> None:
-        picked = st.session_state[key]["selection"]["rows"]
-        selection.isolate(view, int(order[picked[0]]) if picked else None)
-
-    table(
-        rows, height=352, on_select=chosen, selection_mode="single-row", key=key,
-        alt="Groups with members of each parent, importance and loss",
-        column_config={
-            "Importance": st.column_config.ProgressColumn(
-                help="Sum over its members", min_value=0.0, max_value=largest, format="%.3g"
-            ),
-            "Lost": st.column_config.NumberColumn(
-                "Variance lost", format="%.1f %%",
-                help="How much of its members' variance merging them loses: the spread of the group",
-            ),
-        },
-    )
-    st.caption("Columns with a parent's name count its members. Choose a row to see the group alone in the plane.")
-
-
-SECTIONS: dict[str, Callable[[SpaceView], None]] = {
-    "Selection": picking.draw, "Importance": _importance, "Groups": _groups,
+SECTIONS: Sections = {
+    "Selection": picking.draw, "Importance": _importance,
 }

@@ -29,7 +29,7 @@ def measured(parents: str, data: str, space: str, sizes: tuple[int, ...]) -> Mea
             continue
         try:
             if run["kind"] == "scores":
-                scores = _scores(run, space, sizes) | scores
+                scores = scores_of(run["id"], space, sizes) | scores
             elif run["kind"] == "passport" and asked.get("space") == space and not asked.get("neurons"):
                 preferred = _preferred(run, sizes) if preferred is None else preferred
         except FusionError:
@@ -37,8 +37,9 @@ def measured(parents: str, data: str, space: str, sizes: tuple[int, ...]) -> Mea
     return Measured(scores, preferred)
 
 
-def _scores(run: Run, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    arrays = store.read_arrays(run["id"], "scores.npz")
+def scores_of(run: str, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """(T,) by method, of a run of the job scores; without those that do not fit the space."""
+    arrays = store.read_arrays(run, "scores.npz")
     found = {}
     for method in dict.fromkeys(key.split("|")[0] for key in arrays):
         parts = [arrays.get(f"{method}|{space}|{parent}") for parent in range(len(sizes))]

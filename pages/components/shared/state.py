@@ -17,7 +17,7 @@ BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
-                "near", "section", "edits", "again"),
+                "near", "section", "edits", "again", "map", "beside"),
     "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),
