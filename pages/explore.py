@@ -9,7 +9,7 @@ from fusion_engine.core.capability import Facts, Methods
 from fusion_engine.core.errors import StoreError
 from fusion_engine.jobs import client
 from pages.components.editing import edit_list, edit_panel, fuse_again
-from pages.components.groupings import beside, group_table, network_map, scores_view, verdict_view
+from pages.components.groupings import beside, correlation_map, group_table, network_map, scores_view, verdict_view
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
 from pages.components.neurons import space, space_view
@@ -20,7 +20,10 @@ from pages.components.shared.page_frame import empty, existing, heading, next_st
 from pages.components.shared.text import count, distinct, percent, plain
 
 IMPORTANCE, GROUPING = "activation", "kmeans"
-SECTIONS = {"Groups": group_table.draw, "Scores": scores_view.draw, "Beside another": beside.draw}
+SECTIONS = {
+    "Groups": group_table.draw, "Scores": scores_view.draw, "Correlations": correlation_map.draw,
+    "Beside another": beside.draw,
+}
 
 
 def fusion_of(parents: str) -> dict[str, Any] | None:

@@ -161,6 +161,14 @@ def space_arrays(neurons: int = 6, parents: int = 2) -> dict[str, np.ndarray]:
     }
 
 
+def covariance(total: int = 12) -> np.ndarray:
+    """Mates are alike by 0.5, those of group 2 by -0.2; neurons 0 and 7, of different groups, by 0.9."""
+    found = np.eye(total) + 0.5 * np.eye(total, k=total // 2) + 0.5 * np.eye(total, k=-total // 2)
+    found[0, 7] = found[7, 0] = 0.9
+    found[2, 8] = found[8, 2] = -0.2
+    return found
+
+
 def verdict() -> dict[str, Any]:
     group = {"group": 4, "share": 0.3, "lost": 0.8}
     return {
@@ -201,6 +209,7 @@ def add_exploration(run: str) -> None:
     write_json(folder / "explore.json", explore_json())
     arrays = {f"{i}/{k}": v for i in (0, 1) for k, v in space_arrays().items()}
     write_bytes(folder / "explore.npz", archive(arrays))
+    write_bytes(folder / "features.npz", archive({f"{i}/covariance": covariance() for i in (0, 1)}))
 
 
 def add_fusion(fused: float | None = 0.912, **arguments: Any) -> str:
