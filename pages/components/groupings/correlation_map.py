@@ -20,7 +20,6 @@ from ..shared.theme import BLUE, INK, PARENTS, SYMBOLS, VERMILION, clicked, figu
 
 _GRID = 100  # places a side that can be clicked: more would lie under one fingertip
 _LANE = 0.018  # of the picture, for the marks of one parent
-_OUTLINED = 150  # most groups that are drawn as boxes
 _LISTED = 12
 _SCALE = [[0, VERMILION], [0.5, "#FFFFFF"], [1, BLUE]]
 
@@ -52,9 +51,11 @@ def by_group(view: SpaceView, index: np.ndarray) -> np.ndarray:
 
 def apart(groups: np.ndarray, hundredths: np.ndarray) -> np.ndarray:
     """(p, 2) the most correlated pairs of different groups, best first, as places in `groups`; only above zero."""
-    first, second = np.triu_indices(len(groups), 1)
-    wanted = groups[first] != groups[second]
-    return _best(first[wanted], second[wanted], hundredths[first[wanted], second[wanted]].astype(np.int16))
+    value = np.where(np.triu(groups[:, None] != groups, 1), hundredths, 0).ravel()
+    few = min(_LISTED, len(value))
+    kept = np.flatnonzero(value >= max(int(np.partition(value, -few)[-few]), 1))
+    first, second = np.divmod(kept, len(groups))
+    return _best(first, second, value[kept].astype(np.int16))
 
 
 def together(groups: np.ndarray, hundredths: np.ndarray) -> np.ndarray:
@@ -128,7 +129,10 @@ def picture(view: SpaceView, index: np.ndarray, hundredths: np.ndarray) -> go.Fi
             "ticktext": ["−1", "−0.5", "0", "0.5", "1"], "title": {"text": "r"},
         },
     )
-    chart.update_layout(shapes=_boxes(view.arrays["group"][index]))
+    across, down = outlines(view.arrays["group"][index])
+    chart.add_scatter(
+        x=across, y=down, mode="lines", line={"color": INK, "width": 1}, hoverinfo="skip", showlegend=False
+    )
     _add_edges(chart, view, index)
     _add_places(chart, view, index, hundredths)
     chosen = np.flatnonzero(np.isin(index, selection.get(view)))
@@ -143,14 +147,13 @@ def picture(view: SpaceView, index: np.ndarray, hundredths: np.ndarray) -> go.Fi
     return chart.update_yaxes(**axis, range=[total - 0.5, -0.5 - room], scaleanchor="x")
 
 
-def _boxes(groups: np.ndarray) -> list[dict[str, Any]]:
-    """Outlines of the groups that hold two neurons or more."""
-    bounds = [0, *(np.flatnonzero(np.diff(groups)) + 1), len(groups)]
-    spans = [(a, b) for a, b in pairwise(bounds) if b - a > 1 and groups[a] >= 0]
-    return [
-        {"type": "rect", "x0": a - 0.5, "x1": b - 0.5, "y0": a - 0.5, "y1": b - 0.5, "line": {"color": INK, "width": 1}}
-        for a, b in spans[:_OUTLINED]
-    ]
+def outlines(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of one line around every group of two neurons or more, with gaps in between."""
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(groups)) + 1, [len(groups)]])
+    low, high = bounds[:-1], bounds[1:]
+    several = (high - low > 1) & (groups[low] >= 0)
+    low, high, gap = low[several] - 0.5, high[several] - 0.5, np.full(several.sum(), np.nan)
+    return np.stack([low, high, high, low, low, gap], 1).ravel(), np.stack([low, low, high, high, low, gap], 1).ravel()
 
 
 def _add_edges(chart: go.Figure, view: SpaceView, index: np.ndarray) -> None:
@@ -172,10 +175,17 @@ def _add_places(chart: go.Figure, view: SpaceView, index: np.ndarray, hundredths
     rows, columns = places(hundredths)
     total = len(index)
     labels = [escaped(view.label(int(i))) for i in index]
-    values = hundredths[rows, columns] / 100
+    values = (hundredths[rows, columns] / 100).tolist()
     chart.add_trace(go.Scattergl(
-        x=columns, y=rows, mode="markers", showlegend=False, customdata=(rows * total + columns)[:, None].tolist(),
-        text=[f"{labels[r]} and {labels[c]}<br>r = {v:.2f}" for r, c, v in zip(rows, columns, values, strict=True)],
+        # Lists within an array, which Plotly does not check one by one; of a typed array the browser would hand back
+        # a mapping.
+        x=columns, y=rows, mode="markers", showlegend=False,
+        customdata=np.frompyfunc(lambda code: [code], 1, 1)(rows * total + columns),
+        text=np.array(
+            [f"{labels[r]} and {labels[c]}<br>r = {v:.2f}"
+             for r, c, v in zip(rows.tolist(), columns.tolist(), values, strict=True)],
+            object,
+        ),
         hovertemplate="%{text}<extra></extra>", marker={"size": 6, "opacity": 0},
         selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
     ))
@@ -191,16 +201,17 @@ def places(hundredths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     bounds = np.linspace(0, total, _GRID + 1).astype(np.int64)
     strength = np.abs(hundredths.astype(np.int16))
     np.fill_diagonal(strength, -1)
-    found = []
+    starts = bounds[:-1]
+    found_rows, found_columns = [], []
     for top, bottom in pairwise(bounds):
         band = strength[top:bottom]
         best = band.argmax(0)  # the best row of every column; then the best column of every block
         peak = band[best, np.arange(total)]
-        for left, right in pairwise(bounds):
-            column = left + int(peak[left:right].argmax())
-            found.append((top + int(best[column]), column))
-    rows, columns = np.array(found).T
-    return rows, columns
+        block = np.repeat(np.arange(_GRID), np.diff(bounds))
+        columns = np.lexsort((-peak, block))[starts]
+        found_rows.append(top + best[columns])
+        found_columns.append(columns)
+    return np.concatenate(found_rows), np.concatenate(found_columns)
 
 
 def _pairs(

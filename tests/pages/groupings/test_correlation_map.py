@@ -51,3 +51,9 @@ def test_an_older_run_says_that_it_has_kept_no_correlations(explore) -> None:
     (samples.store.run_folder(run) / "features.npz").unlink()
     app = open_explore(section="Correlations")
     assert any("has kept no correlations" in c.value for c in app.caption)
+
+
+def test_groups_of_several_neurons_are_outlined() -> None:
+    across, down = correlation_map.outlines(np.array([5, 5, 2, 7, 7, 7, -1, -1]))
+    assert np.nan_to_num(across, nan=9).tolist() == [-0.5, 1.5, 1.5, -0.5, -0.5, 9, 2.5, 5.5, 5.5, 2.5, 2.5, 9]
+    assert np.nan_to_num(down, nan=9).tolist() == [-0.5, -0.5, 1.5, 1.5, -0.5, 9, 2.5, 2.5, 5.5, 5.5, 2.5, 9]
