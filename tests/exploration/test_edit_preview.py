@@ -123,6 +123,24 @@ def test_what_cannot_be_previewed_is_said_in_a_line(space: str, edit: dict, line
         preview(plain, space, [edit])
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"hard": False}, "mixes neurons instead of grouping them"),
+        ({"edits_refused": "space 'fc1' is of heads"}, "is of heads"),
+    ],
+)
+def test_soft_groupings_and_heads_have_no_preview(
+    change: dict, line: str, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = store.read_explore(plain)
+    found["spaces"] = [{**space, **change} for space in found["spaces"]]
+    monkeypatch.setattr(store, "read_explore", lambda run: found)
+    edit_preview._read.cache_clear()
+    with pytest.raises(FusionError, match=line):
+        preview(plain, "fc1", [])
+
+
 def test_two_parents_of_512_neurons_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2_000, 1_024))

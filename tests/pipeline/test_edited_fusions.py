@@ -10,10 +10,12 @@ import torch
 
 import fusion_engine
 from fusion_engine import load_data, pipeline
+from fusion_engine.architectures import ViTConfig, build
 from fusion_engine.core import registry
 from fusion_engine.core.errors import FusionError
 from fusion_engine.data import Dataset, balanced_sample
 from fusion_engine.demo import load_demo
+from fusion_engine.parents import make_parent
 from fusion_engine.pipeline import FusionResult
 from fusion_engine.stats import StatisticsCache
 
@@ -259,3 +261,23 @@ def test_the_report_says_what_was_done_and_what_it_costs(parents: list, digits: 
     assert set(edits[0]["neurons"]) <= set(merged["after"])
     assert merged["lost_after"] > merged["lost_before"]
     assert "edits" not in plain.report
+
+
+@pytest.mark.parametrize("grouping", ["kmeans", "hungarian"])
+def test_transformers_heads_are_not_edited_and_what_is_beside_them_is(grouping: str, digits: Dataset) -> None:
+    config, made = ViTConfig((1, 8, 8), 4, 16, 2, (24,), (16,), 10), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        made.append(make_parent(f"parent_{seed}", config, build(config).eval().state_dict()))
+    recipe = {**KMEANS, "grouping": grouping, "solver": "least_squares"}
+    first = fuse(made, digits, recipe)
+    nest = next(iter(first.trace.nests.values()))
+    for name, line in ((nest.block, "is of heads"), (nest.kinds[0][0], "lies inside the heads")):
+        with pytest.raises(FusionError, match=line):
+            fuse(made, digits, {**recipe, "edits": [{"edit": "exclude", "space": name, "neurons": ["0:0"]}]})
+    inside = {nest.block, *(name for kind in nest.kinds for name in kind)}
+    for space in [name for name in first.groupings if name not in inside]:
+        edited = {**recipe, "edits": emptied(first, space)}
+        whole, again = fuse(made, digits, edited), fuse_again(made, digits, edited, first)
+        assert all(torch.isfinite(t).all() for t in whole.state.values())
+        assert same(whole.state, again.state)

@@ -38,6 +38,9 @@ def group_error(covariance: Array, groups: Groups, only: Indices | None = None) 
     return error
 
 
+_COLUMNS = 128  # neurons at a time, so that what is computed of them stays in the processor's cache
+
+
 @dataclass(frozen=True)
 class GroupChange:
     """A group that edits change. slot: its number. before, after: its neurons, positions among the N. lost_before,
@@ -125,15 +128,20 @@ def second_best(covariance: Array, groups: Groups, importance: Array) -> SecondB
     squares = np.bincount(mine, own[order], len(there))
     lost = squares - 2 * cross + counts * norm
     mass = np.bincount(labels[inside], raw[inside], size)[there]
-    # Joining: the mean moves by t towards the neuron, t = w / (W + w), or stays where pins lead.
-    t = np.where(led[there][:, None], 0.0, raw[None, :] / (mass[:, None] + raw[None, :]))
-    step = own[None, :] - 2 * means + norm[:, None]  # ||f_i - m||^2
-    along = sums - cross[:, None] - counts[:, None] * (means - norm[:, None])  # sum_j (f_j - m) . (f_i - m)
-    joined = lost[:, None] - 2 * t * along + (counts[:, None] * t**2 + (1 - t) ** 2) * step
-    gain = joined - lost[:, None]
-    gain[mine, order] = np.inf
-    best = gain.argmin(0)
-    chosen = gain[best, np.arange(total)]
+    own_group = np.where(labels >= 0, place[labels], -1)
+    best, chosen = np.zeros(total, np.int64), np.zeros(total)
+    for start in range(0, total, _COLUMNS):
+        at = np.arange(start, min(start + _COLUMNS, total))
+        # Joining: the mean moves by t towards the neuron, t = w / (W + w), or stays where pins lead.
+        t = np.where(led[there][:, None], 0.0, raw[at] / (mass[:, None] + raw[at]))
+        mean = means[:, at]
+        step = own[at] - 2 * mean + norm[:, None]  # ||f_i - m||^2
+        along = sums[:, at] - cross[:, None] - counts[:, None] * (mean - norm[:, None])  # sum_j (f_j - m) . (f_i - m)
+        gain = (counts[:, None] * t**2 + (1 - t) ** 2) * step - 2 * t * along
+        grouped = own_group[at] >= 0
+        gain[own_group[at][grouped], np.flatnonzero(grouped)] = np.inf
+        best[at] = gain.argmin(0)
+        chosen[at] = gain[best[at], np.arange(len(at))]
     leaving = own.copy()  # what a neuron's own group loses now, less what it loses without it; all of it, in no group
     for g, members in enumerate(np.split(order, first[1:])):
         left = _without(covariance, members, raw[members], groups.pinned[members], bool(led[there[g]]))
@@ -148,8 +156,8 @@ def second_best(covariance: Array, groups: Groups, importance: Array) -> SecondB
 def _without(covariance: Array, members: Indices, raw: Array, leads: NDArray[np.bool_], led: bool) -> Array:
     """(m,) what a group loses of its other neurons' variance when one of its m members leaves."""
     count = len(members)
-    if count == 1:
-        return np.zeros(1)
+    if count < 3:  # who is left follows itself
+        return np.zeros(count)
     block = covariance[np.ix_(members, members)]
     counting = np.tile(np.where(leads, raw, 0.0) if led else raw, (count, 1))
     np.fill_diagonal(counting, 0.0)

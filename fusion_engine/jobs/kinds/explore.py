@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.progress import Progress
-from fusion_engine.exploration.joint_stats import joint_stats
+from fusion_engine.exploration.explored import explored
 from fusion_engine.exploration.writing import described_inputs, write_exploration
 from fusion_engine.fusing import RunLog
-from fusion_engine.grouping import group_every_space
-from fusion_engine.pipeline import prepare
 
 from ..inputs import read_data, read_parents, whole_number
 from ..statistics import statistics
@@ -28,28 +26,19 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
         "grouping": arguments.get("grouping") or "kmeans",
         "edits": arguments.get("edits") or [],
     }
-    log, cache = RunLog(progress), statistics()
-    prepared = prepare(parents, data, recipe, log.part(0.0, 0.4, "trace"), seed=seed, cache=cache, exploring=True)
-    inputs, step, shared = prepared.inputs, prepared.recipe.grouping, prepared.statistics
-    edits = prepared.recipe.edits
-    grouped = group_every_space(inputs, step, log.part(0.4, 0.6, "grouping"), statistics=shared, edits=edits)
-    grouped.check()
-    graph, groupings = inputs.trace, grouped.groupings
-    importance = {n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]}
-    stats = joint_stats(
-        graph, parents, inputs.data, importance, groupings, shared, seed=seed, progress=progress.part(0.6, 0.7)
-    )
+    log = RunLog(progress)
+    found = explored(parents, data, recipe, log.part(0.0, 0.7, "trace"), seed=seed, cache=statistics())
     about = {
         **described_inputs(parents, data, seed),
-        "importance": prepared.recipe.importance.written(),
-        "grouping": step.written(),
+        "importance": found.recipe.importance.written(),
+        "grouping": found.recipe.grouping.written(),
         "warnings": log.notes,
     }
     write_exploration(
         folder,
-        graph,
-        stats,
-        groupings,
+        found.graph,
+        found.stats,
+        found.groupings,
         {name: tuple(t.shape) for name, t in parents[0].state.items()},
         about,
         started,
