@@ -56,12 +56,6 @@ KINDS: dict[str, Kind] = {
         light=True,
         cached=True,
     ),
-    "scores": Kind(
-        "fusion_engine.jobs.kinds.scores",
-        ("parents", "data", "samples", "seed", "importances"),
-        light=True,
-        cached=True,
-    ),
     "analyse": Kind(
         "fusion_engine.jobs.kinds.analyse",
         ("parents", "data", "run", "what", "align", "samples", "seed", "device"),
