@@ -46,6 +46,8 @@ def draw(view: SpaceView) -> None:
         st.caption("This run was made by an earlier version, which kept no verdict on its groups.")
         return
     severity = judged["severity"]
+    if state.get("edits"):
+        st.caption("Said of the groups as they were found, without the edits.")
     _BOXES[severity](f"**{_WORDS[severity]}:** {plain(judged['sentence'])}", icon=_ICONS[severity])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="space-verdict"):
         for entry in judged["worst_groups"][:1]:

@@ -89,9 +89,8 @@ def test_a_method_that_was_not_tried_is_asked_for(open_page, two_runs, submitted
         "explore", parents=samples.PARENTS, data="digits:train", run=fused, view="pca", section="Beside another",
         space="fc0",
     )
-    assert submitted == []
+    assert "explore" not in [kind for kind, _ in submitted]
     app.selectbox(key="beside-run").select("by:hungarian").run()
     assert not app.exception
-    [(kind, arguments)] = submitted
-    assert kind == "explore"
+    [arguments] = [arguments for kind, arguments in submitted if kind == "explore"]
     assert (arguments["importance"], arguments["grouping"]) == ("activation", "hungarian")
