@@ -3,7 +3,6 @@ that the grouping treats otherwise than their correlation suggests."""
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
