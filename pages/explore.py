@@ -128,13 +128,14 @@ fusion = fusion_of(summary["id"])
 space_column, method_column = st.columns(2, gap="large")
 with method_column:
     as_fused = choose_source(fusion)
+chosen: dict[str, str] = {}
 if as_fused and fusion is not None:
     show_run(fusion["id"], space_column)
 else:
     with method_column:
-        methods = choose_methods(catalogue["methods"], facts(summary))
-    arguments = {"parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **methods}
+        chosen = choose_methods(catalogue["methods"], facts(summary))
+    arguments = {"parents": summary["id"], "data": state.get("data"), "seed": state.number("seed", 0), **chosen}
     explored = progress.remembered("explore", arguments)
     if explored and progress.follow(explored, "Measuring the neurons", retry=lambda: progress.try_again(explored)):
         show_run(explored, space_column)
-next_steps(fuse="Fuse these parents")
+next_steps({"methods": ",".join(chosen.values())} if chosen else None, fuse="Fuse these parents")
