@@ -100,3 +100,10 @@ def test_files_are_data_never_code(path: Path) -> None:
         if name == "yaml.load":
             assert keyword(call, "Loader") == "_UniqueLoader", where
         assert keyword(call, "shell") != "True", where
+
+
+def test_a_worker_takes_all_tests_of_a_file(request: pytest.FixtureRequest) -> None:
+    """As tests/conftest.py asks: what a file's tests share would be made by every worker otherwise."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("tests are not spread over workers by groups")
+    assert request.node.nodeid.endswith("@tests/test_house.py")
