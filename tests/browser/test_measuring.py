@@ -53,7 +53,9 @@ def test_a_leaderboard_grows_is_cancelled_and_goes_on(page, served) -> None:
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Nothing of it is lost").wait_for()
     page.get_by_role("button", name="Resume").click()
-    page.get_by_text("4 of 4 rows, done in").wait_for()
+    done = page.get_by_text(re.compile(r"(\d+) of \1 rows, done in"))
+    done.wait_for()
+    assert "4 of 4 rows" in done.inner_text()
     run = page.url.split("board=")[1].split("&")[0]
     board = json.loads((served.home / "runs" / run / "leaderboard.json").read_text())
     assert {entry["state"] for entry in board["entries"]} == {"done"}
