@@ -11,7 +11,7 @@ from ..plane.colouring import SCALE
 from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, escaped, percent, short
-from ..shared.theme import INK, MUTED, VERMILION, clicked, figure, show
+from ..shared.theme import MUTED, ON_DARK, ON_LIGHT, VERMILION, clicked, figure, show
 
 _CHART = "network-map"
 _ROWS, _CELL = 4, 30  # cells in a column at most; pixels of one
@@ -106,7 +106,7 @@ def picture(
         text=[f"{escaped(short(cell.name, max(4, letters)))} · {v:.0f} %" if named else ""
               for cell, v in zip(placed, values, strict=True)], textangle=0,
         textposition="inside", insidetextanchor="middle", constraintext="none",
-        insidetextfont={"size": 12, "color": ["white" if v < 0.55 * high else INK for v in values]},
+        insidetextfont={"size": 12, "color": [ON_DARK if v < 0.55 * high else ON_LIGHT for v in values]},
         marker={
             "color": list(values), "colorscale": list(SCALE), "cmin": 0, "cmax": high, "cornerradius": 4, "opacity": 1,
             "line": {"color": [VERMILION if cell.name == chosen else "rgba(0,0,0,0)" for cell in placed], "width": 3},

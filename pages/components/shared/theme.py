@@ -10,6 +10,7 @@ import streamlit as st
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
 INK, MUTED, FAINT, GRID = "#1F2A37", "#5B6775", "#C9D1DA", "#E8ECF1"
+ON_LIGHT, ON_DARK = "#1E2936", "#FFFFFF"  # writing on filled cells, the same in light and dark
 # What stands for these colours, which are made for white, where the reader prefers a dark page.
 _DARK = {
     INK: "#E6EAF0", MUTED: "#A3AEBB", FAINT: "#4A5563", GRID: "#2A3340", "white": "#12161C", "#000000": "#FFFFFF",
