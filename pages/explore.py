@@ -12,10 +12,10 @@ from pages.components.editing import edit_list, edit_panel, fuse_again
 from pages.components.groupings import beside, correlation_map, group_table, network_map, scores_view, verdict_view
 from pages.components.inputs import pickers
 from pages.components.inputs.facts import facts
-from pages.components.neurons import space, space_view
+from pages.components.neurons import space_view
 from pages.components.recipe.recipes import able
 from pages.components.run import progress
-from pages.components.shared import router, state
+from pages.components.shared import router, space, state
 from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 from pages.components.shared.text import count, distinct, percent, plain
 

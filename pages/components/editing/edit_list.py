@@ -15,8 +15,8 @@ from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.exploration.edit_preview import Preview, preview
 
-from ..neurons.space import SpaceView
 from ..shared import state
+from ..shared.space import SpaceView
 
 Edits = list[dict[str, Any]]
 _UNDONE = "edits-undone"
@@ -32,8 +32,11 @@ def of_space(space: str) -> Edits:
     return [edit for edit in current() if edit["space"] == space]
 
 
-def add(edit: Mapping[str, Any]) -> None:
-    """One more edit. What was undone before is forgotten."""
+def add(view: SpaceView, edit: Mapping[str, Any]) -> None:
+    """One more edit of this space; what was undone before is forgotten. FusionError in one line, and nothing changes,
+    where it cannot be done after the others."""
+    name = str(view.space["name"])
+    preview(view.run, name, [*of_space(name), edit])
     st.session_state[_UNDONE] = []
     _put([*current(), dict(edit)])
 
@@ -58,11 +61,6 @@ def drop(number: int) -> None:
     del edits[number]
     st.session_state[_UNDONE] = []
     _put(edits)
-
-
-def forget_undone() -> None:
-    """What was undone last cannot be redone: it could not be done."""
-    _undone().pop()
 
 
 def clear() -> None:

@@ -11,8 +11,8 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.exploration.edit_preview import Preview, second_best
 
 from ..neurons import selection
-from ..neurons.space import SpaceView
 from ..shared.page_frame import told
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from . import edit_list
@@ -114,14 +114,9 @@ def _second_best(view: SpaceView, neuron: int) -> tuple[int, float] | None:
 
 def _do(view: SpaceView, edit: Mapping[str, Any]) -> None:
     """Add an edit if it can be done; otherwise say why and change nothing."""
-    space = str(view.space["name"])
     try:
-        edit_list.add({"edit": edit["edit"], "space": space, **{k: v for k, v in edit.items() if k != "edit"}})
-        edit_list.previewed(view)
+        edit_list.add(view, {"edit": edit["edit"], "space": str(view.space["name"]), **edit})
     except FusionError as error:
-        if edit_list.current():
-            edit_list.undo()
-            edit_list.forget_undone()
         st.session_state[_TROUBLE] = str(error)
 
 

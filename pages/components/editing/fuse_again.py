@@ -8,10 +8,10 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 from fusion_engine.store.shapes import Job
 
-from ..neurons.space import SpaceView
 from ..run import progress, reports
 from ..shared import state
 from ..shared.page_frame import existing
+from ..shared.space import SpaceView
 from ..shared.text import count, percent, plain
 from . import edit_list
 

@@ -13,11 +13,11 @@ from fusion_engine.jobs import client
 
 from ..inputs import pickers
 from ..inputs.facts import facts
-from ..neurons import selection, space
-from ..neurons.space import SpaceView
+from ..neurons import selection
 from ..recipe.recipes import able
 from ..run import progress
-from ..shared import state
+from ..shared import space, state
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, percent, when
 from ..shared.theme import BLUE, MUTED, figure, show

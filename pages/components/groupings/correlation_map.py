@@ -11,8 +11,8 @@ import streamlit as st
 from fusion_engine.exploration.correlations import read_correlations
 
 from ..neurons import selection
-from ..neurons.space import SpaceView
 from ..shared.page_frame import existing
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, escaped
 from ..shared.theme import BLUE, INK, PARENTS, SYMBOLS, VERMILION, clicked, figure, show

@@ -8,7 +8,7 @@ import streamlit as st
 from fusion_engine.core.errors import FusionError
 
 from ..neurons import selection
-from ..neurons.space import SpaceView
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, plain
 

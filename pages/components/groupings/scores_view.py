@@ -10,10 +10,10 @@ from fusion_engine import store
 from fusion_engine.jobs import client
 
 from ..neurons import selection
-from ..neurons.space import SpaceView
 from ..plane.measured import scores_of
 from ..run import progress
 from ..shared import state
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, escaped, plain
 from ..shared.theme import FAINT, INK, PARENTS, SYMBOLS, VERMILION, clicked, figure, scatter, show
@@ -28,7 +28,7 @@ def draw(view: SpaceView) -> None:
     run = progress.remembered("scores", arguments)
     if not run or not progress.follow(run, "Scoring the neurons", retry=lambda: progress.try_again(run)):
         return
-    scores = _load(run, str(view.space["name"]), tuple(view.sizes))
+    scores = scores_of(run, str(view.space["name"]), tuple(view.sizes))
     titles = {m["name"]: m["title"] for m in (client.catalogue() or {}).get("methods", {}).get("importance", ())}
     scores = {titles.get(name, name): values for name, values in scores.items()}
     for method, reason in store.read_result(run)["skipped"].items():
@@ -42,11 +42,6 @@ def draw(view: SpaceView) -> None:
     with differing:
         _differences(view, scores)
     _side_by_side(view, scores)
-
-
-@st.cache_data(max_entries=20, show_spinner=False)
-def _load(run: str, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
-    return scores_of(run, space, sizes)
 
 
 def most_different(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

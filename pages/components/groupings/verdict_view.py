@@ -8,8 +8,8 @@ import streamlit as st
 from fusion_engine.core.neurons import read_neuron
 
 from ..neurons import selection
-from ..neurons.space import SpaceView
 from ..shared import state
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import percent, plain
 from . import group_table

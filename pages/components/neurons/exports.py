@@ -12,8 +12,8 @@ import numpy as np
 from fusion_engine.core.errors import FusionError
 
 from ..plane.projection import Projection
+from ..shared.space import SpaceView
 from . import selection
-from .space import SpaceView
 
 SHOWN = ("neuron", "parent", "index", "group", "importance", "mean", "std", "labels")
 _LARGEST = 8 * 2**20

@@ -4,9 +4,9 @@ import numpy as np
 import streamlit as st
 
 from ..shared import state
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from . import selection
-from .space import SpaceView
 
 _AMONG = {"all": "All", "other": "Others", "own": "Its own"}
 _SHOWN = 5

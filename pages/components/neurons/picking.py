@@ -13,10 +13,10 @@ from fusion_engine.core.neurons import read_neurons
 from ..plane import projection
 from ..shared import state
 from ..shared.page_frame import existing
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, percent, plain
 from . import exports, selection
-from .space import SpaceView
 
 _TOP = 10
 

@@ -10,9 +10,9 @@ from ..plane import colouring, projection
 from ..plane.component import packed_points, plane
 from ..plane.measured import Measured, measured
 from ..shared import state
+from ..shared.space import SpaceView
 from ..shared.text import count, plain
 from . import picking, selection
-from .space import SpaceView
 
 _WAYS = {
     "group": "most important groups", "selected": "groups of the selection", "parent": "parent",

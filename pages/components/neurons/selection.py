@@ -20,7 +20,7 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.neurons import read_neurons
 
 from ..shared import state
-from .space import SpaceView
+from ..shared.space import SpaceView
 
 _LONGEST = 1200  # characters, quoted: an address stays well below the 2,000 that everything accepts
 _PLAIN = re.compile(r"[^,;\s]+")

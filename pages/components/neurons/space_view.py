@@ -6,10 +6,10 @@ import streamlit as st
 
 from ..passport import passport
 from ..shared import state
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.theme import show
 from . import near, neuron_charts, picking, plane_view, selection
-from .space import SpaceView
 
 Sections = Mapping[str, Callable[[SpaceView], None]]
 

@@ -10,14 +10,16 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.exploration.edit_preview import second_best
 
+from ..plane.measured import scores_of
 from ..run import progress
 from ..shared import state
 from ..shared.page_frame import existing
+from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, escaped, percent, plain
 from ..shared.theme import show
 from . import charts, found, pictures
-from .found import Found, View
+from .found import Found
 
 _STYLE = Path(__file__).parent / "passport.css"
 _PARTS = ("Classes", "Group", "Reads", "Scores", "Without it")
@@ -27,7 +29,7 @@ Choose = Callable[[int], None]
 """Called with the index of another neuron that is to be looked at."""
 
 
-def draw(view: View, neuron: int | None, choose: Choose | None = None, below: Any = None) -> None:
+def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, below: Any = None) -> None:
     """The passport of the neuron at this index into the view's arrays; without one, only the work for it is begun.
 
     choose: makes the members of its group buttons that open their passports. below: a container as wide as the page,
@@ -49,13 +51,13 @@ def draw(view: View, neuron: int | None, choose: Choose | None = None, below: An
     _inputs(view, here, neuron)
     with below or st.container():
         if below is not None:
-            st.subheader(plain(f"{view.space['name']}/{found.name_of(view, neuron)}"), anchor=False)
+            st.subheader(plain(f"{view.space['name']}/{view.label(neuron)}"), anchor=False)
         _parts(view, here, neuron, choose, below is not None)
 
 
-def _headline(view: View, neuron: int) -> None:
+def _headline(view: SpaceView, neuron: int) -> None:
     name, link = st.columns([5, 3], vertical_alignment="center")
-    label = f"{view.space['name']}/{found.name_of(view, neuron)}"
+    label = f"{view.space['name']}/{view.label(neuron)}"
     name.html(f'<div class="passport-name">{escaped(label)}</div>')
     with link.popover("Link", icon=":material/link:", width="stretch"):
         st.caption("This neuron, for whoever opens it with the same parents:")
@@ -81,7 +83,7 @@ def _headline(view: View, neuron: int) -> None:
     st.html('<div class="facts">' + "".join(f"<span>{k}</span><div>{v}</div>" for k, v in facts.items()) + "</div>")
 
 
-def _inputs(view: View, here: Found, neuron: int) -> None:
+def _inputs(view: SpaceView, here: Found, neuron: int) -> None:
     """The samples that excite it most and least."""
     can_look = here.info["kind"] != "tokens"
     st.session_state.setdefault("passport-look", False)
@@ -91,7 +93,7 @@ def _inputs(view: View, here: Found, neuron: int) -> None:
         "(orange for, blue against).",
     )
     known = found.looks(view, [neuron]) if over and can_look else None
-    label = str(found.neuron_of(view, neuron))
+    label = str(view.neuron_of(neuron))
     how = known[0]["how"].get(label) if known else None
     maps = known[1].get(label) if known else None
     most, least = strip(here, neuron, "top", maps, how == "gradient"), strip(here, neuron, "bottom")
@@ -143,7 +145,7 @@ def _picture(here: Found, number: int, alt: str, look: np.ndarray | None, signed
     return f'<img src="{pictures.png(pixels)}" alt="{escaped(alt)}" title="{escaped(alt)}">'
 
 
-def _parts(view: View, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
+def _parts(view: SpaceView, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
     """Everything else, one part at a time: what is not open is not drawn, so that a click is answered at once."""
     st.session_state.setdefault("passport-part", _PARTS[0])
     draws: Sequence[Callable[[], None]] = (
@@ -182,7 +184,7 @@ def _classes(here: Found, neuron: int) -> None:
         table(columns, alt="The neuron's answers by class")
 
 
-def _group(view: View, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
+def _group(view: SpaceView, here: Found, neuron: int, choose: Choose | None, wide: bool) -> None:
     groups = view.arrays["group"]
     group = int(groups[neuron])
     mates = [int(i) for i in np.flatnonzero(groups == group) if i != neuron] if group >= 0 else []
@@ -203,13 +205,13 @@ def _group(view: View, here: Found, neuron: int, choose: Choose | None, wide: bo
         _fused(view, here, neuron, group, wide)
 
 
-def _second_best(view: View, neuron: int) -> None:
+def _second_best(view: SpaceView, neuron: int) -> None:
     """The group that would take the neuron in at the smallest loss; nothing where groups are soft or were edited."""
     best = None if state.get("edits") else existing(second_best, view.run, str(view.space["name"]))
     if best is None or (group := int(best.group[neuron])) < 0:
         return
     members = np.flatnonzero(view.arrays["group"] == group)
-    named = found.name_of(view, int(members[np.argmax(view.arrays["importance"][members])]))
+    named = view.label(int(members[np.argmax(view.arrays["importance"][members])]))
     margin = float(best.margin[neuron])
     st.markdown(
         f"Second-best group: **{group}**, with {plain(named)}. There the space would lose "
@@ -217,7 +219,7 @@ def _second_best(view: View, neuron: int) -> None:
     )
 
 
-def _mate(view: View, here: Found, neuron: int, mate: int, choose: Choose | None) -> None:
+def _mate(view: SpaceView, here: Found, neuron: int, mate: int, choose: Choose | None) -> None:
     """A member of the group with its own top inputs."""
     head, button = st.columns([5, 2], vertical_alignment="center")
     said = "this neuron"
@@ -226,18 +228,18 @@ def _mate(view: View, here: Found, neuron: int, mate: int, choose: Choose | None
         said = f"correlation {np.corrcoef(values)[0, 1]:.2f}" if (values.std(1) > 0).all() else "no correlation"
         if choose is not None:
             button.button("Open", key=f"mate-{mate}", on_click=choose, args=(mate,), type="tertiary")
-    name = f"<b>{escaped(found.name_of(view, mate))}</b>, {said}"
+    name = f"<b>{escaped(view.label(mate))}</b>, {said}"
     head.html(f'<p class="passport-label">{name}</p>')
     st.html(strip(here, mate, "top"))
 
 
-def _fused(view: View, here: Found, neuron: int, group: int, wide: bool) -> None:
+def _fused(view: SpaceView, here: Found, neuron: int, group: int, wide: bool) -> None:
     arrays = here.arrays
     st.markdown(
         f"The fused neuron on the same inputs: correlation **{float(arrays['fused_correlation'][neuron]):.2f}**"
     )
     chart = charts.beside_fused(
-        arrays["values/parents"][neuron], arrays["values/fused"][group], arrays["labels"], found.name_of(view, neuron)
+        arrays["values/parents"][neuron], arrays["values/fused"][group], arrays["labels"], view.label(neuron)
     )
     left, right = st.columns(2, gap="large") if wide else (st.container(), st.container())
     with left:
@@ -250,7 +252,7 @@ def _fused(view: View, here: Found, neuron: int, group: int, wide: bool) -> None
         )
 
 
-def _reads(view: View, here: Found, neuron: int) -> None:
+def _reads(view: SpaceView, here: Found, neuron: int) -> None:
     arrays, info = here.arrays, here.info
     if info["no_weights"]:
         st.caption(plain(info["no_weights"][:1].upper() + info["no_weights"][1:] + "."))
@@ -281,18 +283,17 @@ def _reads(view: View, here: Found, neuron: int) -> None:
     st.caption(plain(f"The largest weights of {info['layer']}."))
 
 
-def _scores(view: View, neuron: int) -> None:
+def _scores(view: SpaceView, neuron: int) -> None:
     given = found.arguments(view)
     wanted = {key: given[key] for key in ("parents", "data", "seed")}
     run = found.finished("scores", wanted, "Scoring all neurons by every method")
     if run is None:
         return
-    parent, index = int(view.arrays["parent"][neuron]), int(view.arrays["neuron"][neuron])
+    mine = view.arrays["parent"] == view.arrays["parent"][neuron]
     rows = []
-    for (method, of_parent), values in found.read_scores(run, str(view.space["name"])).items():
-        if of_parent == parent and index < len(values):
-            rank = int((values > values[index]).sum()) + 1
-            rows.append({"Method": method, "Score": float(values[index]), "Rank": rank, "Of": len(values)})
+    for method, values in scores_of(run, str(view.space["name"]), tuple(view.sizes)).items():
+        rank = int((values[mine] > values[neuron]).sum()) + 1
+        rows.append({"Method": method, "Score": float(values[neuron]), "Rank": rank, "Of": int(mine.sum())})
     table(
         rows, alt="This neuron's score and rank in its parent, by method",
         column_config={"Score": st.column_config.NumberColumn(format="%.3g")},
@@ -301,7 +302,7 @@ def _scores(view: View, neuron: int) -> None:
         st.caption(plain(f"{method}: {reason}"))
 
 
-def _without(view: View, here: Found, neuron: int, wide: bool) -> None:
+def _without(view: SpaceView, here: Found, neuron: int, wide: bool) -> None:
     if not here.info["labelled"]:
         st.caption("What is lost without it is measured on labelled samples; these have no labels.")
         return
@@ -311,7 +312,7 @@ def _without(view: View, here: Found, neuron: int, wide: bool) -> None:
         help="Its mean takes away what the neuron tells apart and leaves the next layer the average input it knows; "
         "zero can be far from any value it ever has.",
     )
-    given = {**found.arguments(view), "neurons": str(found.neuron_of(view, neuron)), "silence": to}
+    given = {**found.arguments(view), "neurons": str(view.neuron_of(neuron)), "silence": to}
     if test := state.get("test"):
         given["test"] = test
     asked = st.session_state.setdefault("silenced", set())
@@ -323,7 +324,7 @@ def _without(view: View, here: Found, neuron: int, wide: bool) -> None:
         return
     run = found.finished("passport", given, "Measuring without the neuron")
     if run is not None:
-        _lost(store.read_result(run), found.name_of(view, neuron), here.run, wide)
+        _lost(store.read_result(run), view.label(neuron), here.run, wide)
 
 
 def _lost(result: Mapping[str, Any], name: str, key: str, wide: bool) -> None:

@@ -37,6 +37,7 @@ def measured(parents: str, data: str, space: str, sizes: tuple[int, ...]) -> Mea
     return Measured(scores, preferred)
 
 
+@st.cache_data(max_entries=20, show_spinner=False)
 def scores_of(run: str, space: str, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
     """(T,) by method, of a run of the job scores; without those that do not fit the space."""
     arrays = store.read_arrays(run, "scores.npz")

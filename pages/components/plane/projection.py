@@ -122,7 +122,7 @@ def project(run: str, space: Mapping[str, Any], pca: np.ndarray) -> Projection:
     if status["state"] in client.FINISHED:
         why = plain(status["error"] or "it was cancelled")
         return Projection(principal.coordinates, principal.index, principal.axes, f"No UMAP: {why}", principal.content)
-    _await(job)
+    progress.redraw_when_ended(job)
     note = "Showing PCA until UMAP is ready."
     return Projection(principal.coordinates, principal.index, principal.axes, note, principal.content)
 
@@ -131,9 +131,3 @@ def project(run: str, space: Mapping[str, Any], pca: np.ndarray) -> Projection:
 def _read(job: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a finished job has written, which never changes."""
     return dict(store.read_result(job)), dict(store.read_arrays(job, "embed.npz"))
-
-
-@st.fragment(run_every=0.4)
-def _await(run: str) -> None:
-    if client.status(run)["state"] in client.FINISHED:
-        st.rerun()

@@ -138,6 +138,13 @@ def remembered(kind: str, arguments: dict[str, Any]) -> str | None:
     return runs.get(key)
 
 
+@st.fragment(run_every=_EVERY)
+def redraw_when_ended(run: str) -> None:
+    """Draw the page again when the job has ended; nothing is shown of it meanwhile."""
+    if client.status(run)["state"] in client.FINISHED:
+        st.rerun()
+
+
 def try_again(run: str) -> None:
     """Forget a remembered run, so that the next redraw hands its job over anew."""
     runs: dict[str, str] = st.session_state.get("cached-runs", {})

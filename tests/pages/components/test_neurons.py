@@ -12,8 +12,8 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.neurons import Neuron
 from fusion_engine.embedding import METRICS
 from pages.components.neurons import exports, near, picking, selection
-from pages.components.neurons.space import SpaceView
 from pages.components.plane import colouring, component, projection
+from pages.components.shared.space import SpaceView
 
 
 @pytest.fixture
