@@ -1,8 +1,12 @@
-"""The app's entry point: page configuration and router. Start it with `make run`."""
+"""The app's entry point: the server, and the script that it runs for every page. Start it with `make run`."""
 
-from __future__ import annotations
+import streamlit as st
 
 from pages.components.jobs import jobs_list
+from pages.components.served import index
 from pages.components.shared import router
 
-router.run(beside=jobs_list.draw)
+if __name__ == "__main__":  # as Streamlit runs it
+    router.run(beside=jobs_list.draw)
+else:  # as its server loads it
+    app = st.App(__file__, routes=index.routes())

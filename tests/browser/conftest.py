@@ -59,9 +59,7 @@ class Witness:
             self.outside.append(request.url)
 
     def _console(self, message) -> None:
-        # On an address such as /fuse Streamlit looks for its server below it first, and finds it above.
-        looking = "/_stcore/" in str(message.location.get("url", ""))
-        if message.type == "error" and not looking:
+        if message.type == "error":
             self.errors.append(message.text)
 
 

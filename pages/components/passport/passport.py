@@ -1,7 +1,6 @@
 """A neuron's passport, drawn from what jobs have found out: nothing is computed here but pictures of what they kept."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from ..shared.theme import show
 from . import charts, found, pictures
 from .found import Found
 
-_STYLE = Path(__file__).parent / "passport.css"
 _PARTS = ("Classes", "Group", "Reads", "Scores", "Without it")
 _MOST_MATES = 6
 
@@ -35,7 +33,6 @@ def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, belo
     choose: makes the members of its group buttons that open their passports. below: a container as wide as the page,
     for what is more than what it is called and what excites it; without one that comes beneath.
     """
-    st.html(_STYLE)
     if neuron is None or neuron < 0:
         progress.remembered("passport", found.arguments(view))  # so that the first click finds it done
         st.caption("What excites a neuron, its classes, what it reads, its group, and what is lost without it.")

@@ -1,8 +1,7 @@
-"""What every page has around it: the style sheet, the job service, the URL's state, one line for an error."""
+"""What every page has around it: the job service, the URL's state, one line for an error."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import streamlit as st
@@ -14,16 +13,11 @@ from . import state
 from .text import plain
 
 _ERROR = ":material/error:"
-_STYLE = Path(__file__).parent / "style.css"
-_HISTORY = (Path(__file__).parent / "history.js").read_text(encoding="utf-8")
 
 
 @contextmanager
 def frame(page: str) -> Iterator[None]:
     """Run a page's script inside the app's frame; errors a user can cause become one line, never a traceback."""
-    st.html(_STYLE)
-    with st.container(key="unseen"):
-        st.html(f"<script>{_HISTORY}</script>", unsafe_allow_javascript=True)
     state.restore(page)
     with told():
         try:

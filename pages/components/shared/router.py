@@ -13,6 +13,8 @@ _ICONS = {
     "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
     "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
 }
+ADDRESSES = tuple("" if name == "start" else name for name in _ICONS)
+"""The pages' paths in the app's address."""
 
 
 def navigate() -> tuple[str, Any]:

@@ -1,0 +1,1 @@
+"""What the server itself answers, before any page's script runs."""
