@@ -196,6 +196,11 @@ if not state.get("data"):
 progress.wait_for_service()
 catalogue = client.catalogue() or {}
 result = st.container()
+# A job is shown before the form is drawn; one that this run is about to start, after it.
+follows = bool(state.get("job")) and not progress.is_pressed("fuse")
+if follows:
+    with result:
+        show_job(state.get("job"))
 form, panel = st.columns([7, 5], gap="large")
 draft = Draft(catalogue["presets"], catalogue["methods"])
 if asked := state.get("methods"):  # as another page's link asks: an importance and a grouping, separated by a comma
@@ -213,6 +218,6 @@ with panel, st.container(key="run-side"):
     if recipes.needs_base(draft.recipe, catalogue["methods"]):
         base_select(summary)
     run_panel(draft, catalogue, summary, settings)
-if state.get("job"):
+if state.get("job") and not follows:
     with result:
         show_job(state.get("job"))

@@ -118,6 +118,26 @@ def test_a_reload_finds_the_running_job(open_page, filled) -> None:
     assert any(m.value.startswith("**Fusing**") for m in app.markdown)
 
 
+def test_a_running_job_is_shown_before_the_form_is_drawn(open_page, filled, monkeypatch) -> None:
+    def stuck(*_):
+        raise RuntimeError("the form takes its time")
+
+    monkeypatch.setattr("pages.components.recipe.preset_cards.choose_preset", stuck)
+    run = samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "kf_linear"}, "running")
+    app = open_page("fuse", **READY, job=run)
+    assert app.exception
+    assert app.button(key=f"cancel-{run}").label == "Cancel"
+
+
+def test_a_new_job_takes_the_place_of_the_one_that_was_shown(open_page, filled, submitted) -> None:
+    earlier = samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "kf_linear"}, "running")
+    app = open_page("fuse", **READY, job=earlier)
+    app.button(key="fuse").click().run()
+    assert not app.exception
+    assert samples.url(app, "job") != earlier
+    assert f"cancel-{earlier}" not in [button.key for button in app.button]
+
+
 def test_the_result_is_summed_up(open_page, filled) -> None:
     run = samples.add_fusion()
     app = open_page("fuse", job=run, **READY)

@@ -255,6 +255,7 @@ class Plane {
     if (!this.drawn) this.listen()
     this.drawn = true
     this.root.dataset.drawn = points.x.length
+    this.root.dataset.content = this.data.content
     this.root.dataset.selected = this.selected.size
   }
 

@@ -20,9 +20,17 @@ _EVERY = 0.4
 def pressed(label: str, key: str, **about: Any) -> bool:
     """A button that starts a job; whether it was just pressed. For what is chosen now: a callback's arguments would be
     those of the page as it was last drawn, before a choice that was made just before the click."""
-    flag = f"{key}-pressed"
-    st.button(label, key=key, on_click=lambda: st.session_state.update({flag: True}), **about)
-    return bool(st.session_state.pop(flag, False))
+    st.button(label, key=key, on_click=lambda: st.session_state.update({_flag(key): True}), **about)
+    return bool(st.session_state.pop(_flag(key), False))
+
+
+def is_pressed(key: str) -> bool:
+    """Whether `pressed` is going to say so of this button, further down the page."""
+    return _flag(key) in st.session_state
+
+
+def _flag(key: str) -> str:
+    return f"{key}-pressed"
 
 
 def follow(run: str, title: str, retry: Callable[[], None] | None = None, cancel: bool = True) -> bool:
