@@ -1,0 +1,1 @@
+"""What benchmarks/ux.py is made of."""
