@@ -70,8 +70,11 @@ def parents(kind: str, home: Path) -> dict[str, str]:
     if kind == "eight":
         asked = {"arch": "mlp", "data": "digits:train", "parents": 8, "regime": "non_iid", "seed": 0}
         return {"parents": _done("train", asked)["parents"], **DIGITS}
+    from fusion_engine import store
+
     files = _vgg11(home)
-    data = _done("import_data", {"source": str(files[-1])})["data"]
+    upload = store.save_upload([(files[-1].name, files[-1].read_bytes())])
+    data = _done("import_data", {"upload": upload})["data"]
     return {"parents": _done("import_parents", {"paths": [str(f) for f in files[:-1]]})["parents"], "data": data}
 
 

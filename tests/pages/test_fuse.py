@@ -3,6 +3,7 @@ from __future__ import annotations
 import samples
 
 from fusion_engine import store
+from fusion_engine.core.errors import FusionError
 
 READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:test"}
 
@@ -120,12 +121,12 @@ def test_a_reload_finds_the_running_job(open_page, filled) -> None:
 
 def test_a_running_job_is_shown_before_the_form_is_drawn(open_page, filled, monkeypatch) -> None:
     def stuck(*_):
-        raise RuntimeError("the form takes its time")
+        raise FusionError("no form yet")
 
     monkeypatch.setattr("pages.components.recipe.preset_cards.choose_preset", stuck)
     run = samples.add_run("fuse", {"parents": samples.PARENTS, "recipe": "kf_linear"}, "running")
     app = open_page("fuse", **READY, job=run)
-    assert app.exception
+    assert [e.value for e in app.error] == ["no form yet"]
     assert app.button(key=f"cancel-{run}").label == "Cancel"
 
 
