@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..shared.text import distinct, escaped
-from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, figure, hatched
+from ..shared.theme import INK, MUTED, PARENTS, ROLES, add_cells, figure, hatched
 
 MEASURES = {
     "cka": "Linear CKA", "svcca": "SVCCA", "cca": "Mean CCA", "distance_correlation": "Distance correlation",
@@ -14,7 +14,7 @@ MEASURES = {
 }
 _BLUE, _ORANGE, _VERMILION = PARENTS[0], PARENTS[1], PARENTS[5]
 _WAYS = (("as_is", "As they are", _VERMILION, "square", "dash"), ("aligned", "Aligned", _BLUE, "circle", "solid"))
-_SEQUENTIAL = [[0, "#FBF7EF"], [0.5, "#9CCBE6"], [1, "#0072B2"]]
+SEQUENTIAL = ((0.0, "#FBF7EF"), (0.5, "#9CCBE6"), (1.0, "#0072B2"))
 
 
 def budget_chart(budget: Mapping[str, Any]) -> go.Figure:
@@ -110,12 +110,11 @@ def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
 def similarity_heatmap(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> go.Figure:
     """Similarity of pairs (columns) in spaces (rows), 0 to 1; numbers in the cells while there is room for them."""
     chart = figure(84 + 30 * len(rows), legend=False)
-    chart.add_heatmap(
-        z=[list(row) for row in values], x=[escaped(c) for c in columns], y=[escaped(r) for r in distinct(rows, 26)],
-        zmin=0, zmax=1, colorscale=_SEQUENTIAL, xgap=2, ygap=2, texttemplate="%{z:.2f}" if len(columns) <= 12 else None,
-        textfont={"size": 13}, colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
+    add_cells(
+        chart, [list(row) for row in values], [escaped(c) for c in columns], [escaped(r) for r in distinct(rows, 26)],
+        SEQUENTIAL, 1, 2 if len(columns) <= 12 else None,
+        colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
-    chart.update_xaxes(type="category", showgrid=False, showline=False, side="top", tickfont={"color": INK})
-    return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False, linecolor=FAINT)
+    return chart.update_xaxes(side="top", tickfont={"color": INK}, tickangle=0 if len(columns) <= 12 else -90)
 

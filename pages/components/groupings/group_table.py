@@ -95,10 +95,9 @@ def _table(view: SpaceView, found: np.ndarray, said: Mapping[str, np.ndarray]) -
     percentage = st.column_config.NumberColumn
     table(
         {
-            "Group": found, **{name: members[:, p] for p, name in enumerate(view.names)},
-            "Flags": [[name for name, which in said.items() if which[g]] for g in found],
+            "Group": found, "Flags": [[name for name, which in said.items() if which[g]] for g in found],
             "Importance": share[found], "Variance lost": 100 * arrays["group_error"][found],
-            "Cost": 100 * cost(arrays)[found],
+            "Cost": 100 * cost(arrays)[found], **{name: members[:, p] for p, name in enumerate(view.names)},
         },
         height=352, on_select=chosen, selection_mode="multi-row", key=key,
         alt="Groups with members of each parent, flags, importance, variance lost and cost",
