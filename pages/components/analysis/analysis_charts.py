@@ -92,10 +92,15 @@ def _barrier(chart: go.Figure, alphas: Sequence[float], values: Sequence[float],
     )
 
 
+def _row_height(usual: int, rows: int) -> int:
+    """Pixels a row, less where there are many: a line of text still fits."""
+    return max(20, min(usual, 1200 // max(rows, 1)))
+
+
 def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
     """Points of accuracy that averaging costs, one pair of bars a level. part: 'single' or 'cumulative'."""
     names = distinct((level["name"] for level in pair["as_is"]["levels"]), 20)
-    chart = figure(110 + 42 * len(names), barmode="group", bargap=0.3)
+    chart = figure(110 + len(names) * _row_height(42, len(names)), barmode="group", bargap=0.3)
     for way, name, colour, _, dash in _WAYS:
         values = [100 * level[part]["error_barrier"] for level in pair[way]["levels"]]
         chart.add_bar(
@@ -109,7 +114,7 @@ def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
 
 def similarity_heatmap(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> go.Figure:
     """Similarity of pairs (columns) in spaces (rows), 0 to 1; numbers in the cells while there is room for them."""
-    chart = figure(84 + 30 * len(rows), legend=False)
+    chart = figure(84 + len(rows) * _row_height(30, len(rows)), legend=False)
     add_cells(
         chart, [list(row) for row in values], [escaped(c) for c in columns], [escaped(r) for r in distinct(rows, 26)],
         SEQUENTIAL, 1, 2 if len(columns) <= 12 else None,

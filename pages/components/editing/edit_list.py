@@ -14,6 +14,7 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.exploration.edit_preview import Preview, preview
+from fusion_engine.exploration.verdict import verdict
 
 from ..shared import state
 from ..shared.space import SpaceView
@@ -76,18 +77,19 @@ def previewed(view: SpaceView) -> Preview | None:
 
 
 def applied(view: SpaceView) -> tuple[SpaceView, str]:
-    """The space as it is after its edits, and '' or why they cannot be shown."""
+    """The space as it is after its edits, with what they make of its verdict; and '' or why they cannot be shown."""
     try:
         found = previewed(view)
     except FusionError as error:
         return view, str(error)
     if found is None:
         return view, ""
-    changed = {
-        "group": found.labels, "group_members": found.group_members, "group_importance": found.group_importance,
-        "group_error": found.group_error,
+    arrays = {
+        **view.arrays, "group": found.labels, "group_members": found.group_members,
+        "group_importance": found.group_importance, "group_error": found.group_error, "lost": found.lost,
     }
-    return replace(view, arrays={**view.arrays, **changed}), ""
+    judged = {"error": found.change.lost_after, "verdict": verdict(arrays, hard=True)}
+    return replace(view, arrays=arrays, space={**view.space, **judged}), ""
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -8,11 +8,13 @@ import streamlit as st
 from fusion_engine.core.errors import FusionError
 
 from ..neurons import selection
+from ..shared import state
 from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, plain
 
 _WORST = 10
+_LONGEST = 600  # characters of a search, which is in the address
 
 
 def cost(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -59,11 +61,18 @@ def draw(view: SpaceView) -> None:
     shown = [name for name, which in said.items() if which.any()]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         wanted = st.pills(
-            "Only groups that are", shown, selection_mode="multi", key="groups-wanted",
+            "Only groups that are", shown, selection_mode="multi",
             format_func=lambda name: f"{name} · {int(said[name].sum())}",
             help="Several narrow the list down. Worst: the ten that cost most, variance lost x share of importance.",
+            **state.bound("only", "groups-wanted", [name for name in shown if name in state.get("only").split(",")],
+                          lambda chosen: ",".join(chosen) or None),
         )
-        text = st.text_input("With these neurons", key="groups-search", placeholder=f"{view.names[0]}:17", width=260)
+        text = st.text_input(
+            "With these neurons", placeholder=f"{view.names[0]}:17", width=260, max_chars=_LONGEST,
+            **state.bound(
+                "holding", "groups-search", state.get("holding")[:_LONGEST], lambda typed: typed.strip() or None
+            ),
+        )
     neurons = None
     if text.strip():
         try:
