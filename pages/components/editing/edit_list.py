@@ -14,7 +14,6 @@ import streamlit as st
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
 from fusion_engine.exploration.edit_preview import Preview, preview
-from fusion_engine.exploration.verdict import verdict
 
 from ..shared import state
 from ..shared.space import SpaceView
@@ -88,7 +87,7 @@ def applied(view: SpaceView) -> tuple[SpaceView, str]:
         **view.arrays, "group": found.labels, "group_members": found.group_members,
         "group_importance": found.group_importance, "group_error": found.group_error, "lost": found.lost,
     }
-    judged = {"error": found.change.lost_after, "verdict": verdict(arrays, hard=True)}
+    judged = {"error": found.change.lost_after, "verdict": found.verdict}
     return replace(view, arrays=arrays, space={**view.space, **judged}), ""
 
 
