@@ -14,7 +14,8 @@ from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 from pages.components.shared.text import size
 
-SAMPLES = (400, 1000, 4000, None)
+ALL = 0
+SAMPLES = (400, 1000, 4000, ALL)
 NONE = "none"
 
 
@@ -45,17 +46,18 @@ def choose_align(methods: list[dict[str, Any]]) -> str:
 
 def choose_samples(there: int | None) -> int | None:
     """The number of samples to measure on; those that the data set does not have are not offered."""
-    options = [n for n in SAMPLES if n is None or there is None or n < there]
+    # All of them is a number too: of None the list would say that nothing is chosen.
+    options = [n for n in SAMPLES if n == ALL or there is None or n < there]
     asked = next((n for n in SAMPLES if str(n or "all") == state.get("take")), 1000)
-    chosen = st.selectbox(
-        "Samples", options, format_func=lambda n: "All" if n is None else f"{n:,}",
+    chosen: int = st.selectbox(
+        "Samples", options, format_func=lambda n: f"{n:,}" if n else "All",
         **state.bound(
-            "take", "analyse-take", asked if asked in options else None, lambda chosen: str(chosen or "all")
+            "take", "analyse-take", asked if asked in options else ALL, lambda chosen: str(chosen or "all")
         ),
     )
     if asked not in options and state.get("take"):
         st.caption(f"There are {size(there or 0)}: all are taken.")
-    return chosen
+    return chosen or None
 
 
 def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[str, Any]:

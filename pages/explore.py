@@ -86,22 +86,22 @@ def show_run(run: str, space_column: Any) -> None:
     verdict_view.network(result)
     network_map.draw(result, chosen["name"])
     view = space.SpaceView(run, chosen, distinct(result["parents"]), space.load(run, chosen["index"]))
-    soft = "" if chosen["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
-    st.caption(
-        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in {count(chosen['size'], 'group')}; "
-        f"merging loses {percent(chosen['error'])} of their variance. "
-        f"Measured on {count(result['samples'], 'sample')}.{soft}"
-    )
-    verdict_view.draw(view)
-    draw_space(view)
+    draw_space(view, result["samples"])
 
 
 @st.fragment
-def draw_space(view: space.SpaceView) -> None:
+def draw_space(view: space.SpaceView, samples: int) -> None:
     """The space as its edits leave it. A fragment: a click on a neuron redraws no more than this."""
     shown, problem = edit_list.applied(view)
+    soft = "" if shown.space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
+    st.caption(
+        f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in "
+        f"{count(shown.space['size'], 'group')}; merging loses {percent(shown.space['error'])} of their variance. "
+        f"Measured on {count(samples, 'sample')}.{soft}"
+    )
     if problem:
         st.warning(f"The edits are not shown here: {plain(problem)}", icon=":material/warning:")
+    verdict_view.draw(shown, edited=shown is not view)
     space_view.draw(shown, {**SECTIONS, "Edit": edit})
 
 

@@ -73,10 +73,10 @@ def levels_note(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
 
 def choose_settings(devices: list[str]) -> dict[str, Any]:
     """Calibration size, seed and device."""
-    st.subheader("Settings", anchor=False)
+    st.header("Settings", anchor=False)
     left, middle, right = st.columns([2, 1, 1], vertical_alignment="bottom")
     everything = middle.checkbox(
-        "All of them", help="Use every calibration sample instead of a balanced draw.",
+        "All", help="Use every calibration sample instead of a balanced draw.",
         **state.bound("samples", "samples-all", state.get("samples") == "all", lambda on: "all" if on else SAMPLES),
     )
     samples = samples_input(left, state.get("data"), SAMPLES, disabled=everything)
@@ -139,7 +139,7 @@ def show_job(run: str) -> None:
     accuracies = {m.label: m.accuracy for m in reports.models(report)}
     best, fused = reports.best_parent(report), accuracies.get("Fused")
     with st.container(border=True, key="result"):
-        st.subheader("Result", anchor=False)
+        st.header("Result", anchor=False)
         columns = st.columns(5)
         gain = None if fused is None or best is None else f"{100 * (fused - best):+.1f} points"
         columns[0].metric("Fused", percent(fused), gain, help="The difference is to the best parent.")
@@ -208,13 +208,13 @@ if asked := state.get("methods"):  # as another page's link asks: an importance 
     importance, _, grouping = asked.partition(",")
     draft.take_methods(importance, grouping, facts(summary))
 with form:
-    st.subheader("Recipe", anchor=False)
+    st.header("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
     expert(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
 with panel, st.container(key="run-side"):
-    st.subheader("Run", anchor=False)
+    st.header("Run", anchor=False)
     if recipes.needs_base(draft.recipe, catalogue["methods"]):
         base_select(summary)
     run_panel(draft, catalogue, summary, settings)

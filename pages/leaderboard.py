@@ -81,10 +81,10 @@ def board(run: str) -> None:
     if found is None:
         return
     key = f"{run}-{found['done']}"
-    st.subheader("Accuracy against time", anchor=False)
+    st.header("Accuracy against time", anchor=False)
     chart = front_chart(found["entries"], found["references"], state.get("entry"))
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
-    st.subheader("Best first", anchor=False)
+    st.header("Best first", anchor=False)
     standings_table(found, f"table-{key}")
     if without := {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}:
         with st.expander(f"Why {count(len(without), 'recipe')} did not run", icon=":material/block:"):

@@ -16,6 +16,8 @@ from pages.components.shared.tables import folded_table, table
 from pages.components.shared.text import count, distinct, join, plain, size
 from pages.components.shared.theme import show
 
+_FIT = 70  # letters of names that fit beside each other where the page is narrow
+
 
 def chosen_data() -> dict[str, Any] | None:
     """Summary of the calibration data; None where there is none, or it is built in."""
@@ -88,8 +90,12 @@ def matrix(summary: dict[str, Any], cells: list[list[dict[str, Any]]]) -> None:
     if len(names) == 2:
         return
     st.subheader("Which fit together", anchor=False)
-    rows = [{"": n, **{m: "✓" if c["ok"] else "✗" for m, c in zip(names, row, strict=True)}}
-            for n, row in zip(names, cells, strict=True)]
+    # Many long names do not fit beside each other: then columns go by numbers.
+    heads, rows_of = names, names
+    if sum(map(len, names)) > _FIT:
+        heads, rows_of = [str(i) for i in range(len(names))], [f"{i} · {name}" for i, name in enumerate(names)]
+    rows = [{"Parent": n, **{m: "✓" if c["ok"] else "✗" for m, c in zip(heads, row, strict=True)}}
+            for n, row in zip(rows_of, cells, strict=True)]
     table(rows, width="content", alt="Compatibility of each pair of parents")
 
 

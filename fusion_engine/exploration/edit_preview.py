@@ -16,6 +16,9 @@ from fusion_engine.core.edits.lost import second_best as _second_best
 from fusion_engine.core.errors import FusionError, JobError
 from fusion_engine.core.registry import nearest
 from fusion_engine.core.types import Array, Indices
+from fusion_engine.store.shapes import Verdict
+
+from .verdict import verdict
 
 _KEPT_SPACES = 8  # a space of 1,024 neurons has 8 MiB of covariance
 
@@ -31,6 +34,7 @@ class Preview:
     lost               (T,) share of the neuron's own variance lost by merging; 1 for neurons in no group
     change             which groups change, and what they and the space lose before and after
     free               groups without a neuron, where a split can go
+    verdict            what is said of the groups
     words              what was done: '3 neurons moved, 1 pinned'
     """
 
@@ -41,6 +45,7 @@ class Preview:
     lost: Array
     change: Change
     free: int
+    verdict: Verdict
     words: str
 
 
@@ -66,14 +71,22 @@ def preview(run: str, space: str, edits: Sequence[Edit | Mapping[str, Any]]) -> 
     def sums(values: Array) -> Array:
         return np.bincount(after.labels[inside], values[inside], after.size).astype(np.float64)
 
+    importance, lost = sums(known.importance), _share(found.error, known.variance)
+    error = _share(sums(found.error), sums(known.variance))
+    neuron = np.concatenate([np.arange(size) for size in known.sizes])
+    judged = {
+        "parent": known.parent, "neuron": neuron, "importance": known.importance, "lost": lost,
+        "group_members": members, "group_importance": importance, "group_error": error,
+    }
     return Preview(
         labels=after.labels,
         group_members=members,
-        group_importance=sums(known.importance),
-        group_error=_share(sums(found.error), sums(known.variance)),
-        lost=_share(found.error, known.variance),
+        group_importance=importance,
+        group_error=error,
+        lost=lost,
         change=found,
         free=len(after.free),
+        verdict=verdict(judged, hard=True),
         words=in_words(done),
     )
 

@@ -77,6 +77,10 @@ def test_a_preview_is_what_fusing_with_the_edits_shows(fused, plain: str) -> Non
     assert found.lost.shape == found.labels.shape
     assert found.lost[found.labels < 0] == pytest.approx(1)
     assert found.free == (found.group_members.sum(1) == 0).sum()
+    judged = next(s["verdict"] for s in store.read_explore(real)["spaces"] if s["name"] == "fc1")
+    counted = ("groups", "mixed", "several", "one_parent", "single", "empty", "severity", "sentence")
+    assert [found.verdict[name] for name in counted] == [judged[name] for name in counted]
+    assert [n["neuron"] for n in found.verdict["worst_neurons"]] == [n["neuron"] for n in judged["worst_neurons"]]
 
 
 def test_edits_on_top_of_edits_are_as_all_of_them_from_the_start(fused, plain: str) -> None:

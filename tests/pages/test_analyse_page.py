@@ -98,6 +98,7 @@ def test_what_is_shown_says_when_the_settings_are_others(open_page, filled) -> N
 def test_more_samples_than_there_are_become_all_with_a_note(open_page, filled) -> None:
     app = open_page("analyse", parents=samples.PARENTS, data="digits:test", take="4000")
     assert app.selectbox(key="analyse-take").options == ["400", "All"]
+    assert app.selectbox(key="analyse-take").value == 0  # all: of None the list says that nothing is chosen
     assert "There are 539: all are taken." in texts(app)
     assert "all are taken" not in texts(open_page("analyse", parents=samples.PARENTS, data="digits:test", take="400"))
 

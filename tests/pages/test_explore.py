@@ -86,7 +86,7 @@ def test_a_neuron_shows_its_passport(open_page, filled, monkeypatch) -> None:
     ("section", "columns"),
     [
         ("Importance", ["Parent", "Neuron", "Importance", "Group", "Mean", "Std"]),
-        ("Groups", ["Group", "parent_0", "parent_1", "Flags", "Importance", "Variance lost", "Cost"]),
+        ("Groups", ["Group", "Flags", "Importance", "Variance lost", "Cost", "parent_0", "parent_1"]),
     ],
 )
 def test_every_chart_has_a_table_with_its_content(open_page, filled, monkeypatch, section: str, columns: list) -> None:

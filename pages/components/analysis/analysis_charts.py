@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from ..shared.text import distinct, escaped
-from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, figure, hatched
+from ..shared.theme import INK, MUTED, PARENTS, ROLES, add_cells, figure, hatched
 
 MEASURES = {
     "cka": "Linear CKA", "svcca": "SVCCA", "cca": "Mean CCA", "distance_correlation": "Distance correlation",
@@ -14,7 +14,7 @@ MEASURES = {
 }
 _BLUE, _ORANGE, _VERMILION = PARENTS[0], PARENTS[1], PARENTS[5]
 _WAYS = (("as_is", "As they are", _VERMILION, "square", "dash"), ("aligned", "Aligned", _BLUE, "circle", "solid"))
-_SEQUENTIAL = [[0, "#FBF7EF"], [0.5, "#9CCBE6"], [1, "#0072B2"]]
+SEQUENTIAL = ((0.0, "#FBF7EF"), (0.5, "#9CCBE6"), (1.0, "#0072B2"))
 
 
 def budget_chart(budget: Mapping[str, Any]) -> go.Figure:
@@ -92,10 +92,15 @@ def _barrier(chart: go.Figure, alphas: Sequence[float], values: Sequence[float],
     )
 
 
+def _row_height(usual: int, rows: int) -> int:
+    """Pixels a row, less where there are many: a line of text still fits."""
+    return max(20, min(usual, 1200 // max(rows, 1)))
+
+
 def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
     """Points of accuracy that averaging costs, one pair of bars a level. part: 'single' or 'cumulative'."""
     names = distinct((level["name"] for level in pair["as_is"]["levels"]), 20)
-    chart = figure(110 + 42 * len(names), barmode="group", bargap=0.3)
+    chart = figure(110 + len(names) * _row_height(42, len(names)), barmode="group", bargap=0.3)
     for way, name, colour, _, dash in _WAYS:
         values = [100 * level[part]["error_barrier"] for level in pair[way]["levels"]]
         chart.add_bar(
@@ -109,13 +114,12 @@ def level_bars(pair: Mapping[str, Any], part: str) -> go.Figure:
 
 def similarity_heatmap(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]]) -> go.Figure:
     """Similarity of pairs (columns) in spaces (rows), 0 to 1; numbers in the cells while there is room for them."""
-    chart = figure(84 + 30 * len(rows), legend=False)
-    chart.add_heatmap(
-        z=[list(row) for row in values], x=[escaped(c) for c in columns], y=[escaped(r) for r in distinct(rows, 26)],
-        zmin=0, zmax=1, colorscale=_SEQUENTIAL, xgap=2, ygap=2, texttemplate="%{z:.2f}" if len(columns) <= 12 else None,
-        textfont={"size": 13}, colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
+    chart = figure(84 + len(rows) * _row_height(30, len(rows)), legend=False)
+    add_cells(
+        chart, [list(row) for row in values], [escaped(c) for c in columns], [escaped(r) for r in distinct(rows, 26)],
+        SEQUENTIAL, 1, 2 if len(columns) <= 12 else None,
+        colorbar={"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
-    chart.update_xaxes(type="category", showgrid=False, showline=False, side="top", tickfont={"color": INK})
-    return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False, linecolor=FAINT)
+    return chart.update_xaxes(side="top", tickfont={"color": INK}, tickangle=0 if len(columns) <= 12 else -90)
 

@@ -14,6 +14,8 @@ from ..shared.text import count, distinct, join, percent, plain, seconds
 from ..shared.theme import show
 from . import analysis_charts
 
+_FIT = 70  # letters that fit beside each other where the page is narrow
+
 
 def draw(result: Mapping[str, Any], run: str) -> None:
     """Everything that was analysed, the most telling first."""
@@ -208,6 +210,16 @@ def _path_tables(pair: Mapping[str, Any]) -> None:
     )
 
 
+def _pair_labels(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tuple[list[str], str]:
+    """What columns of pairs are called: by names while these fit side by side, else by numbers; and what the numbers
+    mean, as Markdown."""
+    columns = [f"{names[p]} · {names[q]}" for p, q in pairs]
+    if sum(map(len, columns)) <= _FIT:
+        return columns, ""
+    told = ", ".join(f"**{number}** {plain(name)}" for number, name in enumerate(names))
+    return [f"{p} · {q}" for p, q in pairs], f" Numbers are parents: {told}."
+
+
 @st.fragment
 def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: str) -> None:
     """A fragment: choosing another measure redraws no more than this."""
@@ -226,9 +238,9 @@ def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: 
             "Measure", measures, format_func=analysis_charts.MEASURES.get, required=True,
             label_visibility="collapsed", **state.bound("measure", "analyse-measure", key),
         )
-        columns = [f"{names[p]} · {names[q]}" for p, q in pairs]
+        columns, told = _pair_labels(names, pairs)
         values = [[space["measures"][key][p][q] for p, q in pairs] for space in spaces]
-        note = "Each pair of parents, space by space."
+        note = f"Each pair of parents, space by space.{told}"
     show(
         analysis_charts.similarity_heatmap(rows, columns, values),
         "Heat map: similarity of the parents' features, one row a space", f"similarity-{run}-{key}",

@@ -76,18 +76,19 @@ def previewed(view: SpaceView) -> Preview | None:
 
 
 def applied(view: SpaceView) -> tuple[SpaceView, str]:
-    """The space as it is after its edits, and '' or why they cannot be shown."""
+    """The space as it is after its edits, with what they make of its verdict; and '' or why they cannot be shown."""
     try:
         found = previewed(view)
     except FusionError as error:
         return view, str(error)
     if found is None:
         return view, ""
-    changed = {
-        "group": found.labels, "group_members": found.group_members, "group_importance": found.group_importance,
-        "group_error": found.group_error,
+    arrays = {
+        **view.arrays, "group": found.labels, "group_members": found.group_members,
+        "group_importance": found.group_importance, "group_error": found.group_error, "lost": found.lost,
     }
-    return replace(view, arrays={**view.arrays, **changed}), ""
+    judged = {"error": found.change.lost_after, "verdict": found.verdict}
+    return replace(view, arrays=arrays, space={**view.space, **judged}), ""
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -104,6 +104,8 @@ def _other(view: SpaceView) -> str | None:
         if m["name"] != own["grouping"]["method"]
     }
     options = fresh | kept
+    if edited(view):
+        options = {view.run: "These groups as they were found, without the edits"} | options
     chosen = state.get("beside")
     if chosen not in options:
         chosen = None
@@ -123,6 +125,11 @@ def _other(view: SpaceView) -> str | None:
     run = progress.remembered("explore", arguments)
     done = run and progress.follow(run, "Grouping the neurons", retry=lambda: progress.try_again(run))
     return run if done else None
+
+
+def edited(view: SpaceView) -> bool:
+    """Whether the groups that are shown are not those of the run."""
+    return not np.array_equal(view.arrays["group"], space.load(view.run, view.space["index"])["group"])
 
 
 def _label(run: Mapping[str, Any]) -> str:
@@ -146,7 +153,8 @@ def _figures(view: SpaceView, other: Mapping[str, Any], pair: Pair) -> None:
     lines = "".join(f"<span>{name}</span><div>{text}</div>" for name, text in facts_shown.items())
     st.html(f'<div class="facts">{lines}</div>')
     st.caption(
-        "Adjusted Rand index: 1 the same groups, 0 no more alike than by chance (Hubert and Arabie 1985). Groups are "
+        ("Here: with the edits. " if edited(view) else "")
+        + "Adjusted Rand index: 1 the same groups, 0 no more alike than by chance (Hubert and Arabie 1985). Groups are "
         "matched by most shared neurons, each once; a neuron has moved if it is not in its group's match."
     )
 

@@ -8,11 +8,13 @@ import streamlit as st
 from fusion_engine.core.errors import FusionError
 
 from ..neurons import selection
+from ..shared import state
 from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.text import count, plain
 
 _WORST = 10
+_LONGEST = 600  # characters of a search, which is in the address
 
 
 def cost(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -59,11 +61,18 @@ def draw(view: SpaceView) -> None:
     shown = [name for name, which in said.items() if which.any()]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         wanted = st.pills(
-            "Only groups that are", shown, selection_mode="multi", key="groups-wanted",
+            "Only groups that are", shown, selection_mode="multi",
             format_func=lambda name: f"{name} · {int(said[name].sum())}",
             help="Several narrow the list down. Worst: the ten that cost most, variance lost x share of importance.",
+            **state.bound("only", "groups-wanted", [name for name in shown if name in state.get("only").split(",")],
+                          lambda chosen: ",".join(chosen) or None),
         )
-        text = st.text_input("With these neurons", key="groups-search", placeholder=f"{view.names[0]}:17", width=260)
+        text = st.text_input(
+            "With these neurons", placeholder=f"{view.names[0]}:17", width=260, max_chars=_LONGEST,
+            **state.bound(
+                "holding", "groups-search", state.get("holding")[:_LONGEST], lambda typed: typed.strip() or None
+            ),
+        )
     neurons = None
     if text.strip():
         try:
@@ -95,10 +104,9 @@ def _table(view: SpaceView, found: np.ndarray, said: Mapping[str, np.ndarray]) -
     percentage = st.column_config.NumberColumn
     table(
         {
-            "Group": found, **{name: members[:, p] for p, name in enumerate(view.names)},
-            "Flags": [[name for name, which in said.items() if which[g]] for g in found],
+            "Group": found, "Flags": [[name for name, which in said.items() if which[g]] for g in found],
             "Importance": share[found], "Variance lost": 100 * arrays["group_error"][found],
-            "Cost": 100 * cost(arrays)[found],
+            "Cost": 100 * cost(arrays)[found], **{name: members[:, p] for p, name in enumerate(view.names)},
         },
         height=352, on_select=chosen, selection_mode="multi-row", key=key,
         alt="Groups with members of each parent, flags, importance, variance lost and cost",

@@ -39,15 +39,15 @@ def network(result: Mapping[str, Any]) -> None:
             )
 
 
-def draw(view: SpaceView) -> None:
-    """What is said of one space's grouping."""
+def draw(view: SpaceView, edited: bool = False) -> None:
+    """What is said of one space's grouping. edited: whether it is the grouping after edits."""
     judged = view.space.get("verdict")
     if judged is None:
         st.caption("This run was made by an earlier version, which kept no verdict on its groups.")
         return
     severity = judged["severity"]
-    if state.get("edits"):
-        st.caption("Said of the groups as they were found, without the edits.")
+    if edited:
+        st.caption("Said of the groups after the edits; the map and the line above it, of those that were found.")
     _BOXES[severity](f"**{_WORDS[severity]}:** {plain(judged['sentence'])}", icon=_ICONS[severity])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="space-verdict"):
         for entry in judged["worst_groups"][:1]:

@@ -23,8 +23,8 @@ BUILT_IN_SHAPE = (1, 8, 8)
 def describe_parents(summary: dict[str, Any]) -> str:
     """'demo · 2 × mlp'; the name alone where it says as much."""
     if str(summary["architecture"]) in summary["name"]:
-        return str(summary["name"])
-    return f"{summary['name']} · {len(summary['parents'])} × {summary['architecture']}"
+        return short(summary["name"], 60)
+    return f"{summary['name']} · {len(summary['parents'])} × {short(summary['architecture'], 40)}"
 
 
 def selected_parents() -> dict[str, Any] | None:

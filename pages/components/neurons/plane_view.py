@@ -23,7 +23,7 @@ _SCORE = "score:"
 
 def draw(view: SpaceView) -> None:
     """The plane, and what it is drawn and selected by."""
-    st.subheader("Neurons in the plane", anchor=False)
+    st.header("Neurons in the plane", anchor=False)
     known = measured(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         projection.choose()

@@ -36,7 +36,7 @@ def draw(view: SpaceView, more: Sections | None = None) -> None:
 
 def _choose_neuron(view: SpaceView) -> int | None:
     """The neuron that is looked at, which can be chosen here too."""
-    st.subheader("Passport", anchor=False)
+    st.header("Passport", anchor=False)
     neuron = selection.focus(view)
     st.session_state["neuron-choice"] = neuron
     st.selectbox(

@@ -49,7 +49,7 @@ def _listed(presets: Sequence[Mapping[str, Any]], methods: Methods, chosen: str)
             **state.bound("kind", "recipe-kind", state.choice("kind", _KINDS, "start" if chosen in _START else _ALL)),
         )
         words = st.text_input(
-            "Search", key="recipe-search", placeholder="Search by name, author or id", icon=":material/search:",
+            "Search", key="recipe-search", placeholder="Name, author, id", icon=":material/search:",
             label_visibility="collapsed",
         )
     if words.strip():

@@ -12,7 +12,7 @@ from fusion_engine.core.recipe import Recipe
 from ..inputs.base_model import base_file
 from ..inputs.pickers import BUILT_IN
 from ..shared.page_frame import existing
-from ..shared.text import plain
+from ..shared.text import distinct, plain
 
 LEVELS = "levels"
 _MISSING = object()
@@ -108,7 +108,9 @@ def files_named(arguments: Mapping[str, Any]) -> str:
     """What the files in `command` stand for, as Markdown: the store does not keep the names they were uploaded by."""
     summary = existing(store.read_parents_summary, arguments["parents"])
     parents = summary["parents"] if summary else []
-    named = ", ".join(f"{p['file']} is {p['name']}" for p in parents if p["file"] != f"{p['name']}.safetensors")
+    names = distinct((p["name"] for p in parents), 40)
+    named = ", ".join(f"{p['file']} is {name}" for p, name in zip(parents, names, strict=True)
+                      if p["file"] != f"{p['name']}.safetensors")
     own = [data for data in (arguments.get("data"), arguments.get("test")) if data and data not in BUILT_IN]
     where = "Put your own files' paths in place of the parents'" + (" and the data's." if own else ".")
     return plain(f"{where} Here {named}." if named else where)

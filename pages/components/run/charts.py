@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from ..shared.text import escaped, percent, seconds
-from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, figure, hatched
+from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, add_cells, figure, hatched
 from .reports import Model
 
 _STAGE_COLOURS = {
-    "load": FAINT, "trace": "#A9B4C0", "verify": MUTED, "importance": "#56B4E9", "grouping": "#E69F00",
+    "load": "#8A95A2", "trace": MUTED, "verify": "#37424E", "importance": "#56B4E9", "grouping": "#E69F00",
     "solve": "#0072B2", "post": "#CC79A7", "evaluate": "#009E73",
 }
+
+ACCURACIES = ((0.0, "#FBE3D6"), (0.5, "#EEF3F7"), (0.8, "#9CCBE6"), (1.0, "#0072B2"))
 
 
 def accuracy_bars(models: Sequence[Model]) -> go.Figure:
@@ -60,15 +62,13 @@ def class_heatmap(models: Sequence[Model]) -> go.Figure:
     classes = max((len(m.per_class or []) for m in rows), default=0)
     values = [[None if v is None else 100 * v for v in m.per_class or []] for m in rows]
     chart = figure(70 + 36 * len(rows), legend=False)
-    chart.add_heatmap(
-        z=values, x=[str(c) for c in range(classes)], y=[escaped(m.label) for m in rows], zmin=0, zmax=100,
-        colorscale=[[0, "#FBE3D6"], [0.5, "#EEF3F7"], [0.8, "#9CCBE6"], [1, "#0072B2"]], xgap=2, ygap=2,
-        texttemplate="%{z:.0f}" if classes <= 20 else None, textfont={"size": 13},
+    add_cells(
+        chart, values, [str(c) for c in range(classes)], [escaped(m.label) for m in rows], ACCURACIES, 100,
+        0 if classes <= 20 else None,
         colorbar={"ticksuffix": " %", "thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
-        hovertemplate="%{y}, class %{x}: %{z:.1f} %<extra></extra>", hoverongaps=False,
+        hovertemplate="%{y}, class %{x}: %{z:.1f} %<extra></extra>",
     )
-    chart.update_xaxes(title_text="Class", type="category", showgrid=False, showline=False)
-    return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
+    return chart.update_xaxes(title_text="Class")
 
 
 def stage_bars(rows: Mapping[str, Mapping[str, float]]) -> go.Figure:

@@ -1,7 +1,6 @@
 """Reading a fuse run's report: its models in the order in which the app shows them, its stages, its summary."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from ..shared.text import distinct
@@ -30,7 +29,7 @@ def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
     """Parents, plain average, ensembles, then the fused model under the name `fused`; none without test data."""
     if "fused" not in report:
         return []
-    names = distinct(PurePath(parent["file"]).stem for parent in report["parents"])
+    names = distinct(parent["file"].removesuffix(".safetensors") for parent in report["parents"])
     found = [_model(name, "parent", entry) for name, entry in zip(names, report["parents"], strict=True)]
     found += [_model(label, role, report[key]) for key, label, role in _REFERENCES if report.get(key)]
     return [*found, _model(fused, "fused", report["fused"])]

@@ -11,13 +11,14 @@ import streamlit as st
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
 _SELECTED = ("neuron", "neurons", "group")
 _DEPENDENT = {
-    "parents": ("levels", "base", "on", "fusion", "analysis", "pair", "edits", "again", *_SELECTED), "space": _SELECTED,
+    "parents": ("levels", "base", "on", "fusion", "analysis", "pair", "edits", "again", "holding", *_SELECTED),
+    "space": (*_SELECTED, "holding"),
 }
 BY_PAGE = {
     "start": ("demo",),
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
-                "near", "section", "edits", "again", "map", "beside"),
+                "near", "section", "edits", "again", "map", "beside", "only", "holding"),
     "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),

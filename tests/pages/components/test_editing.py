@@ -1,5 +1,7 @@
 """Editing groups on the Explore page: runs of the demo parents, made once; jobs are done at once, in this process."""
 
+import re
+
 import pytest
 import samples
 import streamlit as st
@@ -66,6 +68,38 @@ def test_a_neuron_moves_is_previewed_undone_redone_and_dropped(explore) -> None:
     assert figures(app) == moved
     app = press(app, "edit-drop-0")
     assert lines(app) == []
+
+
+def test_the_verdict_is_on_the_groups_after_the_edits(explore) -> None:
+    def boxes(app) -> list[str]:
+        return [box.value for kind in ("warning", "info", "success") for box in getattr(app, kind)]
+
+    app = explore(neurons="0:1-20")
+    (before,) = boxes(app)
+    app = press(app, "edit-merge")
+    assert not app.exception
+    (after,) = boxes(app)
+    alone = [int(re.search(r"(\d+) of 64 groups hold one neuron", text)[1]) for text in (before, after)]
+    assert alone[1] < alone[0]
+    assert any("after the edits" in c.value for c in app.caption)
+    loses = next(c.value for c in app.caption if "merging loses" in c.value)
+    cost = float(re.search(r"loses ([\d.]+)", loses)[1])
+    assert cost == pytest.approx(float(figures(app)["after"].split("\u202f")[0]), abs=0.06)
+
+
+def test_edited_groups_can_be_set_beside_those_that_were_found(explore, lab) -> None:
+    app = press(explore(neuron="0:3"), "edit-move")
+    edits = samples.url(app, "edits")
+    app = explore(section="Beside another", beside=lab["run"])
+    assert app.selectbox(key="beside-run").value is None  # without edits they are the same groups
+    app = explore(section="Beside another", beside=lab["run"], edits=edits)
+    assert not app.exception
+    said = " ".join(e.proto.body for e in app.get("html"))
+    assert "<span>Neurons that moved</span><div>1 of 256</div>" in said
+    lost = re.search(r"Variance lost</span><div>(.*?) → (.*?)<", said)
+    assert lost is not None
+    assert lost[1] != lost[2]
+    assert any(c.value.startswith("Here: with the edits.") for c in app.caption)
 
 
 def test_who_opens_the_address_sees_the_same_edits(explore) -> None:

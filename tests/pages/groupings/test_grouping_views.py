@@ -79,8 +79,21 @@ def test_groups_are_found_by_a_neuron(explore) -> None:
     assert len(groups_of(app)) == 6
     app.text_input(key="groups-search").set_value("parent_1:3, 0:5").run()
     assert sorted(groups_of(app)["Group"]) == [3, 5]
+    assert samples.url(app, "holding") == "parent_1:3, 0:5"
     app.text_input(key="groups-search").set_value("parent_9:3").run()
     assert "parent" in app.error[0].value
+
+
+def test_who_opens_the_address_sees_the_same_groups(explore) -> None:
+    app = explore(section="Groups", only="worst,nonsense", holding="0:4, 0:5", space="fc0")
+    assert app.button_group(key="groups-wanted").value == ["worst"]
+    assert set(groups_of(app)["Group"]) <= {4, 5}
+    app.button_group(key="groups-wanted").set_value([]).run()
+    assert "only" not in app.query_params
+    assert sorted(groups_of(app)["Group"]) == [4, 5]
+    app.selectbox(key="explore-space").select("fc1").run()  # other neurons: the search is for these no longer
+    assert "holding" not in app.query_params
+    assert app.text_input(key="groups-search").value == ""
 
 
 ARRAYS = {
