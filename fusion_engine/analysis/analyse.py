@@ -18,7 +18,7 @@ from ..data import Dataset, canonical_order, check_samples
 from ..evaluation import collect_logits
 from ..fusing import HeadWeights, Inputs, OutputWeights, output_weights
 from ..graph import Trace
-from ..parents import Parent, check_parents, module_for
+from ..parents import Parent, check_parents, module_for, settled
 from ..pipeline import score_parents, trace_parents
 from ..stats import checked_device
 from .connectivity import connectivity
@@ -74,7 +74,8 @@ def analyse(
     `similarity` does without labels. Nothing given is modified. Raises FusionError subclasses.
     """
     started, where = time.perf_counter(), checked_device(device)
-    notes = check_parents(parents, minimum=1)
+    parents, read = settled(parents, data)
+    notes = [*check_parents(parents, minimum=1), *read]
     check_samples(data, parents[0].classes, parents[0].input_shape)
     wanted = _chosen(what, parents, data, fused)
     if data.y is None and what is None:

@@ -1,22 +1,16 @@
 """Multi-layer perceptrons of any depth: the input is flattened, then linear layers with an activation between."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice, pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from .activations import ACTIVATIONS, USUAL_SLOPE, Activation, other_activations
 from .registry import Architecture, Match, PlainValues, Shapes, natural, register
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu, "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid, "elu": functional.elu, "leaky_relu": functional.leaky_relu,
-}
 _SEARCHED_LAYERS = 12
 
 
@@ -26,10 +20,11 @@ class MLPConfig(PlainValues):
     of leaky_relu."""
 
     name: ClassVar[str] = "mlp"
+    newer: ClassVar[frozenset[str]] = frozenset({"negative_slope"})
     widths: tuple[int, ...]
     activation: str = "relu"
     bias: bool = True
-    negative_slope: float = 0.01
+    negative_slope: float = USUAL_SLOPE
 
     def __post_init__(self) -> None:
         wrong_slope = not -100 < self.negative_slope < 100
@@ -58,9 +53,7 @@ class MLP(nn.Module):
     def __init__(self, config: MLPConfig) -> None:
         super().__init__()
         self.depth = len(config.widths) - 1
-        self.activation = ACTIVATIONS[config.activation]
-        if config.activation == "leaky_relu":
-            self.activation = partial(functional.leaky_relu, negative_slope=config.negative_slope)
+        self.activation = Activation(config.activation, config.negative_slope)
         for i, (inputs, outputs) in enumerate(zip(config.widths, config.widths[1:], strict=False), start=1):
             self.add_module(f"fc{i}", nn.Linear(inputs, outputs, bias=config.bias))
 
@@ -125,7 +118,6 @@ def _chains(start: list[str], rest: list[str], weights: Shapes) -> Iterator[list
 
 
 register(Architecture(
-    # Files may be from before there was a slope.
-    "mlp", MLP, recognise, lambda values: MLPConfig.read({"negative_slope": MLPConfig.negative_slope, **values}),
-    otherwise="mlp:activation=tanh",
+    "mlp", MLP, recognise, MLPConfig.read, otherwise="mlp:activation=tanh",
+    undecided=lambda config: [other_activations(slopes=True)],
 ))

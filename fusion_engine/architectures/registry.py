@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from pydantic import TypeAdapter
@@ -40,7 +40,12 @@ class Config(Protocol):
 
 @dataclass(frozen=True)
 class PlainValues:
-    """What the built-in architectures' config dataclasses inherit: plain values of their fields, and the way back."""
+    """What the built-in architectures' config dataclasses inherit: plain values of their fields, and the way back.
+
+    newer: fields that files written before there were such do not have; they have the defaults there.
+    """
+
+    newer: ClassVar[frozenset[str]] = frozenset()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read` gives an equal config."""
@@ -49,7 +54,8 @@ class PlainValues:
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
         """Config from `as_json`'s values; TypeError, KeyError or ValueError if they are not such."""
-        return TypeAdapter(cls).validate_python({field.name: values[field.name] for field in fields(cls)})
+        given = {**{field.name: field.default for field in fields(cls) if field.name in cls.newer}, **values}
+        return TypeAdapter(cls).validate_python({field.name: given[field.name] for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ class Architecture:
     build(config) gives a freshly initialised module; read(values) gives a config from `as_json`'s values.
     activation: what is assumed, or the only one where the config has no field for it; also: what else its networks have
     and weights do not tell. otherwise: what to give for --arch where that is wrong. named: config field -> attribute
-    that holds it in pickled modules.
+    that holds it in pickled modules. undecided(config): for everything that its weights do not tell, the settings it
+    may have, each fitting the same weights: by one of each is meant one network.
     """
 
     name: str
@@ -120,6 +127,7 @@ class Architecture:
     also: str = ""
     otherwise: str = "package.module:callable"
     named: Mapping[str, str] = field(default_factory=dict)
+    undecided: Callable[[Any], Sequence[Iterable[Mapping[str, Any]]]] = lambda config: ()
 
 
 _ARCHITECTURES: dict[str, Architecture] = {}

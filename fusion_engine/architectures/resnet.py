@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from . import resnet_names
+from .activations import ACTIVATIONS, Activation, other_activations
 from .registry import Architecture, Match, PlainValues, Shapes, register, scaled
 
 Norm = Literal["batch", "group", "none"]
@@ -27,11 +28,13 @@ class ResNetConfig(PlainValues):
     input_shape: (channels, height, width); global average pooling takes any size. stem_width: output channels of the
     stem. widths: channels of the residual stream in every stage. inner: for every stage, the inner width of each of
     its blocks; its lengths are the numbers of blocks. stem: 'cifar' (3 x 3) or 'imagenet' (7 x 7 with stride 2, then
-    a max pooling). Every stage but the first halves the size in its first block, whose shortcut is a 1 x 1
-    projection; the first stage's has one where the stem's width is another. groups: of the GroupNorms.
+    a max pooling); stem_stride, if not 0, and stem_pool say otherwise. Every stage but the first halves the size in
+    its first block, whose shortcut is a 1 x 1 projection; the first stage's has one where the stem's width is another.
+    groups: of the GroupNorms.
     """
 
     name: ClassVar[str] = "resnet"
+    newer: ClassVar[frozenset[str]] = frozenset({"activation", "stem_stride", "stem_pool"})
     input_shape: tuple[int, int, int]
     stem_width: int
     widths: tuple[int, ...]
@@ -41,6 +44,9 @@ class ResNetConfig(PlainValues):
     norm: Norm = "batch"
     groups: int = 1
     conv_bias: bool = False
+    activation: str = "relu"
+    stem_stride: int = 0
+    stem_pool: Literal["usual", "none", "max"] = "usual"
 
     def __post_init__(self) -> None:
         blocks = [len(stage) for stage in self.inner]
@@ -48,6 +54,8 @@ class ResNetConfig(PlainValues):
             raise ValueError(f"not a ResNet: widths {self.widths}, inner widths {self.inner}")
         if min(*self.input_shape, *self.normalised_widths, self.classes, self.groups) < 1:
             raise ValueError(f"not a ResNet: {self}")
+        if self.activation not in ACTIVATIONS or self.stem_stride not in (0, 1, 2, 4):
+            raise ValueError(f"not a ResNet: activation {self.activation!r}, stride of the stem {self.stem_stride}")
         if self.norm == "group" and any(width % self.groups for width in self.normalised_widths):
             raise ValueError(f"{self.groups} groups do not divide the widths {self.normalised_widths}")
 
@@ -55,6 +63,11 @@ class ResNetConfig(PlainValues):
     def normalised_widths(self) -> tuple[int, ...]:
         """Every width a norm layer may have."""
         return (self.stem_width, *self.widths, *itertools.chain.from_iterable(self.inner))
+
+    @property
+    def usual_stem(self) -> tuple[int, bool]:
+        """Stride of the stem's convolution, and whether a max pooling follows, in a network of this kind."""
+        return (2, True) if self.stem == "imagenet" else (1, False)
 
     @property
     def depth(self) -> int:
@@ -91,7 +104,11 @@ class ResNetConfig(PlainValues):
 
     def __str__(self) -> str:
         norm = {"batch": "BatchNorm", "group": f"GroupNorm({self.groups})", "none": "no norm"}[self.norm]
-        return f"resnet{self.depth} {self.stem} {'-'.join(map(str, self.widths))} with {norm}"
+        unusual = "" if self.activation == "relu" else f", {self.activation}"
+        unusual += f", a stem of stride {self.stem_stride}" if self.stem_stride else ""
+        if self.stem_pool != "usual":
+            unusual += f", {'a' if self.stem_pool == 'max' else 'no'} pooling behind the stem"
+        return f"resnet{self.depth} {self.stem} {'-'.join(map(str, self.widths))} with {norm}{unusual}"
 
 
 def usual_groups(widths: tuple[int, ...]) -> int:
@@ -121,11 +138,12 @@ class BasicBlock(nn.Module):
         self.downsample: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.downsample = nn.Sequential(_conv(config, inputs, outputs, 1, stride), _norm(config, outputs))
+        self.activation = Activation(config.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, height, width) -> (N, outputs, height / stride, width / stride)."""
-        y = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+        y = self.activation(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.activation(self.bn2(self.conv2(y)) + self.downsample(x)))
 
 
 class ResNet(nn.Module):
@@ -133,10 +151,13 @@ class ResNet(nn.Module):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
-        large = config.stem == "imagenet"
-        self.conv1 = _conv(config, config.input_shape[0], config.stem_width, _KERNEL[config.stem], 2 if large else 1)
+        stride, pool = config.usual_stem
+        stride = config.stem_stride or stride
+        pool = pool if config.stem_pool == "usual" else config.stem_pool == "max"
+        self.conv1 = _conv(config, config.input_shape[0], config.stem_width, _KERNEL[config.stem], stride)
         self.bn1 = _norm(config, config.stem_width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if pool else nn.Identity()
+        self.activation = Activation(config.activation)
         self.stages = len(config.widths)
         inputs = config.stem_width
         for s, (outputs, inner) in enumerate(zip(config.widths, config.inner, strict=True)):
@@ -149,7 +170,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, height, width) -> logits (N, classes)."""
-        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.activation(self.bn1(self.conv1(x))))
         for s in range(self.stages):
             x = self.get_submodule(f"layer{s + 1}")(x)
         return cast(Tensor, self.fc(x.mean((2, 3))))
@@ -174,7 +195,11 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     size = _INPUT[stem]
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] == stem_shape[1]:
         size = (input_shape[1], input_shape[2])
-    assumed = {}
+    stems = "a stride of 2 and a max pooling" if stem == "imagenet" else "a stride of 1 and no pooling"
+    assumed = {
+        "stem_stride": f"a stem with {stems} assumed; the file does not say: give --arch resnet:stem_stride=1,"
+        "stem_pool=none if not"
+    }
     groups = 1
     if found.norm == "group":
         groups = usual_groups((stem_shape[0], *widths, *itertools.chain.from_iterable(inner)))
@@ -189,4 +214,18 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
     return Match.checked(config, found.own, shapes, assumed)
 
 
-register(Architecture("resnet", ResNet, recognise, ResNetConfig.read, named={"groups": "num_groups"}))
+def _undecided(config: ResNetConfig) -> Sequence[Iterable[Mapping[str, Any]]]:
+    stride, pool = config.usual_stem
+    stems: list[Mapping[str, Any]] = [{"stem_stride": 0, "stem_pool": "usual"}]
+    others = [(s, p) for s in (1, 2) for p in (False, True) if (s, p) != (stride, pool)]
+    stems += [{"stem_stride": s, "stem_pool": "max" if p else "none"} for s, p in others]
+    if config.norm != "group":
+        return [other_activations(), stems]
+    groups = [g for g in (1, 2, 4, 8, 16, 32, 64) if all(width % g == 0 for width in config.normalised_widths)]
+    return [other_activations(), stems, [{"groups": g} for g in groups]]
+
+
+register(Architecture(
+    "resnet", ResNet, recognise, ResNetConfig.read, otherwise="resnet:activation=silu",
+    named={"groups": "num_groups"}, undecided=_undecided,
+))

@@ -46,7 +46,8 @@ def _value(what: str, text: str, like: Any) -> Any:
             raise UnsupportedModelError(f"{what}: {text!r} is neither true nor false")
         return text == "true"
     if isinstance(like, list):
-        raise UnsupportedModelError(f"{what} cannot be set: the weights tell it")
+        parts = [] if text == "none" else text.split("-")
+        return [int(part) if part.isdecimal() else part for part in parts]
     kind = type(like)
     try:
         return kind(text)

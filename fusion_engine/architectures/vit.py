@@ -1,17 +1,20 @@
 """Vision transformers (Dosovitskiy et al. 2021): patches, attention and MLP blocks, one linear head."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from . import vit_names
+from .activations import ACTIVATIONS, Activation, other_activations
 from .registry import Architecture, Match, PlainValues, Shapes, register
 
 Attention = Literal["module", "qkv"]
+_LEAST_HEAD: Final = 4  # channels
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ViTConfig(PlainValues):
     """
 
     name: ClassVar[str] = "vit"
+    newer: ClassVar[frozenset[str]] = frozenset({"activation"})
     input_shape: tuple[int, int, int]
     patch: int
     width: int
@@ -43,6 +47,7 @@ class ViTConfig(PlainValues):
     norm_first: bool = True
     final_norm: bool = True
     epsilon: float = 1e-6
+    activation: str = "gelu"
 
     def __post_init__(self) -> None:
         sizes = [*self.input_shape, self.patch, self.width, self.heads, *self.hidden, *self.inner, self.classes]
@@ -52,6 +57,8 @@ class ViTConfig(PlainValues):
             raise ValueError(f"patches of {self.patch} and {self.heads} heads do not fit {self.as_json()}")
         if self.attention == "module" and set(self.inner) != {self.width}:
             raise ValueError(f"nn.MultiheadAttention's inner widths are the stream's {self.width}, not {self.inner}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"not a ViT: activation {self.activation!r}")
         if self.pool == "token" and not self.class_token:
             raise ValueError(f"not a ViT: pooling {self.pool!r}, class token: {self.class_token}")
 
@@ -65,6 +72,7 @@ class ViTConfig(PlainValues):
         order = "pre" if self.norm_first else "post"
         unusual = ", mean pooling" if self.class_token and self.pool == "mean" else ""
         unusual += f", epsilon {self.epsilon:g}" if self.epsilon != ViTConfig.epsilon else ""
+        unusual += "" if self.activation == "gelu" else f", {self.activation}"
         sizes = f"{len(self.hidden)} x {self.width}, {self.heads} heads, patches of {self.patch}"
         return f"vit {sizes}, {order}-norm{unusual}"
 
@@ -123,15 +131,16 @@ class QKVAttention(nn.Module):
 
 
 class Feedforward(nn.Module):
-    """Linear, GELU, linear."""
+    """Linear, activation, linear."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
         super().__init__()
+        self.activation = Activation(activation)
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) -> the same shape."""
-        return cast(Tensor, self.fc2(functional.gelu(self.fc1(x))))
+        return cast(Tensor, self.fc2(self.activation(self.fc1(x))))
 
 
 class Block(nn.Module):
@@ -146,7 +155,7 @@ class Block(nn.Module):
         else:
             self.attn = QKVAttention(config.width, inner, config.heads, config.qkv_bias)
         self.norm2 = nn.LayerNorm(config.width, config.epsilon)
-        self.mlp = Feedforward(config.width, hidden)
+        self.mlp = Feedforward(config.width, hidden, config.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) -> the same shape."""
@@ -217,10 +226,22 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
         "vit:heads=N for another",
         "norm_first": f"{order}-norm assumed; the file does not say: give --arch vit:norm={other} if not",
     }
+    if token:
+        assumed["pool"] = (
+            "a head that reads the class token assumed; the file does not say: give --arch vit:pool=mean if not"
+        )
     return Match.checked(config, found.own, shapes, assumed)
 
 
+def _undecided(config: ViTConfig) -> Sequence[Iterable[Mapping[str, Any]]]:
+    inner = math.gcd(*config.inner)
+    heads = [{"heads": heads} for heads in range(1, inner // _LEAST_HEAD + 1) if inner % heads == 0]
+    pools: list[Mapping[str, Any]] = [{"pool": "token"}, {"pool": "mean"}] if config.class_token else []
+    orders = [{"norm_first": first} for first in (True, False)]
+    return [heads or [{"heads": config.heads}], orders, other_activations(), pools]
+
+
 register(Architecture(
-    "vit", ViT, recognise, ViTConfig.read, "gelu",
-    named={"heads": "num_heads", "norm_first": "norm_first", "epsilon": "eps"},
+    "vit", ViT, recognise, ViTConfig.read, "gelu", otherwise="vit:activation=relu",
+    named={"heads": "num_heads", "norm_first": "norm_first", "epsilon": "eps"}, undecided=_undecided,
 ))

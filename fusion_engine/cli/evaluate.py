@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_writable(arguments.report)
     from fusion_engine.data import check_samples, load_data
     from fusion_engine.evaluation import evaluate
-    from fusion_engine.parents import load_parent
+    from fusion_engine.parents import load_parent, settled
     from fusion_engine.stats import checked_device
 
     data = load_data(arguments.test)
@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     assumed: dict[str, None] = {}
     for path in arguments.models:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape)
-        assumed |= dict.fromkeys(model.metadata.assumed.values())
+        (model,), read = settled([model], data)
+        assumed |= dict.fromkeys([*model.metadata.assumed.values(), *read])
         check_samples(data, model.classes, model.input_shape)
         models.append({"file": Path(path).name, **evaluate(model.model, None, data, device=device).as_json()})
     for line in assumed:

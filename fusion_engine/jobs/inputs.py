@@ -41,6 +41,11 @@ def read_data(source: str, samples: int | None = None, seed: int = 0, y_required
     return draw_samples(data, samples, seed)
 
 
+def calibration(arguments: Mapping[str, Any]) -> Dataset:
+    """The calibration samples of a finished run with these arguments."""
+    return read_data(arguments["data"], arguments.get("samples"), arguments.get("seed") or 0)
+
+
 def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
     """`samples` of the data, balanced over classes where it has labels; all of it if None or if there are fewer.
 

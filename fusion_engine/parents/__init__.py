@@ -6,6 +6,7 @@ from .header import header
 from .load import load_parent, load_parents, save_parent
 from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
+from .settled import settled
 
 __all__ = [
     "MAX_PARENTS",
@@ -23,6 +24,7 @@ __all__ = [
     "read_safetensors",
     "same_widths",
     "save_parent",
+    "settled",
     "state_digest",
     "write_state",
 ]

@@ -20,6 +20,7 @@ _ACTIVATIONS: Final = {
 _FUNCTIONS: Final = {
     f"{module}.{name}": name for module in ("torch.nn.functional", "torch._C._nn") for name in _ACTIVATIONS.values()
 }
+_POOLINGS: Final = {"MaxPool2d": "max", "AvgPool2d": "avg"}
 _OUTPUTS: Final = ("softmax", "log_softmax")
 # What an activation does unless its settings say otherwise.
 _USUAL: Final = {"alpha": 1.0, "approximate": "none", "negative_slope": 0.01}
@@ -58,12 +59,15 @@ def as_named(found: Match, modules: Sequence[NamedModule]) -> Match:
         elif (name, unusual) != (architecture.activation, ()):
             _refuse(architecture, f"names the activation {_shown((name, unusual))}", f"has {architecture.activation}")
         assumed.pop("activation", None)
+    settings |= _halved_by(found, modules)
     try:
         config = replace(found.config, **settings)  # type: ignore[type-var]
     except (TypeError, ValueError):
         shown = [f"{field} {value}" for field, value in settings.items() if field in architecture.named]
         _refuse(architecture, f"names {', '.join([*shown, *map(_shown, activations)])}", "has no such setting")
-    named = replace(found, config=config, assumed={k: v for k, v in assumed.items() if k not in settings})
+    # The stem's stride is among the settings that are compared below.
+    told = {*settings, "stem_stride"}
+    named = replace(found, config=config, assumed={k: v for k, v in assumed.items() if k not in told})
     _check_settings(named, architecture, modules)
     _check_order(named, architecture, modules)
     return named
@@ -78,6 +82,17 @@ def _activations(module: NamedModule) -> Iterator[Activation]:
     for value in module.settings.values():
         if isinstance(value, str) and value in _FUNCTIONS:
             yield _FUNCTIONS[value], ()
+
+
+def _halved_by(found: Match, modules: Sequence[NamedModule]) -> dict[str, str]:
+    """What halves the size of a VGG's images: the poolings that are named, or strides where none is."""
+    if not hasattr(found.config, "pooling"):
+        return {}
+    kinds = {_POOLINGS[kind] for m in modules if (kind := m.kind.rpartition(".")[2]) in _POOLINGS}
+    convolutions = [m for m in modules if m.kind.endswith(".Conv2d")]
+    if not kinds and any(_single(m.settings.get("stride", 1)) == 2 for m in convolutions):
+        kinds = {"stride"}
+    return {"pooling": kinds.pop()} if len(kinds) == 1 else {}
 
 
 def _check_settings(named: Match, architecture: Architecture, modules: Sequence[NamedModule]) -> None:

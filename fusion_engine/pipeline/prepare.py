@@ -20,7 +20,7 @@ from ..fusing import Inputs, Resume, RunLog
 from ..graph import Trace, trace, verify
 from ..grouping.editing import refused_spaces
 from ..importance import score
-from ..parents import Parent, check_parents, load_base, same_widths
+from ..parents import Parent, check_parents, load_base, same_widths, settled
 from ..presets import get_preset
 from ..stats import SharedStatistics, StatisticsCache, checked_device
 from .widths import Widths, plan_widths
@@ -65,7 +65,8 @@ def prepare(
     what to do.
     """
     where = checked_device(device)
-    for line in check_parents(parents, minimum=1):
+    parents, read = settled(parents, data)
+    for line in (*check_parents(parents, minimum=1), *read):
         log.note(line)
     (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
     if test is not None:

@@ -22,11 +22,18 @@ CONFIGS: dict[str, Config] = {
     "vgg": VGGConfig((1, 8, 8), (6, "M", 8), (12, 10)),
     "vgg_norm": VGGConfig((1, 8, 8), (6, "M", 8, "M"), (10,), batch_norm=True, conv_bias=False, kernel=5),
     "vgg_oblong": VGGConfig((1, 4, 16), (6, "M", 8, "M"), (10,)),
+    "vgg_average": VGGConfig((1, 8, 8), (6, "M", 8, "M"), (12, 10), activation="tanh", pooling="avg"),
+    "vgg_strides": VGGConfig((1, 8, 8), (6, 8, "M"), (10,), pooling="stride", halved=(True, True)),
+    "vgg_unpadded": VGGConfig((1, 12, 12), (6, "M", 8), (10,), padded=False),
     "resnet": RESNET,
+    "resnet_stem": ResNetConfig(
+        (1, 16, 16), 8, (8, 16), ((8,), (12,)), 10, activation="silu", stem_stride=2, stem_pool="max"
+    ),
     "resnet_groups": ResNetConfig((1, 8, 8), 8, (8, 16), ((8,), (16,)), 10, norm="group", groups=2, conv_bias=True),
     "resnet_bare": ResNetConfig((1, 8, 8), 8, (12, 16), ((8,), (12,)), 10, norm="none", conv_bias=True),
     "resnet_imagenet": ResNetConfig((1, 16, 16), 8, (8, 16), ((8,), (12,)), 10, "imagenet"),
     "vit": VIT,
+    "vit_relu": ViTConfig((1, 8, 8), 4, 16, 4, (24,), (16,), 10, activation="relu"),
     "vit_heads": ViTConfig((1, 8, 8), 4, 16, 8, (24,), (16,), 10),
     "vit_post": ViTConfig((1, 8, 8), 4, 16, 4, (24,), (16,), 10, norm_first=False),
     "vit_pre_unnormed": ViTConfig((1, 8, 8), 4, 16, 4, (24,), (16,), 10, final_norm=False),

@@ -204,7 +204,7 @@ def test_a_given_architecture_wins_over_a_lie(tmp_path: Path) -> None:
         ("vit:heads=four", "heads: 'four' is not a whole number"),
         ("vit:head=4", "did you mean 'heads'"),
         ("vit:norm_first=perhaps", "is neither true nor false"),
-        ("vit:hidden=3", "hidden cannot be set"),
+        ("vit:hidden=3", "do not fit"),
         ("vit:attention=qkv", "do not fit"),
         ("vit:epsilon=nan", "do not fit"),
         ("mlp:activation=relu", "not recognised"),

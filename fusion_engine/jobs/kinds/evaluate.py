@@ -8,26 +8,27 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.progress import Progress
 from fusion_engine.evaluation import compare
-from fusion_engine.parents import check_parents, read_safetensors
+from fusion_engine.parents import check_parents, read_safetensors, settled
 from fusion_engine.stats import checked_device
 from fusion_engine.store.files import write_json
 
-from ..inputs import one_of, read_data, read_parents
+from ..inputs import calibration, one_of, read_data, read_parents
 from ..shapes import Evaluated
 
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""
-    fused, parent_set = None, arguments.get("parents")
+    fused, run, parent_set = None, None, arguments.get("parents")
     if one_of(arguments, "parents", "run") == "run":
-        job = store.read_job(arguments["run"])
-        if job["kind"] != "fuse":
+        run = store.read_job(arguments["run"])
+        if run["kind"] != "fuse":
             raise JobError("only a fusion has a network to evaluate; give the id of a fuse run")
-        parent_set = job["arguments"]["parents"]
+        parent_set = run["arguments"]["parents"]
     progress.part(0.0, 1.0, "load").report(0.05, "Reading models and data")
     parents = read_parents(str(parent_set))
-    check_parents(parents, minimum=1)
     data = read_data(arguments["data"], y_required=True)
+    parents, _ = settled(parents, data if run is None else calibration(run["arguments"]))
+    check_parents(parents, minimum=1)
     if arguments.get("run"):
         tensors, _ = read_safetensors(store.result_path(arguments["run"], "fused.safetensors"))
         fused = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}

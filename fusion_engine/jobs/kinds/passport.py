@@ -28,7 +28,7 @@ from fusion_engine.exploration.passport.space_passports import (
 )
 from fusion_engine.exploration.passport.where import where_it_looks
 from fusion_engine.exploration.space_tables import groups_of
-from fusion_engine.parents import check_parents
+from fusion_engine.parents import check_parents, settled
 from fusion_engine.store.files import write_json
 
 from ..fusions import fused_of_run, fusion_job
@@ -73,9 +73,9 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
 @functools.lru_cache(maxsize=4)
 def _subject(parents: str, data: str, samples: int, seed: int, space: str, fusion: str | None) -> Subject:
     """What the passport is about; kept, as clicks on one space's neurons follow each other."""
-    found = read_parents(parents)
-    check_parents(found, minimum=1)
     drawn = read_data(data, samples, seed)
+    found, _ = settled(read_parents(parents), drawn)
+    check_parents(found, minimum=1)
     check_samples(drawn, found[0].classes, found[0].input_shape)
     fused = None
     if fusion is not None:
