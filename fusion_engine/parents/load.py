@@ -26,12 +26,12 @@ _SIDECAR_LIMIT = 2**20
 
 def load_parents(
     paths: Iterable[str | os.PathLike[str]], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    limit: int = DEFAULT_LIMIT,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT,
 ) -> list[Parent]:
     """Read 2 to 8 parents that belong together; names are made unique. See `load_parent` and `check_parents`."""
     parents: list[Parent] = []
     for path in paths:
-        parent = load_parent(path, arch, input_shape=input_shape, limit=limit)
+        parent = load_parent(path, arch, input_shape=input_shape, tokens=tokens, limit=limit)
         taken = {other.name for other in parents}
         name, number = parent.name, 2
         while name in taken:
@@ -43,22 +43,22 @@ def load_parents(
 
 def load_parent(
     path: str | os.PathLike[str], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    limit: int = DEFAULT_LIMIT,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT,
 ) -> Parent:
     """Read one parent from .safetensors, .pt, .pth (state dict, checkpoint or module) or .pt2 (exported program).
 
     No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
     built-in name, with settings that weights do not tell ('vit:heads=4') or without, or 'package.module:callable'
     (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
-    input_shape: shape of one sample, needed for a callable. Class counts come from the file's header or from a
-    parents.json beside it, which may also say what weights do not tell ("architecture": {"heads": 12}); what is assumed
-    otherwise, the metadata says, and its notes that half or double precision became float32. limit: largest
-    size in bytes, also unpacked. Raises ParentError, UnsafeFileError or UnsupportedModelError with one line that names
-    the file.
+    input_shape: shape of one sample, needed for a callable; tokens: the names of token inputs (`Dataset.tokens`). Class
+    counts come from the file's header or from a parents.json beside it, which may also say what weights do not tell
+    ("architecture": {"heads": 12}); what is assumed otherwise, the metadata says, and its notes that half or double
+    precision became float32. limit: largest size in bytes, also unpacked. Raises ParentError, UnsafeFileError or
+    UnsupportedModelError with one line that names the file.
     """
     path = check_file(path, limit, ParentError)
     try:
-        return _load(path, arch, input_shape, limit)
+        return _load(path, arch, input_shape, tokens, limit)
     except FusionError as problem:
         line = str(problem)
         if line.startswith((f"{path.name}: ", f"{_SIDECAR}: ")):
@@ -66,7 +66,9 @@ def load_parent(
         raise type(problem)(f"{path.name}: {line}") from problem
 
 
-def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int) -> Parent:
+def _load(
+    path: Path, arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], limit: int
+) -> Parent:
     said: dict[str, Any] = {}
     modules: Sequence[NamedModule] = ()
     if path.suffix == ".safetensors":
@@ -81,7 +83,7 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     else:
         raise ParentError("parents are .safetensors, .pt, .pth or .pt2 files")
     tensors, notes = _as_float32(tensors)
-    found = _network(tensors, arch, input_shape, said, modules)
+    found = _network(tensors, arch, input_shape, tokens, said, modules)
     state = {name: tensors[key] for name, key in found.key_map.items()}
     beside = _beside(path)
     config, told = found.config, beside.pop("architecture", None)
@@ -101,8 +103,8 @@ def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
 
 
 def _network(
-    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, said: Mapping[str, Any],
-    modules: Sequence[NamedModule],
+    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str],
+    said: Mapping[str, Any], modules: Sequence[NamedModule],
 ) -> Match:
     """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
     said: the file's header. modules: those that a pickled network names."""
@@ -121,7 +123,7 @@ def _network(
                 f"the file says that its network is a {config.name}, and its tensors do not fit what it says; name the "
                 "architecture with --arch"
             )
-    found = stated or match(tensors, name, input_shape)
+    found = stated or match(tensors, name, input_shape, tokens)
     if stated is not None:
         found = replace(found, assumed=said.get("assumed") or {})
     elif not isinstance(found.config, CustomConfig):
