@@ -15,7 +15,7 @@ from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
 from ..core.types import Grouping, State
 from ..data import Dataset, canonical_order, check_samples
-from ..evaluation import collect_logits
+from ..evaluation import collect_outputs
 from ..fusing import HeadWeights, Inputs, OutputWeights, output_weights
 from ..graph import Trace
 from ..parents import Parent, check_parents, module_for, settled
@@ -173,14 +173,14 @@ def _pairs(parents: Sequence[Parent], fused: FusedLike | None, notes: list[str])
 
 
 def _outputs(parents: Sequence[Parent], fused: FusedLike | None, data: Dataset, device: torch.device) -> Tensor:
-    """(networks, N, classes) outputs of the parents, and of the fused network, the last, where there is one. Raises
+    """(networks, N, ...) outputs of the parents, and of the fused network, the last, where there is one. Raises
     ParentError for networks whose numbers overflow: nothing about them could be told."""
     models, states = [parent.model for parent in parents], [parent.state for parent in parents]
     names = [parent.name for parent in parents]
     if fused is not None:
         models, states = [*models, module_for(parents, fused.state)], [*states, fused.state]
         names.append("the fused network")
-    outputs = collect_logits(models, states, data, device=device)
+    outputs = collect_outputs(models, states, data, device=device)
     for name, rows in zip(names, outputs, strict=True):
         if not bool(rows.isfinite().all()):
             raise ParentError(f"{name} does not give finite outputs on {data.name}: its weights are too large")

@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
     what = None if arguments.what is None else [name.strip() for name in arguments.what.split(",") if name.strip()]
     data = draw_samples(load_data(arguments.data, y_required=False), arguments.samples, arguments.seed)
     if len(arguments.parents) > 1:
-        parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
+        parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens)
     else:
-        parents = [load_parent(arguments.parents[0], arguments.arch, input_shape=data.input_shape)]
+        parents = [load_parent(arguments.parents[0], arguments.arch, input_shape=data.input_shape, tokens=data.tokens)]
     fused = None
     if arguments.folder is not None:
         fused = fused_of_folder(arguments.folder, parents, arguments.arch)

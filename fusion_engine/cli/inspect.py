@@ -67,7 +67,7 @@ def _tell(arguments: argparse.Namespace) -> None:
 
     wanted = split_spaces(arguments.neurons)
     data = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
+    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens)
     recipe = {"importance": arguments.importance, "grouping": arguments.grouping}
     with progress_line() as progress:
         found = explored(parents, data, recipe, RunLog(Progress.to(progress)), seed=arguments.seed)

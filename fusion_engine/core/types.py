@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Role = Literal["out", "in"]
 Freedom = Literal["gl", "orth", "perm"]
 
+TASKS = ("classification", "binary", "positions", "regression", "language")
+"""What a model's outputs can be for; see `fusion_engine.tasks`."""
+
 Array: TypeAlias = "NDArray[np.float64]"
 Indices: TypeAlias = "NDArray[np.int64]"
 """Positions, or numbers of groups."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError
+from ..core.types import TASKS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,9 +25,6 @@ Indices = slice | Sequence[int] | Tensor
 
 IGNORED = -100
 """The label of a position that does not count (PyTorch's ignore_index)."""
-
-TASKS = ("classification", "binary", "positions", "regression", "language")
-"""What a model's outputs can be for; see `fusion_engine.tasks`."""
 
 _MASKS = {"attention_mask": False, "mask": False, "padding_mask": True, "key_padding_mask": True}
 """Names of inputs that say which positions count, and whether 1 is a position that does not."""

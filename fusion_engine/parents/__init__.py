@@ -1,7 +1,7 @@
 """Parents: the trained networks to be fused. Reading runs no code of the files; writing is atomic."""
 
 from .base import load_base
-from .check import MAX_PARENTS, assumptions, check_parents, same_widths
+from .check import MAX_PARENTS, assumptions, check_inputs, check_parents, same_widths
 from .header import header
 from .load import load_parent, load_parents, save_parent
 from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
@@ -13,6 +13,7 @@ __all__ = [
     "Metadata",
     "Parent",
     "assumptions",
+    "check_inputs",
     "check_parents",
     "config_for",
     "header",

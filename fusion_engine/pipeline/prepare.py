@@ -1,7 +1,7 @@
 """Parents made ready: checked, traced, verified and scored. What fusing and exploring start from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from ..core.recipe import Recipe, Step
 from ..core.types import State
 from ..data import Dataset, canonical_order, check_calibration, check_samples
 from ..fusing import Inputs, Resume, RunLog
-from ..graph import Trace, trace, verify
+from ..graph import Trace, output_shape, trace, verify
 from ..grouping.editing import refused_spaces
 from ..importance import score
-from ..parents import Parent, check_parents, load_base, same_widths, settled
+from ..parents import Parent, check_inputs, check_parents, load_base, same_widths, settled
 from ..presets import get_preset
 from ..stats import SharedStatistics, StatisticsCache, checked_device
+from ..tasks import find_task, required_task
 from .widths import Widths, plan_widths
 
 Given = str | Recipe | Mapping[str, Any]
@@ -69,8 +70,10 @@ def prepare(
     for line in (*check_parents(parents, minimum=1), *read):
         log.note(line)
     (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
+    check_inputs(data, parents[0])
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
+        check_inputs(test, parents[0])
     start = load_base(base, parents)
     chosen = checked_recipe(parents, data, recipe, start)
     if not exploring:
@@ -88,6 +91,7 @@ def prepare(
         _verified(parents, data, chosen, widths, seed, log, statistics)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
+    data = _with_task(data, test, widths.trace, log)
     with log.stage("importance"):
         progress = log.progress.part(*_SPANS["importance"], "importance")
         scores = score_parents(widths.trace, parents, states, data, chosen.importance, progress, statistics)
@@ -131,6 +135,22 @@ def score_parents(
         compute = partial(score, graph, state, data, step.method, step.parameters, progress=part, device=device)
         scores.append(statistics.scores(parent.name, graph, state, data, step.written(), compute))
     return tuple(scores)
+
+
+def _with_task(data: Dataset, test: Dataset | None, graph: Trace, log: RunLog) -> Dataset:
+    """The samples, of the task that the labels of the test samples tell where they do not; the log says what was taken.
+    Raises DataError for labels that such outputs cannot predict."""
+    outputs = output_shape(graph)
+    task = find_task(data, outputs)
+    if task is None and data.y is None and test is not None and (told := find_task(test, outputs)) is not None:
+        data = replace(data, task=told.name)
+        task = find_task(data, outputs)
+        log.note(f"the calibration samples have no labels: the task is that of the test samples, {told.name!r}")
+    elif task is not None and task.why:
+        log.note(task.why)
+    if test is not None:
+        required_task(test, outputs)
+    return data
 
 
 def _resolved(recipe: Recipe, parents: Sequence[Parent], states: Sequence[State], graph: Trace) -> Recipe:

@@ -130,7 +130,7 @@ def test_tokens_are_drawn_but_not_mixed() -> None:
 @pytest.mark.parametrize("name", ["unet", "upscale"])
 def test_a_model_without_logits_is_refused_in_a_line(name: str, step: str) -> None:
     _, fusion, fused = fused_case(name)
-    with pytest.raises(FusionError, match=r"whose output is logits|does not end in a linear layer"):
+    with pytest.raises(FusionError, match=r"what the outputs are for|does not end in a linear layer"):
         refine(fusion, fused, step, {"steps": 3})
 
 
