@@ -34,6 +34,11 @@ class Evaluation:
     r2: float | None = None
     perplexity: float | None = None
 
+    @property
+    def metric(self) -> str:
+        """The name of the figure that networks are compared by."""
+        return "r2" if self.r2 is not None else "perplexity" if self.perplexity is not None else "accuracy"
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports; r2 and perplexity where there are."""
         plain = vars(self) | {"per_class": list(self.per_class), "confusion": [list(row) for row in self.confusion]}
@@ -74,7 +79,9 @@ def collect_outputs(
         for x, _ in data.batches(batch_size):
             x = x.to(device)
             pairs = zip(models, placed, strict=True)
-            parts.append(torch.stack([functional_call(m, state, (x,)).float().cpu() for m, state in pairs]))
+            # Every name has its own tensor, those of tied weights too.
+            outputs = [functional_call(m, state, (x,), tie_weights=False) for m, state in pairs]
+            parts.append(torch.stack([output.float().cpu() for output in outputs]))
     return torch.cat(parts, dim=1)
 
 

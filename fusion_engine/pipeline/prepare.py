@@ -27,6 +27,7 @@ from ..tasks import find_task, required_task
 from .widths import Widths, plan_widths
 
 Given = str | Recipe | Mapping[str, Any]
+_OWN_PREDICTIONS = "the calibration data has no labels: each parent's own predictions stand in for them"
 # Shares of the progress of making ready.
 _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}
 
@@ -91,7 +92,7 @@ def prepare(
         _verified(parents, data, chosen, widths, seed, log, statistics)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
-    data = _with_task(data, test, widths.trace, log)
+    data = _with_task(data, test, chosen, widths.trace, log)
     with log.stage("importance"):
         progress = log.progress.part(*_SPANS["importance"], "importance")
         scores = score_parents(widths.trace, parents, states, data, chosen.importance, progress, statistics)
@@ -137,7 +138,7 @@ def score_parents(
     return tuple(scores)
 
 
-def _with_task(data: Dataset, test: Dataset | None, graph: Trace, log: RunLog) -> Dataset:
+def _with_task(data: Dataset, test: Dataset | None, recipe: Recipe, graph: Trace, log: RunLog) -> Dataset:
     """The samples, of the task that the labels of the test samples tell where they do not; the log says what was taken.
     Raises DataError for labels that such outputs cannot predict."""
     outputs = output_shape(graph)
@@ -148,6 +149,9 @@ def _with_task(data: Dataset, test: Dataset | None, graph: Trace, log: RunLog) -
         log.note(f"the calibration samples have no labels: the task is that of the test samples, {told.name!r}")
     elif task is not None and task.why:
         log.note(task.why)
+    unknown = data.tokens and data.y is None and task is not None and task.labels(data.x[:1], None) is None
+    if unknown and recipe.importance.method not in ("uniform", "activation"):
+        log.note(_OWN_PREDICTIONS)
     if test is not None:
         required_task(test, outputs)
     return data
@@ -173,8 +177,8 @@ def _moved(state: State, device: torch.device) -> dict[str, Tensor]:
 
 
 def _note_assumptions(log: RunLog, data: Dataset, recipe: Recipe, base: Parent | None) -> None:
-    if data.y is None and recipe.importance.method not in ("uniform", "activation"):
-        log.note("the calibration data has no labels: each parent's own predictions stand in for them")
+    if data.y is None and not data.tokens and recipe.importance.method not in ("uniform", "activation"):
+        log.note(_OWN_PREDICTIONS)
     if base is not None and "base" not in recipe.solving_needs:
         log.note("the recipe has no use for the base model")
 

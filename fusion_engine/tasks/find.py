@@ -101,10 +101,9 @@ def _regression(data: Dataset, outputs: tuple[int, ...], why: str) -> Task:
 
 
 def _language(data: Dataset, outputs: tuple[int, ...], why: str) -> Task:
-    unlabelled = Dataset(data.x, None, name=data.name, inputs=data.inputs) if data.tokens else data
-    same = data.y is None or (bool(data.tokens) and data.y.shape == (len(data), data.x.shape[-1]))
-    if not data.tokens or not same or not _are_next_tokens(unlabelled, outputs):
-        raise _wrong(data, outputs, "language takes tokens (T,), labels (T,) or none, and logits (T, vocabulary)")
+    if not data.tokens or not _are_next_tokens(data, outputs):
+        what = "language takes tokens (T,), the same or none as labels, and logits (T, vocabulary); labels that are moved "
+        raise _wrong(data, outputs, f"{what}by one already are 'positions'")
     said = "no labels, and logits for every token" if data.y is None else "the labels are the tokens themselves"
     return Language(data, outputs[1], why or f"{said}: taken as prediction of the next token (task 'language')")
 
