@@ -80,6 +80,8 @@ def analyse(
     wanted = _chosen(what, parents, data, fused)
     if data.y is None and what is None:
         notes.append("the data has no labels, so only similarity was analysed")
+    elif data.y is not None and data.y.is_floating_point() and what is None:
+        notes.append("the labels are values to predict, so only similarity was analysed")
     data = canonical_order(data)  # so that what is drawn from it does not depend on the order of the samples
     progress = Progress.to(on_progress)
     progress.part(0.0, 0.1, "trace").report(0.0, "tracing the architecture")
@@ -151,6 +153,10 @@ def _obstacle(name: str, parents: Sequence[Parent], data: Dataset, fused: FusedL
         return "connectivity is between two networks; give another parent, or a fused network"
     if name != "similarity" and data.y is None:
         return f"{data.name}: there are no labels; without them only similarity can be analysed"
+    if name != "similarity" and data.y is not None and data.y.is_floating_point():
+        return f"{data.name}: the labels are values to predict; with them only similarity can be analysed"
+    if name == "coverage" and data.tokens and not data.is_classified:
+        return f"{data.name}: coverage is about the classes of samples, and these labels are of tokens"
     return ""
 
 

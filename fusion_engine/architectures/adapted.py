@@ -99,10 +99,12 @@ def as_booleans(inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def token_example(shape: Sequence[int], inputs: Sequence[str], batch: int = 2) -> Tensor:
-    """(batch, *shape) int64: token 0 everywhere, and masks that leave all positions."""
+    """(batch, *shape) int64: tokens 0, in the second half 1, which all vocabularies have; masks leave all positions."""
     x = torch.zeros(batch, *shape, dtype=torch.int64)
+    x[..., shape[-1] // 2 :] = 1
     for row, name in enumerate(inputs if len(inputs) > 1 else ()):
-        x[:, row] = int(name.removesuffix(_AS_BOOL) in ("attention_mask", "mask", "decoder_attention_mask"))
+        if name.removesuffix(_AS_BOOL).endswith("mask"):
+            x[:, row] = int("padding" not in name)
     return x
 
 

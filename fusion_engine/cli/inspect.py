@@ -11,6 +11,7 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.files import atomic_path
 from fusion_engine.core.progress import Progress
 
+from .leaderboard.inputs import words
 from .options import add_options
 from .output import check_writable, progress_line, table, write_report
 
@@ -20,6 +21,9 @@ _COLUMNS = ("neuron", "importance", "group", "mates", "mean", "std", "neighbours
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "parents", "--arch")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
+    parser.add_argument(
+        "--tokens", type=words, default=[], metavar="input_ids,attention_mask", help="names of token inputs"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -40,7 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.jobs.kinds.preflight import inspect
     from fusion_engine.parents import load_parent
 
-    parents = [load_parent(path, arguments.arch, input_shape=arguments.input_shape) for path in arguments.parents]
+    parents = [
+        load_parent(path, arguments.arch, input_shape=arguments.input_shape, tokens=arguments.tokens)
+        for path in arguments.parents
+    ]
     with progress_line() as progress:
         found = inspect(parents, arguments.input_shape, arguments.seed, progress)
     if arguments.json:

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.types import merit
 from .rows import REFERENCES, label
 from .shapes import Entry, Spread, Table
 
@@ -32,11 +33,6 @@ def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
         "done": len(keys & set(found)),
         "total": len(keys),
     }
-
-
-def merit(metric: str, value: float) -> float:
-    """A figure so that more is better: less perplexity is."""
-    return -value if metric == "perplexity" else value
 
 
 def pareto(points: Sequence[tuple[float, float] | None]) -> list[bool]:

@@ -102,8 +102,8 @@ def _regression(data: Dataset, outputs: tuple[int, ...], why: str) -> Task:
 
 def _language(data: Dataset, outputs: tuple[int, ...], why: str) -> Task:
     if not data.tokens or not _are_next_tokens(data, outputs):
-        what = "language takes tokens (T,), the same or none as labels, and logits (T, vocabulary); labels that are moved "
-        raise _wrong(data, outputs, f"{what}by one already are 'positions'")
+        what = "language takes tokens (T,), the same or none as labels, and logits (T, vocabulary); labels that are "
+        raise _wrong(data, outputs, f"{what}moved by one already are 'positions'")
     said = "no labels, and logits for every token" if data.y is None else "the labels are the tokens themselves"
     return Language(data, outputs[1], why or f"{said}: taken as prediction of the next token (task 'language')")
 

@@ -110,7 +110,10 @@ def test_recipes_of_fine_tuned_models(kind: str, labelled: bool) -> None:
     assert distilled.report["decisions"]["full_distillation"]["held_out_after"] > 0
 
 
-@pytest.mark.parametrize("method", ["conductance", "gradient_x_activation", "feature_ablation", "activation", "uniform"])
+METHODS = ["conductance", "gradient_x_activation", "feature_ablation", "activation", "uniform"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("kind", "labelled"), KINDS)
 def test_every_importance_scores_tokens_from_their_embedding_on(kind: str, labelled: bool, method: str) -> None:
     parent, data = parents_of(kind)[0], samples(labelled).subset(range(4))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_engine.core.progress import Listener, ProgressEvent
+from fusion_engine.core.types import merit
 from fusion_engine.leaderboard.rows import label
-from fusion_engine.leaderboard.table import merit
 
 from ..output import figure, table
 
