@@ -25,14 +25,15 @@ def unstack(graph: fx.Graph) -> None:
 
 def _is_plain(call: Mapping[str, Any]) -> bool:
     directions, tensors = 2 if call["bidirectional"] else 1, 4 if call["has_biases"] else 2
-    return len(call["params"]) == call["num_layers"] * directions * tensors
+    return bool(len(call["params"]) == call["num_layers"] * directions * tensors)
 
 
 def _part(graph: fx.Graph, state: fx.Node, own: slice) -> fx.Node:
     """Some layers' initial states: zeros are made again, as what is cut from them would not be known to be zeros."""
     value = state.meta["val"][own]
     if operator(state) == "zeros":
-        new = graph.call_function(state.target, ([own.stop - own.start, *state.args[0][1:]],), dict(state.kwargs))
+        size: Any = arguments(state)["size"]
+        new = graph.call_function(aten.zeros.default, ([own.stop - own.start, *size[1:]],), dict(state.kwargs))
     else:
         new = graph.call_function(aten.slice.Tensor, (state, 0, own.start, own.stop))
     new.meta = {**state.meta, "val": value}
@@ -69,6 +70,7 @@ def _split(graph: fx.Graph, node: fx.Node, call: Mapping[str, Any]) -> None:
         ends = [[of[i] for of in finals] for i in range(len(values) - 1)]
         results = [x, *(made(aten.cat.default, (of, 0), v) for of, v in zip(ends, values[1:], strict=True))]
     for user in list(node.users):
-        user.replace_all_uses_with(results[user.args[1]])  # users of several results pick one
+        number: Any = user.args[1]  # users of several results pick one
+        user.replace_all_uses_with(results[number])
         graph.erase_node(user)
     graph.erase_node(node)
