@@ -12,11 +12,12 @@ for each pair, and writes benchmarks/results/language.json. Some minutes on one 
 
 from __future__ import annotations
 
+import argparse
 import copy
 import sys
 from typing import Any
 
-from _running import RESULTS, names, numbers, parser, print_table, write_results
+from _running import RESULTS, names, numbers, print_table, write_results
 
 KINDS = {"classifier": "Classifier", "language": "LanguageModel"}
 INPUTS = ("input_ids", "attention_mask")
@@ -100,7 +101,7 @@ def figure(metric: str, value: float) -> str:
 def main() -> None:
     import torch
 
-    options = parser(__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--kinds", type=names, default=list(KINDS))
     options.add_argument("--starts", type=names, default=["apart", "shared"])
     options.add_argument("--presets", default="all")
