@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import samples
 
 from fusion_engine import store
@@ -113,3 +114,24 @@ def test_spaces_that_fell_back_are_listed_with_the_reason(open_page, filled) -> 
         {"Space": "heads", "Neurons": 4, "Grouped by": "hungarian", "Why": "heads move as wholes"}
     ]
     assert any("**1 space fell back**" in m.value for m in app.markdown)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title", "value", "shown"), [("r2", "R²", 0.5, "0.500"), ("perplexity", "Perplexity", 4.25, "4.25")]
+)
+def test_other_tasks_are_shown_by_their_metric(
+    open_page, filled, metric: str, title: str, value: float, shown: str
+) -> None:
+    run = samples.add_fusion()
+    found = store.read_report(run)
+    entries = [*found["parents"], *(found[key] for key in ("average", "ensemble", "softmax_ensemble", "fused"))]
+    for entry in entries:
+        entry |= {metric: value, "accuracy": None if metric == "r2" else entry["accuracy"], "per_class": []}
+    found["task"] = {"name": "other", "metric": metric, "why": "told by the labels"}
+    write_json(store.run_folder(run) / "report.json", found)
+    app = open_page("compare", run=run)
+    assert not app.exception
+    assert app.header[0].value == title
+    row = app.dataframe[0].value.iloc[0]
+    assert row["Fused"] == row["Best parent"] == row["Mean parent"] == shown
+    assert any("told by the labels" in caption.value for caption in app.caption)
