@@ -4,6 +4,7 @@ import samples
 
 from fusion_engine import store
 from fusion_engine.core.errors import FusionError
+from fusion_engine.store.files import write_json
 
 READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:test"}
 
@@ -224,3 +225,17 @@ def test_data_that_does_not_fit_is_refused_before_the_fusion(open_page, filled) 
     app = open_page("fuse", **READY | {"data": samples.DATA})
     assert "no samples of class 2, 3" in app.warning[0].value
     assert app.button(key="fuse").disabled
+
+
+def test_a_result_of_another_task_is_shown_by_its_metric(open_page, filled) -> None:
+    run = samples.add_fusion()
+    found = store.read_report(run)
+    for entry in (*found["parents"], *(found[key] for key in ("average", "ensemble", "fused"))):
+        entry |= {"r2": 0.5, "accuracy": None, "per_class": []}
+    found["task"] = {"name": "regression", "metric": "r2", "why": "the labels are real numbers"}
+    del found["softmax_ensemble"]
+    write_json(store.run_folder(run) / "report.json", found)
+    app = open_page("fuse", job=run, **READY)
+    assert not app.exception
+    shown = {m.label: m.value for m in app.metric}
+    assert shown["Fused, R²"] == shown["Best parent"] == shown["Ensemble"] == "0.500"

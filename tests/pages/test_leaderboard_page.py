@@ -197,3 +197,20 @@ def test_chart_names_the_front_and_numbers_the_rest() -> None:
     assert "2" in texts
     assert any("Ensemble, softmax" in text for text in texts)
     assert len(chart.layout.shapes) == 2
+
+
+def test_a_board_of_another_metric(open_page, filled) -> None:
+    found = board()
+    for one in found["entries"]:
+        known = one["accuracy"]
+        one |= {"metric": "perplexity", "score": known and {k: 4 + v for k, v in known.items()}}
+    for reference in found["references"]:
+        reference["perplexity"] = 4.5
+    add_board(entries=found["entries"], references=found["references"])
+    app = open_page("leaderboard", **READY)
+    assert not app.exception
+    shown = next(d.value for d in app.dataframe if "Perplexity" in d.value and "Note" in d.value)
+    figures = shown["Perplexity"].dropna()
+    assert "Accuracy" not in shown
+    assert len(figures) == 4
+    assert list(figures) == sorted(figures)  # less is better

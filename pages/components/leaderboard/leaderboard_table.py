@@ -104,7 +104,7 @@ def details(board: Mapping[str, Any], entry: Mapping[str, Any], key: str) -> Non
     show(charts.stage_bars(spent), "Stacked bars: seconds of each stage by seed", f"stages-{key}")
     table(
         [{
-            "Seed": row["seed"], METRICS[metric]: score_text(row[metric], metric), "Loss": f"{row['loss']:.4f}",
+            "Seed": row["seed"], METRICS[metric]: score_text(row.get(metric), metric), "Loss": f"{row['loss']:.4f}",
             "Time": seconds(row["cost"]), "Took": seconds(row["seconds"]["total"]),
             "Shared": ", ".join(dict.fromkeys(part["stage"] for part in row["shared"])) or "–",
         } for row in rows],
