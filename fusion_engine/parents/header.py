@@ -1,7 +1,7 @@
 """What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..architectures import Config, CustomConfig, Match, fits, match, network_shapes, read_config
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
-from .parent import Metadata
+from .parent import Metadata, Parent
 
 _KEY: Final = "neuron_fusion_lab"
 _LIMIT: Final = 2**23  # an exported program and its constants are in there
@@ -18,13 +18,15 @@ _LONGEST: Final = 100
 _DEEPEST: Final = 4
 
 
-def header(architecture: Config, key_map: Mapping[str, str], metadata: Metadata | None = None) -> dict[str, str]:
-    """Text metadata for a file of weights whose tensors are named by `key_map`, canonical name -> name in the file. A
+def header(architecture: Config, parent: Parent | None, metadata: Metadata | None = None) -> dict[str, str]:
+    """Text metadata for a file of weights of this architecture, whose tensors are named as in the parent's file. A
     user's own architecture is not in it: its module is named by the user at every reading."""
     values = (metadata or Metadata()).as_json()
     if not isinstance(architecture, CustomConfig):
         values["architecture"] = {"name": architecture.name, **architecture.as_json()}
+        key_map = parent.key_map if parent is not None else {}
         values["names"] = {name: own for name, own in key_map.items() if name != own}
+        values["beside"] = list(parent.beside) if parent is not None else []
     return {_KEY: json.dumps(values)}
 
 
@@ -73,14 +75,23 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
         yield None
 
 
-def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> Match | None:
+def stated_match(
+    config: Config, names: Any, tensors: Mapping[str, Tensor], beside: Sequence[str] = ()
+) -> Match | None:
     """How a file's tensors fill the network that the file says it is; None if they do not fit it. names: canonical name
-    -> name in the file, of those that differ; None for files that do not say, whose names are recognised."""
+    -> name in the file, of those that differ; None for files that do not say, whose names are recognised. beside: names
+    in the file of what it says is not the network's."""
+    if not isinstance(beside, list | tuple) or not all(isinstance(name, str) for name in beside):
+        return None
+    kept = tuple(name for name in beside if name in tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in kept}
     if isinstance(config, ExportedConfig):
-        return Match(config, {name: name for name in tensors})
+        return Match(config, {name: name for name in tensors}, beside=kept)
     if names is None:
         try:
-            key_map = dict(match(tensors, config.name, config.input_shape).key_map)
+            found = match(tensors, config.name, config.input_shape)
+            key_map, kept = dict(found.key_map), (*kept, *found.beside)
+            tensors = {name: tensor for name, tensor in tensors.items() if name not in kept}
         except UnsupportedModelError:
             return None
     elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
@@ -92,4 +103,4 @@ def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> M
         return None
     shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
     whole = sorted(key_map.values()) == sorted(tensors)
-    return Match(config, key_map) if whole and fits(config, shapes) else None
+    return Match(config, key_map, beside=kept) if whole and fits(config, shapes) else None

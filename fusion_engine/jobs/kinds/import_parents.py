@@ -13,7 +13,7 @@ from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
 from fusion_engine.demo import demo_files
-from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
+from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, remarks, save_parent
 from fusion_engine.store.files import write_json
 from fusion_engine.store.shapes import ParentsSummary
 
@@ -97,7 +97,7 @@ def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummar
             }
             for number, p in enumerate(parents)
         ],
-        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes] + assumptions(parents),
+        "warnings": [*remarks(parents), *assumptions(parents)],
     }
 
 

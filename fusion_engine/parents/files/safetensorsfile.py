@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core.errors import ParentError, StoreError, UnsafeFileError
-from ..core.files import atomic_path
+from ...core.errors import ParentError, StoreError, UnsafeFileError
+from ...core.files import atomic_path
 
 _MAX_HEADER = 100 * 2**20
 
