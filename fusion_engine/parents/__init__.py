@@ -2,7 +2,7 @@
 
 from .base import load_base
 from .check import MAX_PARENTS, assumptions, check_parents, remarks, same_widths
-from .files import read_safetensors, write_state
+from .files import read_safetensors, title, write_state
 from .header import header
 from .load import load_parent, load_parents, save_parent
 from .parent import (
@@ -40,5 +40,6 @@ __all__ = [
     "save_parent",
     "settled",
     "state_digest",
+    "title",
     "write_state",
 ]

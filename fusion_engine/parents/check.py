@@ -14,8 +14,7 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     architectures may differ in their widths.
 
     Returns notes on what is allowed but worth knowing: identical parents, different widths, class counts that only
-    some have, what reading did to them, what the files do not say and was
-    assumed.
+    some have, what reading did to them, what the files do not say and was assumed.
     """
     if len(parents) < minimum:
         raise ParentError(f"{minimum} parents or more are needed, and there {_are(len(parents))}")

@@ -18,7 +18,7 @@ from .files import NamedModule, WeightSet, outline, read_content, title, write_s
 from .header import header, read_mapping, stated_architecture, stated_match
 from .named import as_named
 from .parent import Metadata, Parent, file_tensors, make_parent
-from .precision import as_float32, refuse_integers
+from .precision import as_float32, refuse_quantised
 
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
@@ -76,7 +76,7 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     try:
         found = _network(shapes, arch, input_shape, content.said, chosen.modules)
     except UnsupportedModelError:
-        refuse_integers(shapes)
+        refuse_quantised(shapes)
         raise
     tensors = content.read({own: chosen.records[own] for own in [*found.key_map.values(), *found.beside]})
     floats, changes = as_float32({own: tensors[own] for own in found.key_map.values()}, shapes)

@@ -73,7 +73,8 @@ class Parent:
     architecture: the config (its `.name` is the architecture's name). state: canonical tensor name -> float32 (or
     integer) tensor on the CPU. model: the module with these weights, in eval mode, parameters without gradients.
     key_map: canonical name -> name in the parent's own file, of the tensors that are in it. beside: name in the file ->
-    tensor, of what is not the network's. dtypes: canonical name -> type in the file, where it is another one of at least 16 bits.
+    tensor, of what is not the network's. dtypes: canonical name -> type in the file, where it is another one of at
+    least 16 bits.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Types of numbers: parents' float tensors become float32, and integers that stand for weights are refused."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ def as_float32(tensors: Mapping[str, Tensor], beside: Iterable[str] = ()) -> tup
         if tensor.is_floating_point():
             if tensor.dtype != torch.float32:
                 changed.add(str(tensor.dtype).removeprefix("torch."))
-            scale = next(_scales(beside), None) if tensor.dtype.itemsize == 1 else None
-            if scale is not None:
-                raise ParentError(f"tensor {key!r} holds 8-bit numbers to be scaled ({scale!r}); save float weights")
+            _refuse_scaled(key, tensor, beside)
             tensor = tensor.to(torch.float32)
             if not torch.isfinite(tensor).all():
                 raise ParentError(f"tensor {key!r} holds NaN or infinite values; the training diverged")
@@ -30,9 +28,10 @@ def as_float32(tensors: Mapping[str, Tensor], beside: Iterable[str] = ()) -> tup
     return converted, [f"converted from {kind} to float32" for kind in sorted(changed)]
 
 
-def refuse_integers(tensors: Mapping[str, Tensor]) -> None:
-    """Raise ParentError in one line that names a tensor of weights that are integers, if there is one."""
+def refuse_quantised(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ParentError in one line that names a tensor of integers or scaled numbers where weights should be, if any."""
     for name, tensor in tensors.items():
+        _refuse_scaled(name, tensor, tensors)
         is_weight = "weight" in name.rpartition(".")[2] and tensor.ndim > 1
         if is_weight and not tensor.is_floating_point() and not tensor.is_complex():
             raise integers(name, tensor.dtype)
@@ -48,5 +47,10 @@ def integers(name: str, dtype: torch.dtype) -> ParentError:
     return ParentError(f"{what}: integers without scales are no weights; save the float network's state dict")
 
 
-def _scales(names: Iterable[str]) -> Iterator[str]:
-    return (name for name in names if name.lower().replace(".", "_").endswith(tuple(f"_{s}" for s in _SCALES)))
+def _refuse_scaled(name: str, tensor: Tensor, beside: Iterable[str]) -> None:
+    if not tensor.is_floating_point() or tensor.dtype.itemsize > 1:
+        return
+    endings = tuple(f"_{scale}" for scale in _SCALES)
+    scale = next((other for other in beside if other.lower().replace(".", "_").endswith(endings)), None)
+    if scale is not None:
+        raise ParentError(f"tensor {name!r} holds 8-bit numbers to be scaled ({scale!r}); save float weights")

@@ -112,9 +112,10 @@ def fusion_result(
     state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
     model = copy.deepcopy(module_for(parents, state))
     model.load_state_dict(state)
-    kinds = sorted({str(t).removeprefix("torch.") for p in parents[:1] for t in p.dtypes.values() if t.is_floating_point})
+    kinds = {str(t).removeprefix("torch.") for p in parents[:1] for t in p.dtypes.values() if t.is_floating_point}
     if kinds:
-        log.note(f"the fused file is written in {' and '.join(kinds)}, as the parents' are; figures are of float32")
+        shown = " and ".join(sorted(kinds))
+        log.note(f"the fused file is written in {shown}, as the parents' are; figures are of float32")
     report = facts(prepared, groupings, log)
     if edits:
         report["edits"] = list(edits)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fusion_engine.parents.files import read_content
 from parent_files import Caller, Net, pickled, tensor_pickle, write_archive
 from torch import nn
 
 from fusion_engine.core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from fusion_engine.parents import load_parent, load_parents
+from fusion_engine.parents.files import read_content
 
 LIMIT = 2**20
 

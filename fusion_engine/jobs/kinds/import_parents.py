@@ -13,12 +13,13 @@ from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
 from fusion_engine.demo import demo_files
-from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, remarks, save_parent
+from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, remarks, save_parent, title
 from fusion_engine.store.files import write_json
 from fusion_engine.store.shapes import ParentsSummary
 
 from ..inputs import displayed, one_of
 from ..shapes import FileError, ImportedParents
+from ..shards import whole_parents
 
 _DEMOS = {"digits": "mlp", "digits_vgg": "vgg"}
 _METADATA = "parents.json"
@@ -36,7 +37,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
     errors: list[FileError] = []
     for (shown, path), _ in progress.part(0.0, 1.0, "read").each(files, lambda file: f"Reading {file[0]}"):
         try:
-            parent = load_parent(path, arch)
+            parent = load_parent(path, arch, weights=arguments.get("weights") or None)
             parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))
         except FusionError as error:
             errors.append({"file": shown, "error": displayed(error, path.name, shown)})
@@ -113,7 +114,7 @@ def _files(source: str, value: Any) -> list[tuple[str, Path]]:
         return [(Path(path).name, Path(path)) for path in value]
     files = store.upload_files(value)
     _rename_in_metadata(files)
-    return [(shown, path) for shown, path in files if path.name != _METADATA]
+    return whole_parents([(shown, path) for shown, path in files if path.name != _METADATA])
 
 
 def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
@@ -137,7 +138,7 @@ def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
 
 def _unique(file: str, taken: Sequence[str]) -> str:
     """The file's name without its ending, numbered where another parent has it."""
-    stem = PurePosixPath(file).stem or file
+    stem = title(file) or file
     candidates = [stem, *(f"{stem} ({n})" for n in range(2, 10))]
     return next(name for name in candidates if name not in taken)
 

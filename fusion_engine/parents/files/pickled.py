@@ -90,8 +90,11 @@ class _InertUnpickler(pickle.Unpickler):
         self._instantiated.add(made)
         return made
 
-    def persistent_load(self, pid: Any) -> StorageRecord:
-        """torch's reference to a storage: ('storage', type, key, device, number of elements)."""
+    def persistent_load(self, pid: Any) -> StorageRecord | type[StandIn]:
+        """torch's reference to a storage: ('storage', type, key, device, number of elements); in old files also to a
+        class of modules: ('module', class, file, source)."""
+        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module" and isinstance(pid[1], type):
+            return pid[1]
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage":
             raise ParentError("the file refers to something other than a storage")
         _, kind, key, _, length = pid[:5]
