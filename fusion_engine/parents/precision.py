@@ -29,7 +29,7 @@ def as_float32(tensors: Mapping[str, Tensor], beside: Iterable[str] = ()) -> tup
 
 
 def refuse_quantised(tensors: Mapping[str, Tensor]) -> None:
-    """Raise ParentError in one line that names a tensor of integers or scaled numbers where weights should be, if any."""
+    """Raise ParentError in one line that names a tensor of integers or scaled numbers in the place of weights."""
     for name, tensor in tensors.items():
         _refuse_scaled(name, tensor, tensors)
         is_weight = "weight" in name.rpartition(".")[2] and tensor.ndim > 1

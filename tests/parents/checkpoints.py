@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.zoo import build
+
 
 class Deep(nn.Module):
     """20 - 16 - 12 - 5, with a norm that counts; recognised as nothing that is built in."""
@@ -82,3 +84,10 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 def prefixes() -> Iterator[str]:
     single = ["module.", "_orig_mod.", "model.", "net.", "backbone.", "network.encoder_q."]
     yield from [*single, *("".join(pair) for pair in itertools.permutations(single[:3], 2))]
+
+
+def __getattr__(name: str) -> Any:
+    """zoo_NAME: a model of the zoo, for --arch."""
+    if not name.startswith("zoo_"):
+        raise AttributeError(name)
+    return lambda: build(name.removeprefix("zoo_"))[0]

@@ -222,7 +222,7 @@ def test_archives_with_bounds(tmp_path: Path) -> None:
         sharded(tmp_path / "both" / number)
     with pytest.raises(ParentError, match="an archive of its own"):
         load_parent(shutil.make_archive(str(tmp_path / "both"), "zip", tmp_path / "both"))
-    with pytest.raises(UnsafeFileError, match="more than the limit|larger together"):
+    with pytest.raises(UnsafeFileError, match="larger together"):
         load_parent(sharded(tmp_path / "net"), limit=900)
 
 

@@ -97,8 +97,8 @@ def _candidates(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> It
     for file_names, short_names in spellings:
         for cut in ("", shared) if shared else ("",):
             short = {name: s.removeprefix(cut) for name, s in short_names.items()}
-            ends = {own[: len(own) - len(end)] for end in _anchors(short) for own in file_names if own.endswith(end)}
-            for prefix in sorted((p for p in ends if not p or p.endswith(".")), key=len):
+            ends = [own[: len(own) - len(end)] for end in _anchors(short) for own in file_names if own.endswith(end)]
+            for prefix in sorted((p for p in dict.fromkeys(ends) if not p or p.endswith(".")), key=len):
                 names = {n: file_names[f"{prefix}{s}"] for n, s in short.items() if f"{prefix}{s}" in file_names}
                 yield prefix, names
 

@@ -22,9 +22,7 @@ class Part:
 def own_parts(state: Mapping[str, Tensor]) -> Iterator[Part]:
     """All of a state dict first, then without what names say is of losses, metrics and counters; each under its names
     in the file, then without what wrappers put into them. Averaged copies never are parts of a network beside them."""
-    copies = [name for name in state if averaged(name)]
-    if not any(tensor.ndim > 1 for name, tensor in state.items() if name not in copies):
-        copies = []
+    copies = _copies(state)
     whole = [name for name in state if name not in copies]
     said = (offered(copies[0]),) if copies else ()
     foreign = [name for name in whole if is_foreign(name, state[name])]
@@ -35,3 +33,12 @@ def own_parts(state: Mapping[str, Tensor]) -> Iterator[Part]:
         plain = plain_names(own)
         if plain is not None and any(name != short for name, short in plain.items()):
             yield Part({short: name for name, short in plain.items()}, beside, notes)
+
+
+def _copies(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of averaged copies of other tensors, and of what counts their steps: no layer that is only called so."""
+    places = {name: place for name in state if (place := averaged(name)) is not None}
+    ends = {name.split(".", i)[-1] for name in state if name not in places for i in range(name.count(".") + 1)}
+    tails = {name: name.removeprefix(f"{place}.") for name, place in places.items()}
+    short = plain_names(tails.values()) or {}
+    return [n for n, tail in tails.items() if ends & {tail, short.get(tail, tail)} or is_foreign(tail, state[n])]

@@ -69,6 +69,8 @@ def _sets(value: Any) -> tuple[Any, ...]:
         raise ParentError("the file holds arrays of NumPy; save torch tensors instead")
     if not sets:
         raise ParentError("the file holds no weights; save model.state_dict()")
+    if any("_packed_params" in each.path for each in sets):
+        raise ParentError("the weights are quantised and packed; save the float network's state dict")
     return tuple(sets)
 
 
