@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..architectures.fitting import averaged, is_averaged, listed
+from ..architectures.fitting import averaged, is_averaged, listed, offered
 from ..core.errors import ParentError
 from .files import WeightSet, is_nested, joined
 
@@ -37,10 +37,7 @@ def choose(
         only = ", the only ones in the file" if len(sets) == 1 else ""
         notes.append(f"read the weights {_place(chosen, chosen.path)}{only}")
     if plain and copies:
-        notes.append(
-            f"the file also holds averaged weights ({copies[0].path}), which were not read; --weights {AVERAGED} reads "
-            "them"
-        )
+        notes.append(offered(copies[0].path))
     return chosen, tuple(notes)
 
 

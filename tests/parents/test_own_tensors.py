@@ -136,7 +136,7 @@ def test_averaged_weights_are_found_offered_and_read(tmp_path: Path, name: str) 
         plain, copy = read(path), read(path, weights="ema")
         assert same(dict(plain.state), state)
         assert same(dict(copy.state), averaged(state))
-        assert [note for note in plain.metadata.notes if "--weights ema reads them" in note]
+        assert [note for note in plain.metadata.notes if "(--weights ema)" in note]
         assert [note for note in copy.metadata.notes if "read the weights under" in note]
 
 

@@ -153,7 +153,7 @@ def _notes(others: list[str], copies: list[str]) -> tuple[str, ...]:
     notes = []
     said = [own for own in others if own.rpartition(".")[2] not in _SUPERFLUOUS]
     if said:
-        notes.append(f"not the network's, and left as they are: {listed(said)}")
+        notes.append(f"not the network's, and not fused: {listed(said)}")
     if copies:
-        notes.append(offered(copies[0]))
+        notes.append(offered(averaged(copies[0]) or ""))
     return tuple(notes)

@@ -53,9 +53,9 @@ def averaged(name: str) -> str | None:
     return None if place is None else ".".join(segments[: place + 1])
 
 
-def offered(name: str) -> str:
-    """The note on averaged weights that were not read. name: one of their tensors."""
-    return f"the file also holds averaged weights ({averaged(name)}), which were not read; --weights ema reads them"
+def offered(place: str) -> str:
+    """The note on averaged weights that were not read. place: the key, or the prefix of names, that they are under."""
+    return f"the file also holds averaged weights ({place}), which were not read; choose them by 'ema' (--weights ema)"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -24,11 +24,11 @@ def own_parts(state: Mapping[str, Tensor]) -> Iterator[Part]:
     in the file, then without what wrappers put into them. Averaged copies never are parts of a network beside them."""
     copies = _copies(state)
     whole = [name for name in state if name not in copies]
-    said = (offered(copies[0]),) if copies else ()
+    said = (offered(averaged(copies[0]) or ""),) if copies else ()
     foreign = [name for name in whole if is_foreign(name, state[name])]
     for beside in ((), tuple(foreign)) if foreign else ((),):
         own = [name for name in whole if name not in beside]
-        notes = (*said, f"not the network's, and left as they are: {listed(beside)}") if beside else said
+        notes = (*said, f"not the network's, and not fused: {listed(beside)}") if beside else said
         yield Part(dict(zip(own, own, strict=True)), beside, notes)
         plain = plain_names(own)
         if plain is not None and any(name != short for name, short in plain.items()):
