@@ -1,11 +1,11 @@
 """Which of the sets of weights in a file is read: the one that is asked for, or the only one that is meant."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..architectures.fitting import averaged, is_averaged, listed, offered
 from ..core.errors import ParentError
-from .files import WeightSet, is_nested, joined
+from .files import Record, WeightSet, is_nested, joined
 
 AVERAGED = "ema"
 """What averaged weights are asked for by, whatever they are called."""
@@ -79,11 +79,28 @@ def _under(each: WeightSet, asked: str) -> list[WeightSet]:
     prefixes = {f"{asked}."}
     if asked.lower() == AVERAGED and not any(name.startswith(f"{asked}.") for name in each.records):
         prefixes = {f"{place}." for place in map(averaged, each.records) if place}
-    return [
-        replace(each, path=prefix[:-1], records=part, modules=())
-        for prefix in sorted(prefixes)
-        if (part := {name: record for name, record in each.records.items() if name.startswith(prefix)})
-    ]
+    found = []
+    for prefix in sorted(prefixes):
+        part = {name: record for name, record in each.records.items() if name.startswith(prefix)}
+        if part:
+            found.append(replace(each, path=prefix[:-1], records=_with_dots(prefix, part, each.records), modules=()))
+    return found
+
+
+def _with_dots(prefix: str, part: Mapping[str, Record], whole: Mapping[str, Record]) -> dict[str, Record]:
+    """Tensors under a prefix; where their names have lost their dots, as some keep averages, with those of the names
+    that they were made from."""
+    ends = {e.replace(".", ""): e for n in whole if n not in part for e in _endings(n) if "." in e}
+    return {
+        f"{prefix}{ends.get(tail, tail)}": record
+        for tail, record in ((name.removeprefix(prefix), record) for name, record in part.items())
+    }
+
+
+def _endings(name: str) -> list[str]:
+    """A name without its first part, its first two parts, and so on, and the whole."""
+    parts = name.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
 
 
 def _distinct(sets: Sequence[WeightSet]) -> list[WeightSet]:

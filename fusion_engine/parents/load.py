@@ -75,8 +75,11 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     shapes = outline(chosen.records)
     try:
         found = _network(shapes, arch, input_shape, content.said, chosen.modules)
-    except UnsupportedModelError:
+    except UnsupportedModelError as problem:
         refuse_quantised(shapes)
+        kind = content.said.get("config", {}).get("model_type")
+        if arch == "auto" and isinstance(kind, str):
+            raise UnsupportedModelError(f"{problem} (config.json says {kind!r:.40})") from problem
         raise
     tensors = content.read({own: chosen.records[own] for own in [*found.key_map.values(), *found.beside]})
     floats, changes = as_float32({own: tensors[own] for own in found.key_map.values()}, shapes)

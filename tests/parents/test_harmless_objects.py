@@ -53,6 +53,10 @@ class Score(typing.NamedTuple):
     value: float
 
 
+class Share(float):
+    pass
+
+
 @dataclass
 class Settings:
     """As omegaconf's nodes: content, parent, types."""
@@ -86,6 +90,7 @@ HARMLESS = {
     "ChainMap": lambda: collections.ChainMap({"a": 1}),
     "UserDict": lambda: collections.UserDict(a=1),
     "named tuple": lambda: Score("acc", 0.5),
+    "number of an own class": lambda: Share(0.5),
     "path": lambda: pathlib.Path("/x"),
     "foreign path": lambda: pathlib.PureWindowsPath("C:/x"),
     "datetime": lambda: datetime.datetime.now(datetime.UTC),
@@ -127,7 +132,7 @@ def test_harmless_objects_beside_the_weights(tmp_path: Path, name: str) -> None:
         value = {"kept": HARMLESS[name](), "state_dict": state}
         parent = load_parent(saved(tmp_path / "a.pt", value, pickle_protocol=protocol))
         assert same(dict(parent.state), state)
-        assert parent.metadata.notes == ()
+        assert all("not read: 'kept" in note for note in parent.metadata.notes)
 
 
 def test_weights_inside_of_such_objects_are_found(tmp_path: Path) -> None:

@@ -122,6 +122,10 @@ EMA = {
     "ema_state_dict": lambda s: {"model_state_dict": s, "ema_state_dict": averaged(s)},
     "emaModel": lambda s: {"net": s, "emaModel": averaged(s)},
     "swa": lambda s: {"model": s, "swa_state": averaged(s)},
+    "names without dots": lambda s: {
+        "state_dict": {f"net.{n}": t for n, t in s.items()} | {"net_ema.num_updates": torch.tensor(9)}
+        | {f"net_ema.{n.replace('.', '')}": t for n, t in averaged(s).items()}
+    },
     "inside the state dict": lambda s: {
         "state_dict": {f"model.{n}": t for n, t in s.items()}
         | {f"ema_model.module.{n}": t for n, t in averaged(s).items()}
@@ -193,6 +197,20 @@ def test_the_one_set_that_fits_the_architecture(tmp_path: Path) -> None:
     assert same(dict(deep(path).state), deep_state())
     with pytest.raises(ParentError, match="several sets"):
         load_parent(path)
+
+
+def test_modules_among_the_settings_are_not_the_trained_ones(tmp_path: Path) -> None:
+    value = {"state_dict": mlp_state(0, "model."), "hyper_parameters": {"model": nn.Linear(20, 5), "lr": 0.1}}
+    assert len(load_parent(saved(tmp_path / "a.ckpt", value)).state) == 4
+
+
+def test_other_tensors_in_a_checkpoint_are_said(tmp_path: Path) -> None:
+    value = {"state_dict": mlp_state(), "prototypes": torch.ones(5, 16), "ema": {"shadow_params": [torch.ones(2)]},
+             "rng_state": torch.get_rng_state(), "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}}
+    assert load_parent(saved(tmp_path / "a.pt", value)).metadata.notes == (
+        "the file also holds averaged weights (ema.shadow_params) without names, which cannot be read",
+        "beside the weights, and not read: 'prototypes'",
+    )
 
 
 def test_a_module_beside_its_state_dict_is_one_network(tmp_path: Path) -> None:

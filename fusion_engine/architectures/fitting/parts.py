@@ -39,6 +39,7 @@ def _copies(state: Mapping[str, Tensor]) -> list[str]:
     """Names of averaged copies of other tensors, and of what counts their steps: no layer that is only called so."""
     places = {name: place for name in state if (place := averaged(name)) is not None}
     ends = {name.split(".", i)[-1] for name in state if name not in places for i in range(name.count(".") + 1)}
+    ends |= {end.replace(".", "") for end in ends}  # some keep averages under names without dots
     tails = {name: name.removeprefix(f"{place}.") for name, place in places.items()}
     short = plain_names(tails.values()) or {}
     return [n for n, tail in tails.items() if ends & {tail, short.get(tail, tail)} or is_foreign(tail, state[n])]

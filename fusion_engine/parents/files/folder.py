@@ -137,7 +137,8 @@ def _joined(files: Sequence[Path], limit: int, read: Reader, placed: Mapping[str
             found |= content.read({name: record for name, record in wanted.items() if name in held})
         return {name: found[name] for name in wanted}
 
-    return Content((WeightSet("", records),), read_all, _config(files[0].parent))
+    notes = tuple(dict.fromkeys(note for content, _ in readers for note in content.notes))
+    return Content((WeightSet("", records),), read_all, _config(files[0].parent), notes)
 
 
 def _complete(shards: Sequence[tuple[Path, re.Match[str]]]) -> list[Path]:

@@ -55,9 +55,9 @@ class StandIn(metaclass=_Uncallable):
     state: Any
 
     def __new__(cls, *args: Any) -> StandIn:
-        # A named tuple has several plain fields. One argument alone is how calls are hidden.
-        are_fields = len(args) > 1 and all(map(_is_plain, args))
-        if args and not are_fields and not (cls.pickled_name.startswith(_KNOWN) and all(map(_is_plain, args))):
+        # Named tuples have plain fields, subclasses of numbers a number. One word alone is how calls are hidden.
+        is_word = len(args) == 1 and isinstance(args[0], str) and not cls.pickled_name.startswith(_KNOWN)
+        if args and (is_word or not is_class_name(cls.pickled_name) or not all(map(_is_plain, args))):
             refuse(cls.pickled_name)
         made = object.__new__(cls)
         made.state, made.items = None, Dictionary()

@@ -9,12 +9,13 @@ import mmap
 import pickletools
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
 
+from ...architectures.fitting import is_averaged, listed
 from ...core.errors import ParentError, UnsafeFileError
 from ...core.files import open_archive
 from ...exported.tensors import STORAGE_DTYPES, StorageRecord, TensorRecord, byte_tensor, checked_view, materialise
@@ -27,6 +28,7 @@ MAGIC: Final = b"l\xfc\x9cF\xf9 j\xa8P\x19."
 """How the first pickle of a file from before torch 1.6 ends: its magic number."""
 
 _PICKLES = 5  # magic number, version, the writing machine, the object, its storages' keys
+_FLOATS: Final = frozenset(kind for kind, dtype in STORAGE_DTYPES.items() if dtype.is_floating_point)
 # Bytes an element, of storages that are not read but skipped.
 _WIDTHS: Final = {
     **{kind: dtype.itemsize for kind, dtype in STORAGE_DTYPES.items()},
@@ -46,7 +48,7 @@ def read_torch_file(path: Path, limit: int) -> Content:
         with open_archive(path, limit, ParentError) as archive:
             return materialise(archive, f"{root}data/", stored, limit)
 
-    return Content(_sets(value), read)
+    return _content(value, read)
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -63,15 +65,27 @@ def _root(archive: zipfile.ZipFile) -> str:
     return root
 
 
-def _sets(value: Any) -> tuple[Any, ...]:
-    sets = weight_sets(value)
+def _content(value: Any, read: Callable[[Mapping[str, Record]], dict[str, Tensor]]) -> Content:
+    """What is in a pickled object: its sets of weights, and a word on other tensors."""
+    sets, others = weight_sets(value)
     if not sets and isinstance(value, Mapping) and any(isinstance(v, Array) for v in value.values()):
         raise ParentError("the file holds arrays of NumPy; save torch tensors instead")
     if not sets:
         raise ParentError("the file holds no weights; save model.state_dict()")
     if any("_packed_params" in each.path for each in sets):
         raise ParentError("the weights are quantised and packed; save the float network's state dict")
-    return tuple(sets)
+    notes = [
+        f"the file also holds averaged weights ({each.path}) without names, which cannot be read"
+        for each in others if is_averaged(each.path)
+    ][:1]
+    rest = [
+        ".".join(filter(None, (each.path, name)))
+        for each in others if not is_averaged(each.path) for name, record in each.records.items()
+        if isinstance(record, TensorRecord) and record.storage.kind in _FLOATS
+    ]
+    if rest:
+        notes.append(f"beside the weights, and not read: {listed(rest)}")
+    return Content(tuple(sets), read, notes=tuple(notes))
 
 
 def read_legacy_file(path: Path, limit: int) -> Content:
@@ -100,7 +114,7 @@ def read_legacy_file(path: Path, limit: int) -> Content:
         held = _storages(path, begin, [storages.get(key) for key in keys], {r.storage.key for r in stored.values()})
         return {name: checked_view(held[record.storage.key], record, name) for name, record in stored.items()}
 
-    return Content(_sets(value), read)
+    return _content(value, read)
 
 
 def _storages(path: Path, begin: int, stored: Sequence[StorageRecord | None], wanted: set[str]) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ _TRAINER: Final = re.compile(
     r"(?:^|_)(?:optim\w*|\w*schedulers?|scaler|grad_scaler|rng|rng_states?|random_state|amp|callbacks?|loops|fp16_state)"
     r"(?:_|$)"
 )
+_SETTINGS: Final = frozenset({
+    "hyper_parameters", "hparams", "datamodule_hyper_parameters", "args", "config", "cfg", "opt", "options", "settings",
+})
 _MOMENTS: Final = frozenset({"exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg", "param_groups"})
 _LEAVES: Final = ("weight", "bias", "kernel", "running_mean", "running_var", "weight_g", "weight_v", "gamma", "beta")
 _MAX_DEPTH = 100
@@ -25,12 +28,14 @@ _MAX_WORD = 100
 _MAX_SIZES = 10
 
 
-def weight_sets(value: Any) -> list[WeightSet]:
-    """All sets of weights in a pickled object; where none has tensors with the names of weights, all sets of tensors.
-    UnsafeFileError for modules nested without end."""
+def weight_sets(value: Any) -> tuple[list[WeightSet], list[WeightSet]]:
+    """The sets of weights in a pickled object, and the other sets of tensors in it. Where none has tensors with the
+    names of weights, all may be; modules among a run's settings are as they were before training, and count only where
+    there are no others. UnsafeFileError for modules nested without end."""
     found = list(_walk(value, (), set()))
-    named = [each for each in found if each.modules or any(map(_is_weight, each.records))]
-    return named or found
+    named = [each for each in found if each.modules or any(map(_is_weight, each.records))] or found
+    trained = [each for each in named if not any(part.lower() in _SETTINGS for part in each.path.split("."))] or named
+    return trained, [each for each in found if not any(each is other for other in trained)]
 
 
 def is_nested(sets: list[WeightSet]) -> bool:
