@@ -1,6 +1,6 @@
 """Network architectures: recognised from a state dict, built from a config. One file an architecture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..core.errors import UnsupportedModelError
 from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .custom import CustomConfig, build_custom, custom_config, is_custom
-from .fitting import fit, own_parts
+from .fitting import fit, listed, own_parts
 from .mlp import MLP, MLPConfig
 from .registry import Architecture, Config, Match, Shapes, get, names, network_shapes, register, scaled
 from .resize import fits
@@ -81,7 +81,29 @@ def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[in
         if found is not None:
             key_map = {canonical: part.names[name] for canonical, name in found.key_map.items()}
             return replace(found, key_map=key_map, beside=part.beside, notes=part.notes)
-    raise problem
+    raise _with_hint(problem, state, tried, input_shape)
+
+
+def _with_hint(
+    problem: UnsupportedModelError, state: Mapping[str, Tensor], tried: Sequence[str],
+    input_shape: tuple[int, ...] | None,
+) -> UnsupportedModelError:
+    """The error for weights that were not recognised; where those of one module would be, with what stands beside it:
+    that may be the network's own, so it is the user's to leave out."""
+    modules = list(dict.fromkeys(name.partition(".")[0] for name in state if "." in name))
+    for module in modules if len(modules) < len(state) else ():
+        part = {name: tuple(t.shape) for name, t in state.items() if name.startswith(f"{module}.")}
+        rest = [name for name in state if name not in part]
+        try:
+            found = any(_recognised(name, part, input_shape) for name in tried)
+        except UnsupportedModelError:
+            continue
+        if found and rest:
+            return UnsupportedModelError(
+                f"the weights under {module!r} are recognised, and those beside it may be the network's own: "
+                f"{listed(rest)}; --weights {module} leaves them out"
+            )
+    return problem
 
 
 def _recognised(name: str, shapes: Shapes, input_shape: tuple[int, ...] | None) -> Match | None:

@@ -44,7 +44,7 @@ def integers(name: str, dtype: torch.dtype) -> ParentError:
     """The error for integers where a network has weights."""
     kind = str(dtype).removeprefix("torch.")
     what = f"tensor {name!r} holds {kind} numbers where a network has weights"
-    return ParentError(f"{what}: integers without scales are no weights; save the float network's state dict")
+    return ParentError(f"{what}: it is quantised; save the float network's state dict")
 
 
 def _refuse_scaled(name: str, tensor: Tensor, beside: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from fusion_engine.core.errors import FusionError
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device")
+READ = ("parents", "arch", "weights", "calibration", "test", "base", "samples", "seeds", "device")
 """The options that `read_inputs` looks at."""
 
 
