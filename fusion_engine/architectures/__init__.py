@@ -65,7 +65,7 @@ def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[in
     if is_custom(arch):
         config = custom_config(arch, input_shape)
         own = fit(arch, build_custom(arch), state)
-        return Match(config, own.key_map, beside=own.beside, notes=own.notes)
+        return Match(config, own.key_map, beside=own.beside, copies=own.copies, notes=own.notes)
     tried = names() if arch == "auto" else [get(arch).name]
     problem = UnsupportedModelError(
         f"the weights were not recognised (tried {', '.join(tried)}; first tensor {next(iter(state), 'none')!r}); "
@@ -80,7 +80,7 @@ def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[in
             continue
         if found is not None:
             key_map = {canonical: part.names[name] for canonical, name in found.key_map.items()}
-            return replace(found, key_map=key_map, beside=part.beside, notes=part.notes)
+            return replace(found, key_map=key_map, beside=part.beside, copies=part.copies, notes=part.notes)
     raise _with_hint(problem, state, tried, input_shape)
 
 
@@ -88,8 +88,8 @@ def _with_hint(
     problem: UnsupportedModelError, state: Mapping[str, Tensor], tried: Sequence[str],
     input_shape: tuple[int, ...] | None,
 ) -> UnsupportedModelError:
-    """The error for weights that were not recognised; where those of one module would be, with what stands beside it:
-    that may be the network's own, so it is the user's to leave out."""
+    """The error for weights that were not recognised; where those of one module, most of all, would be, with what stands
+    beside it: that may be the network's own, so it is the user's to leave out."""
     modules = list(dict.fromkeys(name.partition(".")[0] for name in state if "." in name))
     for module in modules if len(modules) < len(state) else ():
         part = {name: tuple(t.shape) for name, t in state.items() if name.startswith(f"{module}.")}
@@ -98,7 +98,7 @@ def _with_hint(
             found = any(_recognised(name, part, input_shape) for name in tried)
         except UnsupportedModelError:
             continue
-        if found and rest:
+        if found and 0 < len(rest) < len(part):
             return UnsupportedModelError(
                 f"the weights under {module!r} are recognised, and those beside it may be the network's own: "
                 f"{listed(rest)}; --weights {module} leaves them out"

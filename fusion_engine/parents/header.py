@@ -1,7 +1,7 @@
 """What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from torch import Tensor
@@ -18,15 +18,15 @@ _LONGEST: Final = 100
 _DEEPEST: Final = 4
 
 
-def header(architecture: Config, parent: Parent | None, metadata: Metadata | None = None) -> dict[str, str]:
+def header(architecture: Config, parent: Parent, metadata: Metadata | None = None) -> dict[str, str]:
     """Text metadata for a file of weights of this architecture, whose tensors are named as in the parent's file. A
     user's own architecture is not in it: its module is named by the user at every reading."""
     values = (metadata or Metadata()).as_json()
     if not isinstance(architecture, CustomConfig):
         values["architecture"] = {"name": architecture.name, **architecture.as_json()}
-        key_map = parent.key_map if parent is not None else {}
-        values["names"] = {name: own for name, own in key_map.items() if name != own}
-        values["beside"] = list(parent.beside) if parent is not None else []
+        values["names"] = {name: own for name, own in parent.key_map.items() if name != own}
+        values["beside"] = list(parent.beside)
+        values["copies"] = {own: parent.key_map[name] for own, (name, _) in parent.copies.items()}
     return {_KEY: json.dumps(values)}
 
 
@@ -76,22 +76,25 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
 
 
 def stated_match(
-    config: Config, names: Any, tensors: Mapping[str, Tensor], beside: Sequence[str] = ()
+    config: Config, names: Any, tensors: Mapping[str, Tensor], beside: Any = (), copies: Any = None
 ) -> Match | None:
     """How a file's tensors fill the network that the file says it is; None if they do not fit it. names: canonical name
     -> name in the file, of those that differ; None for files that do not say, whose names are recognised. beside: names
-    in the file of what it says is not the network's."""
-    if not isinstance(beside, list | tuple) or not all(isinstance(name, str) for name in beside):
+    in the file of what it says is not the network's. copies: name in the file -> of what it is a copy there."""
+    copies = copies or {}
+    are_names = isinstance(beside, list | tuple) and isinstance(copies, Mapping)
+    if not are_names or not all(isinstance(name, str) for name in [*beside, *copies, *copies.values()]):
         return None
     kept = tuple(name for name in beside if name in tensors)
-    tensors = {name: tensor for name, tensor in tensors.items() if name not in kept}
+    copied = {name: own for name, own in copies.items() if name in tensors and own in tensors}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in kept and name not in copied}
     if isinstance(config, ExportedConfig):
-        return Match(config, {name: name for name in tensors}, beside=kept)
+        return Match(config, {name: name for name in tensors}, beside=kept, copies=copied)
     if names is None:
         try:
             found = match(tensors, config.name, config.input_shape)
-            key_map, kept = dict(found.key_map), (*kept, *found.beside)
-            tensors = {name: tensor for name, tensor in tensors.items() if name not in kept}
+            key_map, kept, copied = dict(found.key_map), (*kept, *found.beside), {**copied, **found.copies}
+            tensors = {name: t for name, t in tensors.items() if name not in kept and name not in copied}
         except UnsupportedModelError:
             return None
     elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
@@ -103,4 +106,4 @@ def stated_match(
         return None
     shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
     whole = sorted(key_map.values()) == sorted(tensors)
-    return Match(config, key_map, beside=kept) if whole and fits(config, shapes) else None
+    return Match(config, key_map, beside=kept, copies=copied) if whole and fits(config, shapes) else None

@@ -72,6 +72,8 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     content = read_content(path, limit, program=arch == "auto")
     fits = partial(_fills, arch, input_shape) if is_custom(arch) else None
     chosen, notes = choose(content.sets, weights, fits)
+    if weights is not None:  # the names that a file may state are of what is read without a choice
+        content = replace(content, said={key: value for key, value in content.said.items() if key != "names"})
     shapes = outline(chosen.records)
     try:
         found = _network(shapes, arch, input_shape, content.said, chosen.modules)
@@ -94,8 +96,10 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     metadata = replace(metadata, notes=tuple(lines), assumed=assumed)
     parent = make_parent(title(path.name), config, state, metadata, found.key_map)
     dtypes = {name: tensors[own].dtype for name, own in found.key_map.items()}
+    canonical = {own: name for name, own in found.key_map.items()}
+    copies = {own: (canonical[of], shapes[own].dtype) for own, of in found.copies.items() if of in canonical}
     return replace(
-        parent, beside={own: tensors[own] for own in found.beside},
+        parent, beside={own: tensors[own] for own in found.beside}, copies=copies,
         dtypes={n: dtype for n, dtype in dtypes.items() if dtype != parent.state[n].dtype and dtype.itemsize > 1},
     )
 
@@ -125,7 +129,7 @@ def _network(
         try:
             config = stated_architecture(said["architecture"], len(tensors))
             if name in ("auto", config.name):
-                stated = stated_match(config, said.get("names"), tensors, said.get("beside") or ())
+                stated = stated_match(config, said.get("names"), tensors, said.get("beside") or (), said.get("copies"))
         except (UnsupportedModelError, UnsafeFileError):
             if name == "auto":
                 raise

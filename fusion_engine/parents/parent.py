@@ -73,7 +73,8 @@ class Parent:
     architecture: the config (its `.name` is the architecture's name). state: canonical tensor name -> float32 (or
     integer) tensor on the CPU. model: the module with these weights, in eval mode, parameters without gradients.
     key_map: canonical name -> name in the parent's own file, of the tensors that are in it. beside: name in the file ->
-    tensor, of what is not the network's. dtypes: canonical name -> type in the file, where it is another one of at
+    tensor, of what is not the network's. copies: name in the file of an averaged copy -> canonical name and type in the
+    file. dtypes: canonical name -> type in the file, where it is another one of at
     least 16 bits.
     """
 
@@ -84,6 +85,7 @@ class Parent:
     metadata: Metadata = field(default_factory=Metadata)
     key_map: Mapping[str, str] = field(default_factory=dict, repr=False)
     beside: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    copies: Mapping[str, tuple[str, torch.dtype]] = field(default_factory=dict, repr=False)
     dtypes: Mapping[str, torch.dtype] = field(default_factory=dict, repr=False)
 
     @property
@@ -180,10 +182,12 @@ def file_tensors(
     parent: Parent, state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype] | None = None
 ) -> dict[str, Tensor]:
     """Tensors for a file that loads where the parent's own does: under its names, no more and no fewer, in its types,
-    with what is not the network's. state: canonical names. dtypes: other types than the parent's, by canonical name."""
+    with what is not the network's; averaged copies are of this state, as training would begin them. state: canonical
+    names. dtypes: other types than the parent's, by canonical name."""
     types = parent.dtypes if dtypes is None else dtypes
     named = {own: in_type(state[name], types.get(name)) for name, own in parent.key_map.items() if name in state}
-    return {**named, **parent.beside}
+    copies = {own: in_type(state[name], dtype) for own, (name, dtype) in parent.copies.items() if name in state}
+    return {**named, **copies, **parent.beside}
 
 
 def in_type(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

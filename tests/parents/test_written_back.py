@@ -16,7 +16,7 @@ from fusion_engine.architectures import ResNetConfig, build
 from fusion_engine.core.errors import ParentError
 from fusion_engine.data import make_dataset
 from fusion_engine.jobs.kinds.import_parents import keep_parents
-from fusion_engine.parents import Parent, file_tensors, load_parent, load_parents, write_state
+from fusion_engine.parents import Parent, file_tensors, load_parent, load_parents, save_parent, write_state
 from fusion_engine.pipeline import FusionResult, fuse
 from tests.parents.checkpoints import (
     DEEP,
@@ -221,6 +221,29 @@ def test_a_lightning_module_takes_the_fused_file(tmp_path: Path) -> None:
     again = load_parent(tmp_path / "run" / "fused.safetensors", DEEP, input_shape=SHAPE)
     assert torch.equal(again.state["head.weight"], trainer.model.head.weight.float())
     assert any("'criterion.weight'" in line and "'steps_done'" in line for line in result.report["warnings"])
+
+
+@pytest.mark.parametrize("dots", [True, False])
+def test_averaged_copies_inside_become_copies_of_the_fused_weights(tmp_path: Path, dots: bool) -> None:
+    for arch, make in (("auto", mlp_state), (DEEP, deep_state)):
+        states = []
+        for seed in (0, 1):
+            plain, counted = half(make(seed, "net.")), {"net_ema.num_updates": torch.tensor(9)}
+            copy = {n if dots else n.replace(".", ""): t for n, t in make(seed + 2).items() if t.is_floating_point()}
+            states.append({**plain, **{f"net_ema.{n}": t for n, t in copy.items()}, **counted})
+            saved(tmp_path / f"{seed}.ckpt", {"state_dict": states[-1]})
+        parents = load_parents([tmp_path / "0.ckpt", tmp_path / "1.ckpt"], arch, input_shape=SHAPE)
+        written = file_tensors(parents[0], parents[0].state)
+        assert {n: t.dtype for n, t in written.items()} == {n: t.dtype for n, t in states[0].items()}
+        first = next(iter(make(0)))
+        copied = written[f"net_ema.{first if dots else first.replace('.', '')}"]
+        assert torch.equal(copied, states[0][f"net.{first}"].float())
+        save_parent(tmp_path / "again.safetensors", parents[0])
+        again = load_parent(tmp_path / "again.safetensors", arch, input_shape=SHAPE)
+        assert same(dict(again.state), dict(parents[0].state))
+        assert again.copies == parents[0].copies
+        averages = load_parent(tmp_path / "again.safetensors", arch, input_shape=SHAPE, weights="ema")
+        assert torch.equal(averages.state[next(iter(averages.state))], again.state[next(iter(again.state))])
 
 
 def test_the_store_keeps_names_types_and_what_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

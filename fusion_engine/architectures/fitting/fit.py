@@ -1,12 +1,13 @@
 """How a file's tensors fill a given module: whatever prefix they have, and what else the file holds."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from ...core.errors import UnsupportedModelError
 from .foreign import averaged, is_averaged, is_foreign, listed, offered
+from .parts import twins
 from .plain_names import plain_names
 
 _SUPERFLUOUS = frozenset({  # buffers that some versions of a library keep in files, and compute otherwise
@@ -17,10 +18,11 @@ _SUPERFLUOUS = frozenset({  # buffers that some versions of a library keep in fi
 @dataclass(frozen=True)
 class Fit:
     """key_map: the module's name of a tensor -> its name in the file. beside: names in the file of what the module has
-    not. notes: what is worth saying of them."""
+    not. copies: name in the file of an averaged copy -> of what it is a copy. notes: what is worth saying of them."""
 
     key_map: Mapping[str, str]
     beside: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -140,20 +142,21 @@ def _with_rest(spec: str, prefix: str, names: Mapping[str, str], state: Mapping[
     """The fit with what else is in the file; refuses what might be the network's own."""
     used = set(names.values())
     rest = [own for own in state if own not in used]
-    copies = [own for own in rest if averaged(own) and not is_averaged(prefix)]
+    places = {} if is_averaged(prefix) else {own: place for own in rest if (place := averaged(own)) is not None}
+    copies = twins(places, used)
     others = [own for own in rest if own not in copies]
     for own in others:
-        outside = bool(prefix) and not own.startswith(prefix)
+        outside = own in places or (bool(prefix) and not own.startswith(prefix))
         if not outside and own.rpartition(".")[2] not in _SUPERFLUOUS and not is_foreign(own, state[own]):
             raise UnsupportedModelError(f"--arch {spec}: the file has a tensor {own!r} that the module lacks")
-    return Fit(names, tuple(others), _notes(others, copies))
+    said = [own for own in others if own not in places and own.rpartition(".")[2] not in _SUPERFLUOUS]
+    return Fit(names, tuple(others), copies, _notes(said, list(places.values())))
 
 
-def _notes(others: list[str], copies: list[str]) -> tuple[str, ...]:
+def _notes(said: list[str], places: list[str]) -> tuple[str, ...]:
     notes = []
-    said = [own for own in others if own.rpartition(".")[2] not in _SUPERFLUOUS]
     if said:
         notes.append(f"not the network's, and not fused: {listed(said)}")
-    if copies:
-        notes.append(offered(averaged(copies[0]) or ""))
+    if places:
+        notes.append(offered(places[0]))
     return tuple(notes)
