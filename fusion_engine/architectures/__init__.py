@@ -88,8 +88,8 @@ def _with_hint(
     problem: UnsupportedModelError, state: Mapping[str, Tensor], tried: Sequence[str],
     input_shape: tuple[int, ...] | None,
 ) -> UnsupportedModelError:
-    """The error for weights that were not recognised; where those of one module, most of all, would be, with what stands
-    beside it: that may be the network's own, so it is the user's to leave out."""
+    """The error for weights that were not recognised; where those of one module, most of all, would be, with what
+    stands beside it: that may be the network's own, so it is the user's to leave out."""
     modules = list(dict.fromkeys(name.partition(".")[0] for name in state if "." in name))
     for module in modules if len(modules) < len(state) else ():
         part = {name: tuple(t.shape) for name, t in state.items() if name.startswith(f"{module}.")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -130,7 +131,7 @@ def make_parent(
         with torch.device("cpu" if is_filled else "meta"):
             model = build(architecture)
         copied, notes = _completed(model, state, key_map or {})
-        model.load_state_dict(copied, assign=not is_filled)
+        fill(model, copied, assign=not is_filled)
     except (RuntimeError, TypeError) as problem:  # TypeError: sizes beyond 64 bits, from a made-up config
         raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
     model.requires_grad_(False).eval()
@@ -139,6 +140,13 @@ def make_parent(
     known = metadata or Metadata()
     known = replace(known, notes=tuple(dict.fromkeys([*known.notes, *notes])))
     return Parent(name, architecture, own, model, known, names)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], assign: bool = False) -> None:
+    """Load tensors strictly, as of the model's own version: some modules would take those without one for old files."""
+    given = OrderedDict(state)
+    given._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(given, assign=assign)
 
 
 def _completed(

@@ -88,6 +88,14 @@ def test_damaged_old_files_give_one_line(tmp_path: Path) -> None:
             assert "\n" not in str(problem)  # noqa: PT017
 
 
+def test_old_files_of_big_endian_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.serialization.sys.byteorder", "big")
+    path = saved(tmp_path / "a.pt", STATE, **LEGACY)
+    monkeypatch.undo()
+    with pytest.raises(ParentError, match="big-endian"):
+        load_parent(path)
+
+
 def test_an_old_file_that_would_run_code(tmp_path: Path) -> None:
     class Call:
         def __reduce__(self):

@@ -246,6 +246,33 @@ def test_averaged_copies_inside_become_copies_of_the_fused_weights(tmp_path: Pat
         assert torch.equal(averages.state[next(iter(averages.state))], again.state[next(iter(again.state))])
 
 
+class Versioned(nn.Module):
+    """Refuses tensors of an unknown version, as torchvision's MNASNet does."""
+
+    _version = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(20, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x)
+
+    def _load_from_state_dict(self, state: Any, prefix: str, metadata: dict[str, Any], *rest: Any) -> None:
+        assert metadata.get("version") == 2
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+def test_modules_that_ask_for_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.parents.checkpoints.Versioned", Versioned, raising=False)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        saved(tmp_path / f"{seed}.pt", dict(Versioned().state_dict()))
+    files = [tmp_path / "0.pt", tmp_path / "1.pt"]
+    parents = load_parents(files, "tests.parents.checkpoints:Versioned", input_shape=SHAPE)
+    assert torch.equal(fused(parents).model.out.bias, (parents[0].state["out.bias"] + parents[1].state["out.bias"]) / 2)
+
+
 def test_the_store_keeps_names_types_and_what_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "home"))
     files = []

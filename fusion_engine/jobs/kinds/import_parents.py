@@ -1,6 +1,7 @@
 """Job import_parents: uploaded files, a set of demo parents or files of this machine become a parent set."""
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -113,17 +114,19 @@ def _files(source: str, value: Any) -> list[tuple[str, Path]]:
             raise JobError("paths must be a list of file names")
         return [(Path(path).name, Path(path)) for path in value]
     files = store.upload_files(value)
-    _rename_in_metadata(files)
-    return whole_parents([(shown, path) for shown, path in files if path.name != _METADATA])
+    parents = whole_parents([(shown, path) for shown, path in files if path.name != _METADATA])
+    metadata = next((path for _, path in files if path.name == _METADATA), None)
+    if metadata is not None:
+        _rename_in_metadata(metadata, [*files, *parents])
+        for folder in {path.parent for _, path in parents if path.is_file()} - {metadata.parent}:
+            shutil.copyfile(metadata, folder / _METADATA)
+    return parents
 
 
-def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
+def _rename_in_metadata(metadata: Path, files: Sequence[tuple[str, Path]]) -> None:
     """Make an uploaded parents.json speak of the files by the names under which they are kept."""
     stored = {PurePosixPath(shown).stem: path.name for shown, path in files}
     stored |= {shown: path.name for shown, path in files}
-    metadata = next((path for _, path in files if path.name == _METADATA), None)
-    if metadata is None:
-        return
     if metadata.stat().st_size > _METADATA_LIMIT:
         raise ParentError("parents.json: larger than 1 MB; it should hold class counts only")
     try:

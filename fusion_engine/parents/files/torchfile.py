@@ -102,8 +102,10 @@ def read_legacy_file(path: Path, limit: int) -> Content:
                 raise ParentError("the file is damaged or cut short") from problem
             pickles.append(raw[start : raw.tell()])
         storages: dict[str, StorageRecord] = {}
-        value, keys = read_pickle(pickles[3], storages), read_pickle(pickles[4])
+        machine, value, keys = read_pickle(pickles[2]), read_pickle(pickles[3], storages), read_pickle(pickles[4])
         begin = raw.tell()
+    if not isinstance(machine, Mapping) or machine.get("little_endian") is not True:
+        raise ParentError("the file's numbers are big-endian; save it again on a common machine")
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise ParentError("the file's storages are damaged")
 

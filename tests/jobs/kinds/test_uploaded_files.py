@@ -78,6 +78,14 @@ def test_uploads_of_every_kind(files: Files) -> None:
     assert all(same(found, state) for found, state in zip(weights(summary), STATES, strict=True))
 
 
+def test_class_counts_of_shards_and_of_files_with_two_endings() -> None:
+    entries = [{"file": "a.bin.index.json", "class_counts": [1, 2, 3, 4, 5]},
+               {"file": "b.pth.tar", "class_counts": [5, 4, 3, 2, 1]}]
+    files = [*shards(STATES[0], "a"), ("b.pth.tar", raw(STATES[1]))]
+    files.append(("parents.json", json.dumps({"parents": entries}).encode()))
+    assert [p["class_counts"] for p in imported(files)["parents"]] == [e["class_counts"] for e in entries]
+
+
 def test_names_are_shown_without_endings() -> None:
     files = [("best.pth.tar", raw(STATES[0])), *shards(STATES[1], "net")]
     assert {p["name"] for p in imported(files)["parents"]} == {"best", "net"}
