@@ -28,7 +28,7 @@ from torch import nn
 
 from fusion_engine.core.errors import ParentError, UnsafeFileError
 from fusion_engine.parents import load_parent
-from tests.parents.checkpoints import mlp_state, same, saved
+from tests.parents.checkpoints import DEEP, SHAPE, deep_state, mlp_state, same, saved
 
 
 class AttributeDict(dict):
@@ -204,3 +204,7 @@ def test_float8_is_read_with_a_note_unless_it_has_scales(tmp_path: Path) -> None
     for scale in ("fc1.weight_scale", "fc1.weight_scale_inv", "fc1.scale"):
         with pytest.raises(ParentError, match=f"8-bit numbers to be scaled.*{scale}"):
             load_parent(saved(tmp_path / "a.pt", {**state, scale: torch.ones(())}))
+    scaled = {name: tensor.to(torch.float8_e5m2) for name, tensor in deep_state(0, "net.").items() if tensor.ndim}
+    path = saved(tmp_path / "b.pt", {**scaled, "kept.first.weight_scale": torch.ones(())})
+    with pytest.raises(ParentError, match=r"8-bit numbers to be scaled.*kept\.first\.weight_scale"):
+        load_parent(path, DEEP, input_shape=SHAPE)

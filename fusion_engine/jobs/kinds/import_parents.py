@@ -63,7 +63,9 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
         part
         for p in parents
         for counts in [p.metadata.class_counts]
-        for part in (p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts))
+        for part in (
+            p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts), *_form(p),
+        )
     )
 
     def write(folder: Path) -> None:
@@ -72,6 +74,12 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
 
     store.save_parents(digest, write, _summary(parents, name, digest))
     return store.read_parents_summary(digest)
+
+
+def _form(parent: Parent) -> list[str]:
+    """What else tells one file of the same weights from another: its types, what lies beside them, what is said."""
+    form = [*map(str, parent.dtypes.items()), *parent.beside, *parent.copies, *parent.metadata.notes]
+    return [json.dumps([*form, *parent.key_map.values()])] if form else []
 
 
 def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummary:

@@ -86,6 +86,13 @@ def test_class_counts_of_shards_and_of_files_with_two_endings() -> None:
     assert [p["class_counts"] for p in imported(files)["parents"]] == [e["class_counts"] for e in entries]
 
 
+def test_the_same_weights_in_files_of_another_form_are_another_set() -> None:
+    states = [{n: t.half().float() for n, t in s.items()} for s in STATES]
+    forms = [states, [{n: t.half() for n, t in s.items()} for s in states], [s | {"loss.w": torch.ones(2)} for s in states]]
+    sets = [imported([(f"{i}.pt", raw(s)) for i, s in enumerate(form)])["id"] for form in forms]
+    assert len(set(sets)) == 3
+
+
 def test_names_are_shown_without_endings() -> None:
     files = [("best.pth.tar", raw(STATES[0])), *shards(STATES[1], "net")]
     assert {p["name"] for p in imported(files)["parents"]} == {"best", "net"}
