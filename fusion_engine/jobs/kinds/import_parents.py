@@ -64,7 +64,8 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
         for p in parents
         for counts in [p.metadata.class_counts]
         for part in (
-            p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts), *_form(p),
+            p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts),
+            *_form(p),
         )
     )
 

@@ -88,7 +88,8 @@ def test_class_counts_of_shards_and_of_files_with_two_endings() -> None:
 
 def test_the_same_weights_in_files_of_another_form_are_another_set() -> None:
     states = [{n: t.half().float() for n, t in s.items()} for s in STATES]
-    forms = [states, [{n: t.half() for n, t in s.items()} for s in states], [s | {"loss.w": torch.ones(2)} for s in states]]
+    in_half = [{n: t.half() for n, t in s.items()} for s in states]
+    forms = [states, in_half, [s | {"loss.w": torch.ones(2)} for s in states]]
     sets = [imported([(f"{i}.pt", raw(s)) for i, s in enumerate(form)])["id"] for form in forms]
     assert len(set(sets)) == 3
 
