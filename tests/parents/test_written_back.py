@@ -16,7 +16,7 @@ from fusion_engine.architectures import ResNetConfig, build
 from fusion_engine.core.errors import ParentError
 from fusion_engine.data import make_dataset
 from fusion_engine.jobs.kinds.import_parents import keep_parents
-from fusion_engine.parents import Parent, file_tensors, load_parent, load_parents, save_parent, write_state
+from fusion_engine.parents import Parent, file_tensors, load_parent, load_parents, save_parent, settled, write_state
 from fusion_engine.pipeline import FusionResult, fuse
 from tests.parents.checkpoints import (
     DEEP,
@@ -244,6 +244,21 @@ def test_averaged_copies_inside_become_copies_of_the_fused_weights(tmp_path: Pat
         assert again.copies == parents[0].copies
         averages = load_parent(tmp_path / "again.safetensors", arch, input_shape=SHAPE, weights="ema")
         assert torch.equal(averages.state[next(iter(averages.state))], again.state[next(iter(again.state))])
+
+
+def test_parents_read_by_samples_keep_the_form_of_their_files(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, files = torch.randn(300, 20), []
+    for seed in (0, 1):
+        state = half(mlp_state(seed, "net.")) | {"criterion.weight": torch.ones(5)}
+        files.append(saved(tmp_path / f"{seed}.pt", {"state_dict": state}))
+    parents = load_parents(files)
+    tanh = load_parents(files, "mlp:activation=tanh")
+    y = tanh[0].model(x).argmax(1)
+    found, _ = settled(parents, make_dataset(x.numpy(), y.numpy(), None, None, 5, "x"))
+    assert found[0].architecture.activation == "tanh"
+    for one, other in zip(parents, found, strict=True):
+        assert same(file_tensors(other, other.state), file_tensors(one, one.state))
 
 
 class Versioned(nn.Module):
