@@ -154,8 +154,9 @@ if chosen is None:
     st.caption("Nothing chosen yet. The shipped demo is the quickest way to look around.")
 else:
     st.header(plain(describe_parents(chosen)), anchor=False)
-    for warning in chosen["warnings"]:
-        st.warning(plain(warning), icon=":material/warning:")
+    if warnings := chosen["warnings"]:
+        lines = "\n".join(f"- {plain(line)}" for line in warnings)
+        st.warning(lines if len(warnings) > 1 else plain(warnings[0]), icon=":material/warning:")
     for reason in misfits(chosen, state.get("data"), state.get("test")):
         st.error(plain(reason), icon=":material/dataset:")
     with told():

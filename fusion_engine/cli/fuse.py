@@ -23,7 +23,7 @@ _RECIPE_LIMIT = 1024**2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
     parser.add_argument("--base", metavar="FILE", help="what the parents were trained from, for recipes that need it")
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.pipeline import fuse
 
     calibration = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=calibration.input_shape)
+    shape = calibration.input_shape
+    parents = load_parents(arguments.parents, arguments.arch, input_shape=shape, weights=arguments.weights)
     base = load_base(arguments.base, parents)
     test = None if arguments.test is None else load_data(arguments.test)
     warm_tracing()

@@ -18,7 +18,7 @@ _COLUMNS = ("neuron", "importance", "group", "mates", "mean", "std", "neighbours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -40,7 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.jobs.kinds.preflight import inspect
     from fusion_engine.parents import load_parent
 
-    parents = [load_parent(path, arguments.arch, input_shape=arguments.input_shape) for path in arguments.parents]
+    parents = [
+        load_parent(path, arguments.arch, input_shape=arguments.input_shape, weights=arguments.weights)
+        for path in arguments.parents
+    ]
     with progress_line() as progress:
         found = inspect(parents, arguments.input_shape, arguments.seed, progress)
     if arguments.json:
@@ -67,7 +70,9 @@ def _tell(arguments: argparse.Namespace) -> None:
 
     wanted = split_spaces(arguments.neurons)
     data = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape)
+    parents = load_parents(
+        arguments.parents, arguments.arch, input_shape=data.input_shape, weights=arguments.weights
+    )
     recipe = {"importance": arguments.importance, "grouping": arguments.grouping}
     with progress_line() as progress:
         found = explored(parents, data, recipe, RunLog(Progress.to(progress)), seed=arguments.seed)

@@ -66,7 +66,7 @@ def prepare(
     """
     where = checked_device(device)
     parents, read = settled(parents, data)
-    for line in (*check_parents(parents, minimum=1), *read):
+    for line in dict.fromkeys([*check_parents(parents, minimum=1), *read]):
         log.note(line)
     (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
     if test is not None:
