@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluate each model by itself and print a table."""
     check_writable(arguments.report)
     from fusion_engine.data import check_samples, load_data
-    from fusion_engine.evaluation import evaluate
+    from fusion_engine.evaluation import chance_notes, evaluate
     from fusion_engine.parents import check_parents, load_parent, settled
     from fusion_engine.stats import checked_device
 
@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
     said: dict[str, None] = {}
     for path in arguments.models:
         model = load_parent(path, arguments.arch, input_shape=data.input_shape, weights=arguments.weights)
-        (model,), read = settled([model], data)
-        said |= dict.fromkeys([*check_parents([model], minimum=1), *read])
         check_samples(data, model.classes, model.input_shape)
+        (model,), read = settled([model], data)
+        said |= dict.fromkeys([*check_parents([model], minimum=1), *read, *chance_notes([model], data)])
         models.append({"file": Path(path).name, **evaluate(model.model, None, data, device=device).as_json()})
     for line in said:
         print(f"note: {line}", file=sys.stderr)

@@ -15,7 +15,8 @@ from ..core.edits import resolved
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
-from ..data import Dataset, canonical_order, check_calibration, check_samples
+from ..data import Dataset, canonical_order, check_samples, missing_note
+from ..evaluation import chance_notes, unlike_notes
 from ..fusing import Inputs, Resume, RunLog
 from ..graph import Trace, trace, verify
 from ..grouping.editing import refused_spaces
@@ -26,6 +27,7 @@ from ..stats import SharedStatistics, StatisticsCache, checked_device
 from .widths import Widths, plan_widths
 
 Given = str | Recipe | Mapping[str, Any]
+_FEW = 20  # samples
 # Shares of the progress of making ready.
 _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}
 
@@ -68,13 +70,15 @@ def prepare(
     parents, read = settled(parents, data)
     for line in dict.fromkeys([*check_parents(parents, minimum=1), *read]):
         log.note(line)
-    (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
+    check_samples(data, parents[0].classes, parents[0].input_shape)
+    for line in (*chance_notes(parents, data), *unlike_notes(data, test)):
+        log.note(line)
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
     start = load_base(base, parents)
     chosen = checked_recipe(parents, data, recipe, start)
     if not exploring:
-        _note_assumptions(log, data, chosen, start)
+        _note_assumptions(log, data, parents[0].classes, chosen, start)
     data, states = canonical_order(data), tuple(_moved(parent.state, where) for parent in parents)
     statistics = SharedStatistics(
         cache,
@@ -152,7 +156,14 @@ def _moved(state: State, device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in state.items()}
 
 
-def _note_assumptions(log: RunLog, data: Dataset, recipe: Recipe, base: Parent | None) -> None:
+def _note_assumptions(log: RunLog, data: Dataset, classes: int, recipe: Recipe, base: Parent | None) -> None:
+    if len(data) < _FEW:
+        log.note(
+            f"{len(data)} calibration samples are too few to choose anything by held-out error: the plain average, "
+            "which needs none, may well be better"
+        )
+    if lacking := missing_note(data, classes):
+        log.note(lacking)
     if data.y is None and recipe.importance.method not in ("uniform", "activation"):
         log.note("the calibration data has no labels: each parent's own predictions stand in for them")
     if base is not None and "base" not in recipe.solving_needs:
