@@ -45,7 +45,8 @@ def attribute(
             targets = y.to(x.device)
             if int(targets.max()) >= n_classes:
                 raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
-        return attributor(x, targets)
+        with torch.enable_grad():  # whoever fuses may be inside no_grad
+            return attributor(x, targets)
 
     return mean_scores(trace, state, data, progress, with_targets, copies=copies)
 

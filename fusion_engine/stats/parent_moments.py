@@ -51,11 +51,11 @@ def grouping_sites(trace: Trace, features: str = "pre") -> dict[str, tuple[Site,
     behind = post_activation_sites(trace) if features == "post" else {}
     if trace.variants:  # positions inside a flattened map belong to one width
         behind = {n: s for n, s in behind.items() if all(_whole_dim(trace, site) is not None for site in s)}
-    inner = {name for nest in nests.values() for kind in nest.kinds for name in kind}
+    inner = {name for nest in nests.values() for name in nest.inside}
     sites: dict[str, tuple[Site, ...]] = {}
     for name, places in feature_sites(trace).items():
         if name in nests:
-            for i, site in enumerate(places):
+            for i, site in enumerate(nests[name].sites):
                 sites[entry_key(name, i)] = (replace(site, index=site.index.reshape(-1, 1)),)
         elif name not in inner:
             sites[name] = behind.get(name, places)
@@ -63,7 +63,7 @@ def grouping_sites(trace: Trace, features: str = "pre") -> dict[str, tuple[Site,
 
 
 def entry_key(block: str, site: int) -> str:
-    """Key of the moments of a block space's entries at its feature site number `site`."""
+    """Key of the moments of a block space's entries at site number `site` of its nest."""
     return f"{block}@{site}"
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from torch import fx
 
 from fusion_engine.core.types import Freedom, Layer, Member, Role, Site, Space
 
-from ..captured.nodes import module_path, operator
+from ..captured.nodes import dependents, module_path, operator
 from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .classes import Families, Slot, find_families
@@ -38,9 +39,9 @@ def find_spaces(
         name: replace(layer, space=next((s.name for s in made.values() if _produces(s, producers[name])), None))
         for name, layer in layers.items()
     }
-    additions = {node.name for node in labeler.capture.graph.nodes if operator(node) == "add"}
+    graph = labeler.capture.graph
     return (
-        {name: _with_features(space, found, producers, additions) for name, space in made.items()},
+        {name: _with_features(space, found, producers, graph) for name, space in made.items()},
         found,
         _frozen(labeler, families),
     )
@@ -72,14 +73,20 @@ def _named(
 
 
 def _with_features(
-    space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]], additions: set[str]
+    space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]], graph: fx.Graph
 ) -> Space:
     """Features are read where layers make the space; a residual stream, which several make, where it is summed up.
     Where no layer makes the space, at the first node that shows it."""
+    additions = {node.name for node in graph.nodes if operator(node) == "add"}
     outputs = {layer.output for name, layer in layers.items() if _shows(space, producers[name])}
     made = tuple(site for site in space.sites if site.node in outputs)
     sums = tuple(site for site in space.sites if site.node in additions)
-    return replace(space, features=(sums if len(made) > 1 else ()) or made or space.sites[:1])
+    if len(made) > 1 and sums:
+        # A stream is summed up from all layers that make it; turned queries (rotary positions) are sums of their own.
+        ends = {site.node for site in sums}
+        if all(dependents(graph, {site.node}) & ends for site in made):
+            made = sums
+    return replace(space, features=made or space.sites[:1])
 
 
 def _shows(space: Space, output: tuple[str, int]) -> bool:
