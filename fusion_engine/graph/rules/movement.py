@@ -9,6 +9,11 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
+_PARTIAL = frozenset(["select", "slice", "narrow", "index", "index_select", "diagonal"])
+"""Movements with one result that may take some entries and leave others."""
+_SPLITS = frozenset(["chunk", "split", "split_with_sizes", "tensor_split", "unbind"])
+PICKS = _PARTIAL | _SPLITS
+
 
 @label_rule(
     "contiguous", "clone", "detach", "alias", "to", "_to_copy", "type_as", "positive", "lift_fresh_copy",
@@ -32,9 +37,10 @@ def movement(call: Call) -> Labels | list[Labels | None]:
         target = torch.ops.aten.reshape.default  # labels need not be laid out like the data
     rest = [_shaped_like(call, a) for a in call.node.args[1:]]
     named = {key: _shaped_like(call, a) for key, a in call.node.kwargs.items()}
-    if call.operator in {"chunk", "split", "split_with_sizes", "tensor_split", "unbind"}:
-        return list(call.algebra.move_many(labels, lambda t: target(t, *rest, **named)))  # type: ignore[operator]
-    return call.algebra.move(labels, lambda t: target(t, *rest, **named))  # type: ignore[operator]
+    if call.operator in _SPLITS:
+        return list(call.algebra.move_many(labels, lambda t: target(t, *rest, **named), call.tag))  # type: ignore[operator]
+    tag = call.tag if call.operator in _PARTIAL else ""
+    return call.algebra.move(labels, lambda t: target(t, *rest, **named), tag)  # type: ignore[operator]
 
 
 def _shaped_like(call: Call, argument: Any) -> Any:

@@ -12,6 +12,7 @@ from fusion_engine.core.types import Freedom, Layer, Member, Role, Site, Space
 from ..captured.nodes import dependents, module_path, operator
 from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
+from ..rules.movement import PICKS
 from .classes import Families, Slot, find_families
 from .labeler import Labeler
 
@@ -40,6 +41,7 @@ def find_spaces(
         for name, layer in layers.items()
     }
     graph = labeler.capture.graph
+    labeler.warnings += _picked(labeler, families, found, producers)
     return (
         {name: _with_features(space, found, producers, graph) for name, space in made.items()},
         found,
@@ -182,6 +184,24 @@ def _frozen(labeler: Labeler, families: Families) -> list[tuple[str, str]]:
             for slot in slots:
                 reasons[slot[0], _reason(labeler, tag)] = None
     return sorted(reasons)
+
+
+def _picked(
+    labeler: Labeler, families: Families, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]]
+) -> list[str]:
+    """Layers whose outputs are picked out one by one (gates, experts): a line each."""
+    nodes = {node.name: node for node in labeler.capture.graph.nodes}
+    found: dict[str, None] = {}
+    for slots, colours in families.frozen:
+        tags = {str(colour[0]).split(".")[0] for colour in colours}
+        picks = sorted(operator(nodes[tag]) for tag in tags if tag in nodes and operator(nodes[tag]) in PICKS)
+        for name, layer in layers.items():
+            weight, dim = producers[name]
+            made = any(s == weight and dim in live_dims(labeler.slots[s][n]) for s, n in slots)
+            if picks and made and layer.space is None and "output" not in tags:
+                found[f"outputs of {name!r} are picked out by position ({picks[0]!r}): they stay in place, not grouped "
+                      "but averaged one by one"] = None  # fmt: skip
+    return list(found)
 
 
 def _reason(labeler: Labeler, tag: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,8 @@ from .layers import find_layers
 from .levels import find_levels
 from .nesting import Nest, find_nests
 from .spaces import find_spaces
+
+_BLAMED = "exchanging its neurons changes the outputs"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,25 @@ def with_aliases(changed: Mapping[str, Tensor], state: State, trace: Trace) -> d
         for alias in trace.aliases.get(name, (name,))
         if alias in state
     }
+
+
+def left_in_place(trace: Trace, names: Collection[str]) -> Trace:
+    """The trace without these spaces: their neurons keep their order, and a warning says so."""
+    if not names:
+        return trace
+    frozen = [(m.tensor, _BLAMED) for name in trace.spaces if name in names for m in trace.spaces[name].members]
+    return replace(
+        trace,
+        spaces={name: space for name, space in trace.spaces.items() if name not in names},
+        layers={n: replace(x, space=None) if x.space in names else x for n, x in trace.layers.items()},
+        frozen=[*trace.frozen, *dict.fromkeys(frozen)],
+        warnings=[
+            *trace.warnings,
+            *(f"warning: space {name!r} stays in place, not grouped but averaged neuron by neuron: {_BLAMED}"
+              for name in trace.spaces if name in names),
+        ],
+        variants=tuple(left_in_place(variant, names) for variant in trace.variants),
+    )  # fmt: skip
 
 
 def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
