@@ -2,6 +2,7 @@
 
 from .apply import permute_state, transform_state
 from .captured.nodes import arguments, dependents, is_symbolic, module_path, operator, shape
+from .captured.samples import Samples
 from .rules import label_rule
 from .running.program import Program
 from .running.sites import read_site
@@ -12,7 +13,7 @@ from .structure.trace import Trace, lookup, trace, with_aliases
 from .verify import VerifyReport, random_permutation, settled, verify, verify_all
 
 __all__ = [
-    "BATCH_NORMS", "Nest", "Program", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
+    "BATCH_NORMS", "Nest", "Program", "Samples", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
     "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
     "random_permutation", "read_site", "settled", "shape", "trace", "transform_state", "unmerge_activations", "verify",
     "verify_all", "with_aliases",

@@ -74,7 +74,27 @@ class Capture:
         value = self.node(name).meta.get("val")
         batch = str(self.node(self.inputs[0]).meta["val"].shape[0])
         sizes = [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else []
-        return Samples(sizes.index(batch)) if batch in sizes else None
+        if batch in sizes:
+            return Samples(sizes.index(batch))
+        return self._folded.get(name) if any(_is_free(size) for size in getattr(value, "shape", ())) else None
+
+    @cached_property
+    def _folded(self) -> dict[str, Samples | None]:
+        """Where the samples are where they share a dimension with windows, frames or views: the graph tells no more
+        than its size."""
+        batch = dimension(self.node(self.inputs[0]).meta["val"].shape[0])
+        return find_samples(self.graph, self.constants, self.inputs, batch)
+
+    def lies(self, name: str) -> Samples:
+        """Where the samples lie in a node's tensor. Raises UnsupportedModelError where they do not stay apart."""
+        place = self.place(name)
+        if place is None:
+            where = module_path(self.node(name))
+            raise UnsupportedModelError(
+                f"samples do not stay apart at {name!r}" + (f" in {where!r}" if where else "") + ", so nothing can be "
+                "said of each; use importance 'activation' and a solver that needs no samples, such as 'average'"
+            )
+        return place
 
     def batch_dim(self, name: str) -> int:
         """The dimension of a node's tensor that runs over samples: 0, but where attention puts tokens first."""
