@@ -128,4 +128,9 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
 
 def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
     """Derivatives of `total` by each feature tensor; there may be none."""
+    if features and not total.requires_grad:
+        raise UnsupportedModelError(
+            "attributions need inputs that the outputs have derivatives by, not numbers of tokens; use importance "
+            "'activation'"
+        )
     return torch.autograd.grad(total, features, materialize_grads=True) if features else ()

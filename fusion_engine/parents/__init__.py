@@ -4,7 +4,7 @@ from .base import load_base
 from .check import MAX_PARENTS, assumptions, check_parents, same_widths
 from .header import header
 from .load import load_parent, load_parents, save_parent
-from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
+from .parent import Metadata, Parent, config_for, load_tensors, make_parent, module_copy, module_for, state_digest
 from .safetensorsfile import read_safetensors, write_state
 from .settled import settled
 
@@ -19,7 +19,9 @@ __all__ = [
     "load_base",
     "load_parent",
     "load_parents",
+    "load_tensors",
     "make_parent",
+    "module_copy",
     "module_for",
     "read_safetensors",
     "same_widths",

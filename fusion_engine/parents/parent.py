@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -127,13 +129,31 @@ def make_parent(
             # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
             if key.endswith("num_batches_tracked") and key not in copied:
                 copied[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        model.load_state_dict(copied, assign=not is_filled)
+        load_tensors(model, copied, assign=not is_filled)
     except (RuntimeError, TypeError) as problem:  # TypeError: sizes beyond 64 bits, from a made-up config
         raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
     model.requires_grad_(False).eval()
     own = {key: tensor.detach() for key, tensor in model.state_dict().items()}
     names = dict(key_map) if key_map is not None else {key: key for key in own}
     return Parent(name, architecture, own, model, metadata or Metadata(), names)
+
+
+def load_tensors(model: nn.Module, state: Mapping[str, Tensor], assign: bool = False) -> None:
+    """`load_state_dict` (strict) with the versions that the model's own modules write, as some convert what has none."""
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(versioned, assign=assign)
+
+
+def module_copy(model: nn.Module) -> nn.Module:
+    """A deep copy; weights that hooks compute before every forward (old weight_norm, spectral_norm, pruning) are no
+    leaves, which torch does not copy: they are, as values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:

@@ -1,6 +1,5 @@
 """A fused network and everything known about how it came to be."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..core.types import Grouping
 from ..fusing import Resume, RunLog
 from ..graph import Trace
 from ..grouping import Grouped
-from ..parents import Metadata, Parent, config_for, header, module_for, write_state
+from ..parents import Metadata, Parent, config_for, header, load_tensors, module_copy, module_for, write_state
 from .again import Finished
 from .prepare import Prepared
 from .report import facts, width
@@ -103,8 +102,8 @@ def fusion_result(
     edits: what it says of edits."""
     parents, inputs, groupings = prepared.parents, prepared.inputs, grouped.groupings
     state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
-    model = copy.deepcopy(module_for(parents, state))
-    model.load_state_dict(state)
+    model = module_copy(module_for(parents, state))
+    load_tensors(model, state)
     report = facts(prepared, groupings, log)
     if edits:
         report["edits"] = list(edits)

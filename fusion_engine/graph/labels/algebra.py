@@ -181,7 +181,10 @@ class Algebra:
         meeting = self.tidy([x for x in layers if live_dims(x) & summed], summed)
         remaining = [self.atoms.block_labels(x, summed) for x in meeting]
         result = self.tidy([x for x in remaining if x is not None] + [x for x in layers if not live_dims(x) & summed])
-        size = {x: d for labels, names in operands for x, d in zip(names, labels.shape, strict=True)}
+        size: dict[str, int] = {}
+        for labels, names in operands:  # batch dimensions may be broadcast
+            for x, d in zip(names, labels.shape, strict=True):
+                size[x] = max(size.get(x, 1), d)
         order = [letters.index(x) for x in output]
         placed = [x.transpose(order + sorted(summed)).reshape([x.shape[i] for i in order]) for x in result]
         return Labels(tuple(size[x] for x in output), placed)

@@ -14,7 +14,7 @@ from fusion_engine.core.types import Space, State
 
 from ..captured.capture import eval_mode
 from ..states.transforms import permute_state
-from ..structure.trace import Trace, left_in_place
+from ..structure.trace import Trace, left_in_place, lookup
 from .program import Program
 
 _ROUNDS = 3  # of looking for spaces to blame: without one, others may be blamed
@@ -103,6 +103,12 @@ class _Check:
         self.inputs = [_double(t[:2] if trace.capture.dynamic else t) for t in tensors]
 
     def run(self, state: State) -> VerifyReport:
+        for name, value in self.trace.indices.items():
+            if not torch.equal(lookup(state, name, self.trace).cpu(), value.cpu()):
+                raise VerificationError(
+                    f"the indices in {name!r} are others than in the network that was traced, so its neurons do not mean "
+                    "the same; fuse networks with the same indices"
+                )
         state = {name: _double(tensor) for name, tensor in state.items()}
         with torch.no_grad():
             reference = self.program(state, *self.inputs)

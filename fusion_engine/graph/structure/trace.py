@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from fusion_engine.core.types import Layer, Level, Space, State
 
 from ..captured.capture import Capture, capture
 from ..captured.nodes import shape
+from .computed import computed_weights
 from .labeler import Labeler
 from .layers import find_layers
 from .levels import find_levels
@@ -33,7 +34,8 @@ class Trace:
     entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights); `Layer` and
     `Member` use the first. shapes: of the tensors in the graph, at the width that was traced. parameters: what
     training may change (no buffers; tied weights once). variants: the same architecture at other widths; spaces,
-    layers, levels and nodes have the same names there.
+    layers, levels and nodes have the same names there. indices: integer tensors of the state that say which entries go
+    where: in all parents the same.
     """
 
     spaces: dict[str, Space]
@@ -48,6 +50,7 @@ class Trace:
     parameters: tuple[str, ...]
     capture: Capture
     variants: tuple[Trace, ...] = ()
+    indices: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def nests(self) -> dict[str, Nest]:
@@ -128,10 +131,15 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     labeler = Labeler(graph)
     spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
     levels, shared = find_levels(graph, layers)
+    computed = [
+        f"weight {weight.owner!r} is computed from others ({weight.kind}): its layer is averaged, not solved for"
+        for weight in computed_weights(graph, model.state_dict())
+    ]
     return Trace(
         spaces=spaces, layers=layers, levels=levels, inputs=list(graph.inputs),
         output=graph.outputs[0] if len(graph.outputs) == 1 else "output", frozen=frozen,
-        warnings=labeler.warnings + shared, aliases=graph.aliases,
+        warnings=labeler.warnings + shared + computed, aliases=graph.aliases,
         shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
         parameters=tuple(name for name, _ in model.named_parameters()), capture=graph,
+        indices={graph.tensors[n]: value for n, value in graph.integers.items() if graph.tensors[n] in labeler.indices},
     )  # fmt: skip
