@@ -13,7 +13,8 @@ from .structure.trace import Trace, lookup, trace, with_aliases
 from .verify import VerifyReport, random_permutation, settled, verify, verify_all
 
 __all__ = [
-    "BATCH_NORMS", "Nest", "Program", "Samples", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
+    "BATCH_NORMS", "Nest", "Program", "Samples", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic",
+    "label_rule",
     "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
     "random_permutation", "read_site", "settled", "shape", "trace", "transform_state", "unmerge_activations", "verify",
     "verify_all", "with_aliases",

@@ -38,8 +38,8 @@ def group_heads(inputs: Inputs, nest: Nest, moments: Mapping[str, Moments], step
     A method that sees weights alone gives way too, to `permutation` if it pairs neurons.
 
     Heads are compared by the smallest distance that a matching of their inner neurons reaches (all kinds together),
-    and matched to the first parent's by linear sum assignment. Where neurons lie across the heads (a norm that all heads
-    share), both are matched in turn until neither changes: an optimum that neither alone can better.
+    and matched to the first parent's by linear sum assignment. Where neurons lie across the heads (a norm that
+    all heads share), both are matched in turn until neither changes: an optimum that neither alone can better.
     """
     trace, block = inputs.trace, inputs.trace.spaces[nest.block]
     k, heads = inputs.count, block.size

@@ -56,8 +56,8 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
 
 def _one_batch(copies: Tensor, place: Samples) -> Tensor:
     """Copies (k, ...) of a node's tensor as one: the samples of the first copy, of the second, and so on."""
-    split = copies.unflatten(place.dim + 1, (place.outer, -1)).movedim(0, place.dim + 1)
-    return split.flatten(place.dim, place.dim + 2)
+    split: Tensor = copies.unflatten(place.dim + 1, (place.outer, -1))
+    return split.movedim(0, place.dim + 1).flatten(place.dim, place.dim + 2)
 
 
 def _after(trace: Trace, node: str) -> list[str]:

@@ -153,7 +153,8 @@ def _max_pool(op: Any, place: Place, x: Tensor, *args: Any, **kwargs: Any) -> Te
     small = delta.abs() < _EPSILON
     ghost = x - fixed
     per_unit = torch.where(small, 0.0, ghost / torch.where(small, 1.0, delta))
-    both = _whole(*[sum(_halves(per_unit, place))] * 2, place)  # type: ignore[arg-type]
+    of_sample, of_baseline = _halves(per_unit, place)
+    both = _whole(of_sample + of_baseline, of_sample + of_baseline, place)
     return y + change * _pick(both, places) + _pick(torch.where(small, ghost, 0.0), places)
 
 

@@ -139,7 +139,7 @@ def make_parent(
 
 
 def load_tensors(model: nn.Module, state: Mapping[str, Tensor], assign: bool = False) -> None:
-    """`load_state_dict` (strict) with the versions that the model's own modules write, as some convert what has none."""
+    """`load_state_dict` (strict) with the versions that the model's own modules write: some convert what has none."""
     versioned = OrderedDict(state)
     versioned._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
     model.load_state_dict(versioned, assign=assign)

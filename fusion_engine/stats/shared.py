@@ -184,7 +184,8 @@ class SharedStatistics:
 
 def _graph_digest(trace: Trace) -> str:
     """Digest of the operations, constants and spaces, at all widths."""
-    parts = [str(trace.capture.graph), str(list(trace.spaces)), state_digest(trace.capture.constants), *map(_graph_digest, trace.variants)]
+    graph, spaces = str(trace.capture.graph), str(list(trace.spaces))
+    parts = [graph, spaces, state_digest(trace.capture.constants), *map(_graph_digest, trace.variants)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -114,6 +114,8 @@ def test_an_exported_program_with_such(tmp_path: Path) -> None:
     assert list(trace(parent.model, (x,)).layers) == ["trunk.block1-0"]
 
 
-@pytest.mark.parametrize("name", ["gather.default", "diff.default", "__and__.Tensor", "fill_.Scalar", "zero_.default", "detach_.default"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["gather.default", "diff.default", "__and__.Tensor", "fill_.Scalar", "zero_.default", "detach_.default"]
+)
 def test_operators_that_files_may_name(name: str) -> None:
     assert callable(find_operator(f"torch.ops.aten.{name}"))

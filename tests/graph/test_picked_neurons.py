@@ -1,4 +1,4 @@
-"""Neurons picked out by position stay in place, and a space that verification blames is left in place with a warning."""
+"""Neurons picked out by position stay in place, and so does a space that verification blames: with a warning."""
 
 from __future__ import annotations
 

@@ -228,8 +228,8 @@ def _inline(module: fx.GraphModule) -> None:
         with module.graph.inserting_before(node):
             for original in inner:
                 if original.op not in ("placeholder", "output"):
-                    copies[original] = module.graph.node_copy(original, lambda n, copies=copies: copies[n])
-        results = fx.node.map_arg(inner[-1].args[0], lambda n, copies=copies: copies[n])
+                    copies[original] = module.graph.node_copy(original, copies.__getitem__)
+        results = fx.node.map_arg(inner[-1].args[0], copies.__getitem__)
         for user in list(node.users):
             user.replace_all_uses_with(results[user.args[1]])  # of a tuple, which only getitem reads
             module.graph.erase_node(user)

@@ -23,7 +23,8 @@ class Samples(NamedTuple):
 
     def apart(self, tensor: Tensor) -> Tensor:
         """A view of the tensor with (outer, samples, entries) in place of the dimension."""
-        return tensor.unflatten(self.dim, (self.outer, -1, self.entries))
+        split: Tensor = tensor.unflatten(self.dim, (self.outer, -1, self.entries))
+        return split
 
     def joined(self, tensor: Tensor) -> Tensor:
         """`apart` undone."""

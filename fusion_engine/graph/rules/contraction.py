@@ -30,7 +30,8 @@ def _product(call: Call, left: Labels, right: Labels) -> Labels:
     def batch(labels: Labels) -> list[str]:
         return [f"batch{i}" for i in range(len(labels.shape) - 2, 0, -1)]
 
-    row, column = (["row"] if len(left.shape) > 1 else []), (["column"] if len(right.shape) > 1 else [])  # not of vectors
+    row = ["row"] if len(left.shape) > 1 else []  # vectors have none
+    column = ["column"] if len(right.shape) > 1 else []
     operands = [(left, [*batch(left), *row, "sum"]), (right, [*batch(right), "sum", *column])]
     output = [*max(batch(left), batch(right), key=len), *row, *column]
     return call.algebra.contract(operands, output, call.tag)

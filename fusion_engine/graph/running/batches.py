@@ -51,7 +51,8 @@ class InBatches(fx.Interpreter):
         super().__init__(module)
         size, strands = capture.batch, capture.strands
         places = [capture.place(name) for name in fed]
-        totals = [t.shape[p.dim] // (p.entries * p.outer) for t, p in zip(tensors, places, strict=True) if p is not None]
+        placed = [(t, p) for t, p in zip(tensors, places, strict=True) if p is not None]
+        totals = [t.shape[p.dim] // (p.entries * p.outer) for t, p in placed]
         total = totals[0] if totals else len(tensors[0])
         mixed = [name for name in (*fed, *outputs) if name in capture.samples and capture.place(name) is None]
         if mixed or size % strands or total % strands:

@@ -106,8 +106,8 @@ class _Check:
         for name, value in self.trace.indices.items():
             if not torch.equal(lookup(state, name, self.trace).cpu(), value.cpu()):
                 raise VerificationError(
-                    f"the indices in {name!r} are others than in the network that was traced, so its neurons do not mean "
-                    "the same; fuse networks with the same indices"
+                    f"the indices in {name!r} are others than in the network that was traced, so its neurons do not "
+                    "mean the same; fuse networks with the same indices"
                 )
         state = {name: _double(tensor) for name, tensor in state.items()}
         with torch.no_grad():

@@ -18,8 +18,8 @@ from fusion_engine.core.errors import ParentError, UnsupportedModelError
 from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
 from ..captured.nodes import shape as node_shape
-from ..structure.trace import Trace, lookup
 from ..structure.computed import computed_weights, grouped_names, spelled_out, taken_apart
+from ..structure.trace import Trace, lookup
 from .layout import read_layout
 from .scales import scale_tensors
 

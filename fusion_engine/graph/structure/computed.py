@@ -38,7 +38,8 @@ class Computed:
     @property
     def owner(self) -> str:
         """Name of the weight."""
-        return self.names[0].removesuffix("_g").removesuffix("_orig").removesuffix(".original0").removesuffix(".original")
+        first = self.names[0]
+        return next(first.removesuffix(end[0]) for _, end in _NAMES if first.endswith(end[0]))
 
 
 def computed_weights(capture: Capture, state: State) -> list[Computed]:
@@ -114,4 +115,5 @@ def _norms(direction: Tensor, like: Tensor) -> Tensor:
 
 def _spectral(weight: Tensor, left: Tensor, right: Tensor, rows: int) -> Tensor:
     matrix = weight.movedim(rows, 0).flatten(1)
-    return left @ (matrix @ right)
+    size: Tensor = left @ (matrix @ right)
+    return size

@@ -27,8 +27,8 @@ class Labeler:
     """Labels of a graph.
 
     slots: state name -> one layer of atoms for every labelled dimension of the tensor. labels: node -> Labels.
-    activations: names of nodes that depend on the inputs. indices: state names of integer buffers whose values say where
-    labels go. Raises UnsupportedModelError for an operator without rule.
+    activations: names of nodes that depend on the inputs. indices: state names of integer buffers whose values
+    say where labels go. Raises UnsupportedModelError for an operator without rule.
     """
 
     def __init__(self, capture: Capture) -> None:

@@ -17,8 +17,8 @@ class Nest:
     block: name of the block space of n neurons. kinds[t][i]: the space of kind t inside neuron i (queries with keys
     are one kind, values another). across: spaces whose every neuron has as many entries in each neuron of the block:
     rows and columns of one grid. sites: where the block's entries are read, so that every kind is seen. loose: at each
-    of these sites, the positions among a neuron's entries that belong to no such space and keep their order. unseen: spaces
-    inside that cannot be read together with the block, and so not be compared: they keep their order too.
+    of these sites, the positions among a neuron's entries that belong to no such space and keep their order. unseen:
+    spaces inside that cannot be read together with the block, and so not be compared: they keep their order too.
     """
 
     block: str
@@ -103,8 +103,13 @@ def _place(space: Space) -> tuple[str, int]:
 
 def _is_seen(spaces: Mapping[str, Space], kind: Iterable[str], site: Site) -> bool:
     """Whether the entries of a block at `site` are also those of all spaces of a kind."""
-    places = [next((s for s in spaces[name].sites if (s.node, s.dims) == (site.node, site.dims)), None) for name in kind]
+    places = [_at(spaces[name], site) for name in kind]
     return all(place is not None and bool(np.isin(place.index, site.index).all()) for place in places)
+
+
+def _at(space: Space, site: Site) -> Site | None:
+    """Where a space is seen in the tensor in which a block is read."""
+    return next((s for s in space.sites if (s.node, s.dims) == (site.node, site.dims)), None)
 
 
 def _reading_sites(spaces: Mapping[str, Space], block: Space, kinds: Iterable[tuple[str, ...]]) -> tuple[Site, ...]:
@@ -119,7 +124,7 @@ def _reading_sites(spaces: Mapping[str, Space], block: Space, kinds: Iterable[tu
 def _loose(inside: Iterable[Space], sites: Iterable[Site]) -> tuple[np.ndarray, ...]:
     inside, loose = list(inside), []
     for site in sites:
-        covered = [s.index.ravel() for space in inside for s in space.sites if (s.node, s.dims) == (site.node, site.dims)]
+        covered = [place.index.ravel() for place in (_at(space, site) for space in inside) if place is not None]
         owned = np.concatenate(covered) if covered else np.zeros(0, dtype=np.int64)
         loose.append(np.flatnonzero(~np.isin(site.index[0], owned)))
     return tuple(loose)
