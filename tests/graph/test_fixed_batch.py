@@ -14,7 +14,7 @@ from fusion_engine import fuse, load_parents
 from fusion_engine.core import registry
 from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.data import Dataset
-from fusion_engine.graph import Program, Trace, trace
+from fusion_engine.graph import Program, Samples, Trace, trace
 from fusion_engine.importance import score
 from tests.zoo import build
 from tests.zoo_models.transformers import LengthViT, UnrolledViT, ViT
@@ -216,4 +216,5 @@ def test_pairs_do_not_fit_in_an_odd_batch() -> None:
 
 def test_nothing_is_asked_about_samples_in_models_with_a_free_batch() -> None:
     assert written("vit_length").capture.samples == {}
-    assert replace(written("vit_length").capture, strands=2).place("x") == (0, 1)
+    assert "_folded" not in vars(written("vit_length").capture)
+    assert replace(written("vit_length").capture, strands=2).place("x") == Samples(0)

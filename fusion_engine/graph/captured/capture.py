@@ -69,8 +69,9 @@ class Capture:
             return self._nodes[name]
         raise UnsupportedModelError(f"the traced graph has no node {name!r}")
 
-    def place(self, name: str) -> Samples | None:
-        """Where the samples lie in a node's tensor; None if in no dimension of their own."""
+    def place(self, name: str, folded: bool = True) -> Samples | None:
+        """Where the samples lie in a node's tensor; None if they do not stay apart. With folded=False, where the batch
+        is free, also if they share a dimension with others: to know more, the graph has to be run."""
         if not self.dynamic:
             return self.samples.get(name)
         value = self.node(name).meta.get("val")
@@ -78,6 +79,8 @@ class Capture:
         sizes = [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else []
         if batch in sizes:
             return Samples(sizes.index(batch))
+        if not folded:
+            return None
         return self._folded.get(name) if any(_is_free(size) for size in getattr(value, "shape", ())) else None
 
     @cached_property

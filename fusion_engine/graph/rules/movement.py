@@ -25,9 +25,9 @@ def identity(call: Call) -> Labels:
 
 @label_rule(
     "view", "reshape", "_unsafe_view", "view_as", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "expand_as",
-    "reshape_as", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "select", "slice", "narrow", "flip",
-    "roll",
-    "index", "index_select", "repeat", "repeat_interleave", "tile", "diagonal", "tril", "triu", "unfold",
+    "reshape_as", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "select", "slice", "narrow",
+    "flip", "roll", "index", "index_select", "repeat", "repeat_interleave", "tile", "diagonal", "tril", "triu",
+    "unfold",
     "pixel_unshuffle", "channel_shuffle",
     "chunk", "split", "split_with_sizes", "tensor_split", "unbind",
 )  # fmt: skip
