@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_engine import fuse, load_parents, trace
+from fusion_engine.core.progress import Progress
 from fusion_engine.data import make_dataset
+from fusion_engine.exploration.joint_stats import joint_stats
 from fusion_engine.graph.apply import permute_state
 from fusion_engine.graph.verify import verify
+from fusion_engine.stats import SharedStatistics
 
 
 class Attention(nn.Module):
@@ -98,3 +101,25 @@ def test_a_shuffled_twin_fuses_back(name: str, tmp_path: Path) -> None:
         for recipe in ("git_rebasin_activations", "git_rebasin_weights", "kf_linear"):
             fused = fuse(parents, make_dataset(x.numpy(), None, None, None, 5, "x"), recipe).model(x)
             assert float((fused - wanted).norm() / wanted.norm()) < 1e-5, recipe
+
+
+def test_channels_across_heads_are_shown_as_they_were_grouped(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model, x = SharedNorm().eval(), 2 * torch.randn(100, 6, 8)
+    state: dict[str, Tensor] = {key: value.detach() for key, value in model.state_dict().items()}
+    graph = trace(model, (x[:2],))
+    torch.save(state, tmp_path / "a.pt")
+    for space in graph.spaces.values():
+        state |= permute_state(state, space, np.roll(np.arange(space.size), 1), graph)
+    torch.save(state, tmp_path / "b.pt")
+    parents = load_parents([tmp_path / "a.pt", tmp_path / "b.pt"], f"{__name__}:SharedNorm", input_shape=(6, 8))
+    data = make_dataset(x.numpy(), None, None, None, 5, "x")
+    result = fuse(parents, data, "git_rebasin_activations")
+    (nest,) = graph.nests.values()
+    assert (nest.block, nest.across, len(nest.kinds)) == ("q#1", ("q",), 1)
+    stats = joint_stats(
+        result.trace, parents, data, result.importance, result.groupings, SharedStatistics(), seed=0,
+        progress=Progress(),
+    )  # fmt: skip
+    met = result.groupings["q"].merge[1].argmax(1)
+    assert np.abs(np.diag(stats["q"].distances()[:4, 4:][:, met])).max() < 1e-6 * stats["q"].gram.max()

@@ -131,6 +131,20 @@ def test_importances_of_windows(method: str) -> None:
     assert all(bool(torch.isfinite(v).all()) for v in found.values())
 
 
+def test_numbers_of_tokens_as_floats_have_no_derivative() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.e, self.f = nn.Embedding(9, 8), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.f(torch.relu(self.e(x.long())).mean(1))
+
+    model, data = Tokens().eval(), Dataset(x=torch.randint(9, (10, 4)).float(), y=torch.arange(10) % 5, classes=5)
+    with pytest.raises(UnsupportedModelError, match="not numbers of tokens; use importance 'activation'"):
+        score(trace(model, (data.x[:2],)), model.state_dict(), data, "conductance", {})
+
+
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("solver", registry.names("solver"))
 def test_a_parent_and_itself_fuse_into_it(name: str, solver: str, tmp_path: Path) -> None:

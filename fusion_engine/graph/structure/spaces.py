@@ -1,7 +1,7 @@
 """Spaces of coupled neurons, built from the families of interchangeable classes of a labelled graph."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +41,7 @@ def find_spaces(
         for name, layer in layers.items()
     }
     graph = labeler.capture.graph
-    labeler.warnings += _picked(labeler, families, found, producers)
+    labeler.warnings += _picked(labeler, families, {p: name for name, p in producers.items()}, made.values())
     return (
         {name: _with_features(space, found, producers, graph) for name, space in made.items()},
         found,
@@ -187,21 +187,21 @@ def _frozen(labeler: Labeler, families: Families) -> list[tuple[str, str]]:
 
 
 def _picked(
-    labeler: Labeler, families: Families, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]]
+    labeler: Labeler, families: Families, layers: Mapping[tuple[str, int], str], spaces: Iterable[Space]
 ) -> list[str]:
-    """Layers whose outputs are picked out one by one (gates, experts): a line each."""
+    """Layers whose outputs are picked out one by one (gates, experts) and lie in no space: a line each. layers: by
+    weight and dimension of its outputs."""
     nodes = {node.name: node for node in labeler.capture.graph.nodes}
+    moved = {(m.tensor, d) for space in spaces for m in space.members for d in m.dims}
     found: dict[str, None] = {}
     for slots, colours in families.frozen:
         tags = {str(colour[0]).split(".")[0] for colour in colours}
         picks = sorted(operator(nodes[tag]) for tag in tags if tag in nodes and operator(nodes[tag]) in PICKS)
-        for name, layer in layers.items():
-            weight, dim = producers[name]
-            made = any(s == weight and dim in live_dims(labeler.slots[s][n]) for s, n in slots)
-            if picks and made and layer.space is None and "output" not in tags:
-                found[f"outputs of {name!r} are picked out by position ({picks[0]!r}): they stay in place, not grouped "
-                      "but averaged one by one"] = None  # fmt: skip
-    return list(found)
+        made = {(name, d) for name, number in slots for d in live_dims(labeler.slots[name][number])} - moved
+        for output in made & layers.keys() if picks and "output" not in tags else ():
+            found[f"outputs of {layers[output]!r} are picked out by position ({picks[0]!r}): they stay in place, not "
+                  "grouped but averaged one by one"] = None  # fmt: skip
+    return sorted(found)
 
 
 def _reason(labeler: Labeler, tag: str) -> str:
