@@ -10,12 +10,34 @@ from .states.merge import merge_activations, merge_outputs, merge_states, unmerg
 from .structure.layers import BATCH_NORMS
 from .structure.nesting import Nest
 from .structure.trace import Trace, lookup, trace, with_aliases
-from .verify import VerifyReport, random_permutation, settled, verify, verify_all
+from .verify import VerifyReport, random_permutation, verify, verify_all, without_blamed
 
 __all__ = [
-    "BATCH_NORMS", "Nest", "Program", "Samples", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic",
+    "BATCH_NORMS",
+    "Nest",
+    "Program",
+    "Samples",
+    "Trace",
+    "VerifyReport",
+    "arguments",
+    "dependents",
+    "is_symbolic",
     "label_rule",
-    "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
-    "random_permutation", "read_site", "settled", "shape", "trace", "transform_state", "unmerge_activations", "verify",
-    "verify_all", "with_aliases",
+    "lookup",
+    "merge_activations",
+    "merge_outputs",
+    "merge_states",
+    "module_path",
+    "operator",
+    "permute_state",
+    "random_permutation",
+    "read_site",
+    "shape",
+    "trace",
+    "transform_state",
+    "unmerge_activations",
+    "verify",
+    "verify_all",
+    "with_aliases",
+    "without_blamed",
 ]  # fmt: skip

@@ -1,5 +1,5 @@
 """Where `verify` is imported from by programs that use the engine."""
 
-from .running.verify import VerifyReport, random_permutation, settled, verify, verify_all
+from .running.verify import VerifyReport, random_permutation, verify, verify_all, without_blamed
 
-__all__ = ["VerifyReport", "random_permutation", "settled", "verify", "verify_all"]
+__all__ = ["VerifyReport", "random_permutation", "verify", "verify_all", "without_blamed"]

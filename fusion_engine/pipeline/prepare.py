@@ -18,7 +18,7 @@ from ..core.recipe import Recipe, Step
 from ..core.types import State
 from ..data import Dataset, canonical_order, check_calibration, check_samples
 from ..fusing import Inputs, Resume, RunLog
-from ..graph import Trace, settled, trace, verify
+from ..graph import Trace, trace, verify, without_blamed
 from ..grouping.editing import refused_spaces
 from ..importance import score
 from ..parents import Parent, check_parents, load_base, same_widths, settled
@@ -201,7 +201,7 @@ def _verified(
             try:
                 statistics.once(f"verification of {parent.name}", "verify", key, check)
             except BlamedSpaceError:
-                settle = partial(settled, widths.trace, [p.state for p in parents], example, seed=seed)
+                settle = partial(without_blamed, widths.trace, [p.state for p in parents], example, seed=seed)
                 graph = statistics.once("spaces that stay in place", "verify", key, settle)
                 sizes = {name: size for name, size in widths.sizes.items() if name in graph.spaces}
                 return replace(widths, trace=graph, sizes=sizes)

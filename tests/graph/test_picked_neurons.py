@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fusion_engine import fuse, load_parents, trace
 from fusion_engine.core.errors import BlamedSpaceError
 from fusion_engine.data import make_dataset
-from fusion_engine.graph import label_rule, settled, verify
+from fusion_engine.graph import label_rule, verify, without_blamed
 from fusion_engine.graph.rules import registry
 from fusion_engine.jobs.kinds.preflight import inspect
 
@@ -120,7 +120,7 @@ def test_a_blamed_space_is_left_in_place_and_the_rest_is_fused(tmp_path: Path, m
     found = trace(parents[0].model, (x[:2],))
     with pytest.raises(BlamedSpaceError, match="'a'"):
         verify(found, parents[0].state, (x[:2],))
-    assert list(settled(found, [p.state for p in parents], (x[:2],)).spaces) == ["b"]
+    assert list(without_blamed(found, [p.state for p in parents], (x[:2],)).spaces) == ["b"]
     data = make_dataset(x.numpy(), None, None, None, 5, "x")
     result = fuse(parents, data, "git_rebasin_activations")
     assert [line for line in result.report["warnings"] if "space 'a' stays in place" in line]

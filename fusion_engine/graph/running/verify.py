@@ -62,7 +62,7 @@ def verify_all(
     return [check.run(state) for state in states]
 
 
-def settled(
+def without_blamed(
     trace: Trace, states: Sequence[State], example_inputs: Sequence[Any], seed: int = 0, tolerance: float = 1e-8
 ) -> Trace:
     """The trace without the spaces that the check blames in one of the states, for networks of which `verify` says so.

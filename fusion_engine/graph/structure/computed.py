@@ -108,9 +108,11 @@ def grouped_names(names: Collection[str] | None, weights: Sequence[Computed]) ->
 def _norms(direction: Tensor, like: Tensor) -> Tensor:
     """Of the slices that have one entry each in `like`."""
     if like.dim() < direction.dim():
-        return torch.linalg.vector_norm(direction).reshape(like.shape)
+        norm: Tensor = torch.linalg.vector_norm(direction)
+        return norm.reshape(like.shape)
     over = [d for d in range(direction.dim()) if like.shape[d] == 1 and direction.shape[d] > 1]
-    return torch.linalg.vector_norm(direction, dim=over, keepdim=True) if over else direction.abs()
+    norm = torch.linalg.vector_norm(direction, dim=over, keepdim=True) if over else direction.abs()
+    return norm
 
 
 def _spectral(weight: Tensor, left: Tensor, right: Tensor, rows: int) -> Tensor:

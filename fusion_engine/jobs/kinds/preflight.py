@@ -14,7 +14,7 @@ from fusion_engine.core.errors import BlamedSpaceError, FusionError, JobError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
 from fusion_engine.exploration.structure import described
-from fusion_engine.graph import Trace, VerifyReport, settled, trace, verify_all
+from fusion_engine.graph import Trace, VerifyReport, trace, verify_all, without_blamed
 from fusion_engine.parents import Parent, check_parents
 from fusion_engine.store.files import write_json
 
@@ -110,7 +110,7 @@ def _looks(
         reports = _verified(graph, states, example, seed)
         if any(isinstance(failure, BlamedSpaceError) for _, failure in reports):
             with contextlib.suppress(FusionError):
-                graph = settled(graph, states, (example,), seed=seed)
+                graph = without_blamed(graph, states, (example,), seed=seed)
                 reports = _verified(graph, states, example, seed)
         for number, (report, failure) in zip(members, reports, strict=True):
             looks[number] = _Look(graph, report, failure)
