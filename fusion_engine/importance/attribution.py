@@ -45,7 +45,8 @@ def attribute(
             targets = y.to(x.device)
             if int(targets.max()) >= n_classes:
                 raise DataError(f"a label is {int(targets.max())}, but the model has {n_classes} classes, from 0")
-        return attributor(x, targets)
+        with torch.enable_grad():  # whoever fuses may be inside no_grad
+            return attributor(x, targets)
 
     return mean_scores(trace, state, data, progress, with_targets, copies=copies)
 
@@ -127,4 +128,9 @@ def target_logits(logits: Tensor, targets: Tensor) -> Tensor:
 
 def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
     """Derivatives of `total` by each feature tensor; there may be none."""
+    if features and not total.requires_grad:
+        raise UnsupportedModelError(
+            "attributions need inputs that the outputs have derivatives by, not numbers of tokens; use importance "
+            "'activation'"
+        )
     return torch.autograd.grad(total, features, materialize_grads=True) if features else ()

@@ -10,7 +10,7 @@ from ..core.progress import Progress
 from ..core.registry import Param, register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Program, Trace
+from ..graph import Program, Samples, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 
 
@@ -40,7 +40,7 @@ def conductance(
     """
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)
-    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
+    places = [trace.capture.lies(site.node) for _, site in sites]
     points = torch.as_tensor((1 + np.polynomial.legendre.leggauss(n_steps + 1)[0]) / 2, dtype=torch.float32)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -50,12 +50,12 @@ def conductance(
         total = target_logits(logits, targets.repeat(len(points))).sum()
         slopes = gradients(total, features)
 
-        def along_path(f: Tensor, slope: Tensor, dim: int) -> Tensor:
-            at, gradient = (t.detach().unflatten(dim, (len(points), len(x))) for t in (f, slope))
-            attribution: Tensor = (at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim)
-            return attribution
+        def along_path(f: Tensor, slope: Tensor, place: Samples) -> Tensor:
+            dim = place.dim + 1
+            at, gradient = (place.apart(t.detach()).unflatten(dim, (len(points), len(x))) for t in (f, slope))
+            return place.joined((at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim))
 
-        found = summed(sites, map(along_path, features, slopes, dims))
+        found = summed(sites, map(along_path, features, slopes, places))
         ends = logits.detach().unflatten(0, (len(points), len(x)))
         return {**found, OUTPUT: of_target(ends[-1] - ends[0], targets)}
 

@@ -7,7 +7,7 @@ from ..core.progress import Progress
 from ..core.registry import register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Program, Trace
+from ..graph import Program, Samples, Trace
 from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
 from .rescale import with_rescale_rule
 
@@ -27,7 +27,7 @@ def deeplift(trace: Trace, state: State, data: Dataset, progress: Progress) -> d
     all spaces.
     """
     sites, nodes = site_nodes(trace)
-    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
+    places = [trace.capture.lies(site.node) for _, site in sites]
     program = Program(with_rescale_rule(trace), None, nodes)
 
     def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -35,12 +35,11 @@ def deeplift(trace: Trace, state: State, data: Dataset, progress: Progress) -> d
         *features, logits = program(state, pair)
         multipliers = gradients(target_logits(logits, targets.repeat(2)).sum(), features)
 
-        def share(f: Tensor, multiplier: Tensor, dim: int) -> Tensor:
-            at, base = f.detach().split(len(x), dim)
-            attribution: Tensor = (at - base) * multiplier.narrow(dim, 0, len(x))
-            return attribution
+        def share(f: Tensor, multiplier: Tensor, place: Samples) -> Tensor:
+            at, base = place.apart(f.detach()).split(len(x), place.dim + 1)
+            return place.joined((at - base) * place.apart(multiplier).narrow(place.dim + 1, 0, len(x)))
 
-        found = summed(sites, map(share, features, multipliers, dims))
+        found = summed(sites, map(share, features, multipliers, places))
         ends = logits.detach()
         return {**found, OUTPUT: of_target(ends[: len(x)] - ends[len(x) :], targets)}
 

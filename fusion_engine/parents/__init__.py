@@ -14,6 +14,7 @@ from .parent import (
     fill,
     in_type,
     make_parent,
+    module_copy,
     module_for,
     state_digest,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "load_parent",
     "load_parents",
     "make_parent",
+    "module_copy",
     "module_for",
     "read_safetensors",
     "remarks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -216,6 +217,17 @@ def canonical_state(parent: Parent, tensors: Mapping[str, Tensor]) -> dict[str, 
             held = [other for other in sorted(tied.get(name, ())) if other in parent.key_map]
             found[name] = found[held[0]] if held else tensor
     return {name: found[name] for name in parent.state}
+
+
+def module_copy(model: nn.Module) -> nn.Module:
+    """A deep copy; weights that hooks compute before every forward (old weight_norm, spectral_norm, pruning) are no
+    leaves, which torch does not copy: they are, as values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:

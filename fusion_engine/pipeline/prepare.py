@@ -1,7 +1,7 @@
 """Parents made ready: checked, traced, verified and scored. What fusing and exploring start from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ..core import registry
 from ..core.edits import resolved
+from ..core.errors import BlamedSpaceError
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
 from ..data import Dataset, canonical_order, check_samples, missing_note
 from ..evaluation import chance_notes, unlike_notes
 from ..fusing import Inputs, Resume, RunLog
-from ..graph import Trace, trace, verify
+from ..graph import Trace, trace, verify, without_blamed
 from ..grouping.editing import refused_spaces
 from ..importance import score
 from ..parents import Parent, check_parents, load_base, same_widths, settled
@@ -87,9 +88,9 @@ def prepare(
         tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
     )
     widths = _traced(parents, data, chosen, log, statistics)
-    chosen = _resolved(chosen, parents, states, widths.trace)
     if not exploring:
-        _verified(parents, data, chosen, widths, seed, log, statistics)
+        widths = _verified(parents, data, chosen, widths, seed, log, statistics)
+    chosen = _resolved(chosen, parents, states, widths.trace)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
     with log.stage("importance"):
@@ -199,12 +200,20 @@ def _verified(
     seed: int,
     log: RunLog,
     statistics: SharedStatistics,
-) -> None:
-    """Check on every parent that neurons can be exchanged without changing its function."""
+) -> Widths:
+    """Check on every parent that neurons can be exchanged without changing its function. Spaces of which that is not
+    true stay in place, which the trace's warnings say."""
     example = (data.normalised(slice(0, 2)),)
     progress = log.progress.part(*_SPANS["verify"], "verify")
     with log.stage("verify"):
         for parent, _ in progress.each(parents, lambda p: f"checking that neurons of {p.name} can be exchanged"):
             check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
             key = [f"{parent.architecture}:{parent.digest}", data.digest, *_shape_of(recipe), seed]
-            statistics.once(f"verification of {parent.name}", "verify", key, check)
+            try:
+                statistics.once(f"verification of {parent.name}", "verify", key, check)
+            except BlamedSpaceError:
+                settle = partial(without_blamed, widths.trace, [p.state for p in parents], example, seed=seed)
+                graph = statistics.once("spaces that stay in place", "verify", key, settle)
+                sizes = {name: size for name, size in widths.sizes.items() if name in graph.spaces}
+                return replace(widths, trace=graph, sizes=sizes)
+    return widths

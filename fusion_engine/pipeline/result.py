@@ -1,6 +1,5 @@
 """A fused network and everything known about how it came to be."""
 
-import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from ..core.types import Grouping
 from ..fusing import Resume, RunLog
 from ..graph import Trace
 from ..grouping import Grouped
-from ..parents import Metadata, Parent, config_for, file_tensors, fill, header, module_for, write_state
+from ..parents import Metadata, Parent, config_for, file_tensors, fill, header, module_copy, module_for, write_state
 from .again import Finished
 from .prepare import Prepared
 from .report import facts, width
@@ -110,7 +109,7 @@ def fusion_result(
     edits: what it says of edits."""
     parents, inputs, groupings = prepared.parents, prepared.inputs, grouped.groupings
     state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
-    model = copy.deepcopy(module_for(parents, state))
+    model = module_copy(module_for(parents, state))
     fill(model, state)
     kinds = {str(t).removeprefix("torch.") for p in parents[:1] for t in p.dtypes.values() if t.is_floating_point}
     if kinds:

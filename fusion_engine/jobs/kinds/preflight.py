@@ -1,5 +1,6 @@
 """Job preflight: can these parents be fused, and what are they made of?"""
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -9,13 +10,13 @@ from typing import Any
 
 import torch
 
-from fusion_engine.core.errors import FusionError, JobError
+from fusion_engine.core.errors import BlamedSpaceError, FusionError, JobError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
 from fusion_engine.data import check_samples
 from fusion_engine.evaluation import chance_notes
 from fusion_engine.exploration.structure import described
-from fusion_engine.graph import Trace, VerifyReport, trace, verify_all
+from fusion_engine.graph import Trace, VerifyReport, trace, verify_all, without_blamed
 from fusion_engine.parents import Parent, check_parents, settled
 from fusion_engine.store.files import write_json
 
@@ -118,7 +119,12 @@ def _looks(
             continue
         progress.part(0.0, 1.0, "verify").report(start + 0.3 * share, "Permuting the parents' neurons")
         states = [parents[number].state for number in members]
-        for number, (report, failure) in zip(members, _verified(graph, states, example, seed), strict=True):
+        reports = _verified(graph, states, example, seed)
+        if any(isinstance(failure, BlamedSpaceError) for _, failure in reports):
+            with contextlib.suppress(FusionError):
+                graph = without_blamed(graph, states, (example,), seed=seed)
+                reports = _verified(graph, states, example, seed)
+        for number, (report, failure) in zip(members, reports, strict=True):
             looks[number] = _Look(graph, report, failure)
     return looks
 

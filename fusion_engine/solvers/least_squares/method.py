@@ -140,9 +140,9 @@ class _Solve:
             merge = [m.float().to(self.inputs.device) for m in matrices]
         outputs = sum(state[layer.weight].shape[0] for state in self.parents) if late else len(start)
         problem: Regression | GroupedRegression | None = None
-        for x, t, held in self._rows(layer, prefix, features, merge):
+        for samples, x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
-                rows = len(t) // len(x) * len(self.inputs.data)
+                rows = len(t) // samples * len(self.inputs.data)
                 if layer.options.get("groups", 1) != 1:
                     problem = GroupedRegression(layer, shape, bias, reserve)
                 else:
@@ -176,18 +176,22 @@ class _Solve:
 
     def _rows(
         self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out."""
+    ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+        """Per batch: samples, the layer's inputs, target rows, and which of the inputs (along their first dimension)
+        are of samples that are held out. Inputs of linear layers come by sample; of convolutions maybe by frame or
+        window."""
         first = 0
         self._report(layer, 0.0)
         target_of = self.targets[layer.name]
         nodes = [layer.input] if target_of.other is None else [layer.input, target_of.other]
         fused = prefix.batches(self.state, nodes)
         order = None if target_of.moved is None else RowOrder(self.trace, layer, target_of.moved)
+        place, target_place = (self.trace.capture.lies(n) for n in (layer.input, target_of.node))
         sources = zip(fused, features.batches(target_of.node), self.inputs.batches(self.size), strict=True)
         for (x, *stream), parents, inputs in sources:
-            if order is not None:
-                x = order(x, inputs)
+            if layer.kind == "linear":
+                x = place.first(x) if order is None else order(x, inputs)
+                parents, stream = ([target_place.first(f) for f in fs] for fs in (parents, stream))
             rows = [feature_rows(layer, f) for f in parents]
             if layer.output == self.trace.output:
                 target = self.last.target(rows).float()
@@ -197,9 +201,9 @@ class _Solve:
                 target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
             if stream:
                 target = target - feature_rows(layer, stream[0])
-            held = self.held[first : first + len(x)].to(x.device)
-            first += len(x)
-            yield x, target, held
+            held = self.held[first : first + len(inputs)].to(x.device)
+            first += len(inputs)
+            yield len(inputs), x, target, held if layer.kind == "linear" else place.spread(held)
             self._report(layer, 0.7 * first / len(self.held))
 
     def _report(self, layer: Layer, part: float) -> None:
