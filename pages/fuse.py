@@ -11,7 +11,7 @@ from fusion_engine.core.recipe import Recipe
 from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
-from pages.components.inputs.data_fit import misfits
+from pages.components.inputs.data_fit import lacking, misfits
 from pages.components.inputs.facts import facts
 from pages.components.inputs.sample_number import samples_input
 from pages.components.recipe import forms, recipes
@@ -104,6 +104,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
         unfit = misfits(summary, state.get("data"), state.get("test"))
         if refused := recipes.refusal(recipe, methods, facts(summary)) or next(iter(unfit), ""):
             st.warning(plain(refused), icon=":material/block:")
+        elif line := lacking(summary, state.get("data")):
+            st.warning(plain(line), icon=":material/warning:")
         arguments = {
             "parents": summary["id"], "data": state.get("data"), "test": state.get("test") or None,
             "recipe": recipe if draft.changed else draft.preset["name"], **settings,

@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from fusion_engine import store
-from pages.components.inputs.data_fit import misfits
+from pages.components.inputs.data_fit import lacking, misfits
 from pages.components.inputs.intake import data_intake, follow_import, parents_intake
 from pages.components.inputs.pickers import BUILT_IN, describe_parents, selected_parents
 from pages.components.model import model_view
@@ -30,6 +30,8 @@ def preflight(summary: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"parents": summary["id"]}
     if summary["input_shape"] is None and (data := chosen_data()) is not None:
         arguments["input_shape"] = list(data["shape"])
+    if (chosen := chosen_data()) is not None and chosen["labelled"] and not misfits(summary, state.get("data"), ""):
+        arguments["data"] = chosen["id"]
     run = progress.remembered("preflight", arguments)
     if run is None or not progress.follow(
         run, "Checking that the parents can be fused", retry=lambda: progress.try_again(run), cancel=False
@@ -158,10 +160,13 @@ if chosen is None:
     st.caption("Nothing chosen yet. The shipped demo is the quickest way to look around.")
 else:
     st.header(plain(describe_parents(chosen)), anchor=False)
-    for warning in chosen["warnings"]:
-        st.warning(plain(warning), icon=":material/warning:")
+    if warnings := chosen["warnings"]:
+        lines = "\n".join(f"- {plain(line)}" for line in warnings)
+        st.warning(lines if len(warnings) > 1 else plain(warnings[0]), icon=":material/warning:")
     for reason in misfits(chosen, state.get("data"), state.get("test")):
         st.error(plain(reason), icon=":material/dataset:")
+    if line := lacking(chosen, state.get("data")):
+        st.warning(plain(line), icon=":material/warning:")
     with told():
         preflight(chosen)
     overview(chosen)

@@ -84,7 +84,7 @@ def draw_cards() -> None:
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"):
         st.subheader("Bring your own parents", anchor=False)
-        st.markdown("Upload two to eight checkpoints of the same architecture (safetensors or .pt) and some data.")
+        st.markdown("Upload two to eight checkpoints of one architecture (safetensors, .pt and others) and some data.")
         st.page_link(
             "pages/parents.py", label="Upload parents", icon=":material/upload:", query_params={"load": "upload"}
         )

@@ -75,7 +75,7 @@ def analyse(
     """
     started, where = time.perf_counter(), checked_device(device)
     parents, read = settled(parents, data)
-    notes = [*check_parents(parents, minimum=1), *read]
+    notes = list(dict.fromkeys([*check_parents(parents, minimum=1), *read]))
     check_samples(data, parents[0].classes, parents[0].input_shape)
     wanted = _chosen(what, parents, data, fused)
     if data.y is None and what is None:

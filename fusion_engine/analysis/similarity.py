@@ -128,6 +128,7 @@ def _means(trace: Trace, tensor: torch.Tensor, site: Site) -> Array:
     """(samples, neurons x entries)."""
     rest = [dim for dim in range(tensor.ndim) if dim not in site.dims]
     features = read_site(tensor, site).cpu().double().reshape(site.index.size, *(tensor.shape[d] for d in rest))
-    by_sample = features.movedim(1 + rest.index(trace.capture.batch_dim(site.node)), 0)
+    place = trace.capture.lies(site.node)
+    by_sample = place._replace(dim=1 + rest.index(place.dim)).first(features)
     means: Array = by_sample.reshape(len(by_sample), site.index.size, -1).mean(-1).numpy()
     return means

@@ -1,6 +1,7 @@
 """Network architectures: recognised from a state dict, built from a config. One file an architecture."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .adapted import adapted, find_logits, token_example
 from .custom import CustomConfig, build_configured, build_custom, custom_config, is_custom, outputs_of
+from .fitting import fit, listed, own_parts
 from .mlp import MLP, MLPConfig
-from .registry import Architecture, Config, Match, get, names, network_shapes, register, scaled
+from .registry import Architecture, Config, Match, Shapes, get, names, network_shapes, register, scaled
 from .resize import fits
 from .resnet import ResNet, ResNetConfig
 from .settings import configured, split_spec
@@ -65,28 +67,59 @@ def match(
     """Config of a state dict, and canonical name -> the state's own name.
 
     arch: 'auto' tries every built-in architecture, or a built-in name, or 'package.module:callable' (imports the
-    user's code; `input_shape` of one sample is then required and names must agree). tokens: names of token inputs, none
-    for real-valued ones. Raises UnsupportedModelError.
+    user's code; `input_shape` of one sample is then required; prefixes and what is not the network's do not matter, see
+    `fitting.fit`). tokens: names of token inputs, none for real-valued ones. Raises UnsupportedModelError.
     """
     if is_custom(arch):
         config, assumed = custom_config(arch, input_shape, tokens)
-        wanted = build_custom(arch).state_dict()
-        _check_custom(arch, wanted, state)
-        return Match(config, {name: name for name in wanted if name in state}, assumed)
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        own = fit(arch, build_custom(arch), state)
+        return Match(config, own.key_map, assumed, beside=own.beside, copies=own.copies, notes=own.notes)
     tried = names() if arch == "auto" else [get(arch).name]
-    for name in tried:
-        recognise_by_shapes = get(name).recognise
-        try:
-            found = recognise_by_shapes(shapes, input_shape) if recognise_by_shapes is not None else None
-        except ValueError:  # shapes that no config allows, such as empty ones
-            continue
-        if found is not None:
-            return found
-    raise UnsupportedModelError(
+    problem = UnsupportedModelError(
         f"the weights were not recognised (tried {', '.join(tried)}; first tensor {next(iter(state), 'none')!r}); "
         "name the architecture with --arch package.module:callable"
     )
+    for part in own_parts(state):
+        shapes = {name: tuple(state[key].shape) for name, key in part.names.items()}
+        try:
+            found = next(filter(None, (_recognised(name, shapes, input_shape) for name in tried)), None)
+        except UnsupportedModelError as known:  # the kind of network is known, and not built in
+            problem = known
+            continue
+        if found is not None:
+            key_map = {canonical: part.names[name] for canonical, name in found.key_map.items()}
+            return replace(found, key_map=key_map, beside=part.beside, copies=part.copies, notes=part.notes)
+    raise _with_hint(problem, state, tried, input_shape)
+
+
+def _with_hint(
+    problem: UnsupportedModelError, state: Mapping[str, Tensor], tried: Sequence[str],
+    input_shape: tuple[int, ...] | None,
+) -> UnsupportedModelError:
+    """The error for weights that were not recognised; where those of one module, most of all, would be, with what
+    stands beside it: that may be the network's own, so it is the user's to leave out."""
+    modules = list(dict.fromkeys(name.partition(".")[0] for name in state if "." in name))
+    for module in modules if len(modules) < len(state) else ():
+        part = {name: tuple(t.shape) for name, t in state.items() if name.startswith(f"{module}.")}
+        rest = [name for name in state if name not in part]
+        try:
+            found = any(_recognised(name, part, input_shape) for name in tried)
+        except UnsupportedModelError:
+            continue
+        if found and 0 < len(rest) < len(part):
+            return UnsupportedModelError(
+                f"the weights under {module!r} are recognised, and those beside it may be the network's own: "
+                f"{listed(rest)}; --weights {module} leaves them out"
+            )
+    return problem
+
+
+def _recognised(name: str, shapes: Shapes, input_shape: tuple[int, ...] | None) -> Match | None:
+    recognise_by_shapes = get(name).recognise
+    try:
+        return recognise_by_shapes(shapes, input_shape) if recognise_by_shapes is not None else None
+    except ValueError:  # shapes that no config allows, such as empty ones
+        return None
 
 
 def build(config: Config) -> nn.Module:
@@ -112,19 +145,3 @@ def read_config(values: Mapping[str, Any]) -> Config:
         return get(str(values["name"])).read(values)
     except (KeyError, TypeError, ValueError) as problem:
         raise UnsupportedModelError("the file's own description of its architecture is not valid") from problem
-
-
-def _check_custom(spec: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    for name, tensor in wanted.items():
-        if name not in state:
-            if name.endswith("num_batches_tracked"):
-                continue
-            raise UnsupportedModelError(f"--arch {spec}: the file has no tensor {name!r}, which the module needs")
-        if tensor.shape != state[name].shape:
-            raise UnsupportedModelError(
-                f"--arch {spec}: {name!r} is {tuple(state[name].shape)} in the file and {tuple(tensor.shape)} "
-                "in the module"
-            )
-    extra = next((name for name in state if name not in wanted), None)
-    if extra is not None:
-        raise UnsupportedModelError(f"--arch {spec}: the file has a tensor {extra!r} that the module lacks")

@@ -61,11 +61,16 @@ class PlainValues:
 @dataclass(frozen=True)
 class Match:
     """A recognised state dict: its config, and canonical tensor name -> name in the file. assumed: what the weights do
-    not tell, setting -> line that says what was assumed and how to say otherwise."""
+    not tell, setting -> line that says what was assumed and how to say otherwise. beside: names in the file of what is
+    not the network's. copies: name in the file of an averaged copy -> of what it is a copy. notes: what is worth saying
+    of those."""
 
     config: Config
     key_map: Mapping[str, str]
     assumed: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def checked(

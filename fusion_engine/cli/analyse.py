@@ -21,7 +21,7 @@ _MEASURES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--data", required=True, metavar="FILE.npz", help="samples; all but similarity needs labels")
     fused = parser.add_mutually_exclusive_group()
     fused.add_argument("--fused", type=Path, metavar="FILE.safetensors", help="a network fused from these parents")
@@ -47,10 +47,17 @@ def run(arguments: argparse.Namespace) -> None:
 
     what = None if arguments.what is None else [name.strip() for name in arguments.what.split(",") if name.strip()]
     data = draw_samples(load_data(arguments.data, y_required=False), arguments.samples, arguments.seed)
+    arch, weights = arguments.arch, arguments.weights
     if len(arguments.parents) > 1:
-        parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens)
+        parents = load_parents(
+            arguments.parents, arch, input_shape=data.input_shape, tokens=data.tokens, weights=weights
+        )
     else:
-        parents = [load_parent(arguments.parents[0], arguments.arch, input_shape=data.input_shape, tokens=data.tokens)]
+        parents = [
+            load_parent(
+                arguments.parents[0], arch, input_shape=data.input_shape, tokens=data.tokens, weights=weights
+            )
+        ]
     fused = None
     if arguments.folder is not None:
         fused = fused_of_folder(arguments.folder, parents, arguments.arch)

@@ -23,7 +23,7 @@ _RECIPE_LIMIT = 1024**2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusion may look at")
     parser.add_argument("--test", metavar="FILE.npz", help="labelled samples for the report's accuracies")
     parser.add_argument("--base", metavar="FILE", help="what the parents were trained from, for recipes that need it")
@@ -63,8 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     given = load_data(arguments.calibration, y_required=False, task=arguments.task)
     calibration = draw_samples(given, arguments.samples, arguments.seed)
     parents = load_parents(
-        arguments.parents, arguments.arch, input_shape=calibration.input_shape, tokens=calibration.tokens
-    )
+        arguments.parents, arguments.arch, input_shape=calibration.input_shape, tokens=calibration.tokens,
+        weights=arguments.weights,
+    )  # fmt: skip
     base = load_base(arguments.base, parents)
     test = None if arguments.test is None else load_data(arguments.test, task=arguments.task)
     warm_tracing()

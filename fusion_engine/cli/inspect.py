@@ -19,7 +19,7 @@ _COLUMNS = ("neuron", "importance", "group", "mates", "mean", "std", "neighbours
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
     parser.add_argument(
         "--tokens", type=words, default=[], metavar="input_ids,attention_mask", help="names of token inputs"
@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.parents import load_parent
 
     parents = [
-        load_parent(path, arguments.arch, input_shape=arguments.input_shape, tokens=arguments.tokens)
+        load_parent(
+            path, arguments.arch, input_shape=arguments.input_shape, tokens=arguments.tokens, weights=arguments.weights
+        )
         for path in arguments.parents
     ]
     with progress_line() as progress:
@@ -74,7 +76,9 @@ def _tell(arguments: argparse.Namespace) -> None:
 
     wanted = split_spaces(arguments.neurons)
     data = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens)
+    parents = load_parents(
+        arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens, weights=arguments.weights
+    )
     recipe = {"importance": arguments.importance, "grouping": arguments.grouping}
     with progress_line() as progress:
         found = explored(parents, data, recipe, RunLog(Progress.to(progress)), seed=arguments.seed)

@@ -6,13 +6,21 @@ from typing import Any, Final
 
 from fusion_engine.core.types import TASKS
 
+_FILES: Final = (
+    "weights: safetensors, a file of torch.save or torch.export.save under any name, an index of shards, or a Hugging "
+    "Face folder"
+)
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "parents": {"nargs": "+", "metavar": "PARENT", "help": "weights: .safetensors or .pt; or a program: .pt2"},
-    "models": {"nargs": "+", "metavar": "MODEL", "help": "weights: .safetensors or .pt; or a program: .pt2"},
+    "parents": {"nargs": "+", "metavar": "PARENT", "help": _FILES},
+    "models": {"nargs": "+", "metavar": "MODEL", "help": _FILES},
     "--arch": {
         "default": "auto", "metavar": "SPEC",
         "help": "auto (default: what the file says, else recognised), a built-in name, also with settings "
         "(vit:heads=4,norm=post), or package.module:callable that returns an nn.Module",
+    },
+    "--weights": {
+        "metavar": "NAME",
+        "help": "which weights, of files that hold several: ema for averaged ones, or the key or prefix they are under",
     },
     "--samples": {
         "type": int, "metavar": "N", "help": "draw N calibration samples, balanced over classes (default: all)",

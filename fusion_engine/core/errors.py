@@ -33,6 +33,10 @@ class VerificationError(UnsupportedModelError):
     """A traced space failed the numerical permutation test."""
 
 
+class BlamedSpaceError(VerificationError):
+    """Exchanging the neurons of a space changes the outputs: the network can be fused with that space left in place."""
+
+
 class StoreError(FusionError):
     """A run, parent set or data set in the store is missing or unreadable."""
 

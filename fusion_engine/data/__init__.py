@@ -1,6 +1,14 @@
 """Data sets: reading, partitioning between parents, and calibration sampling."""
 
-from .calibration import balanced_sample, canonical_order, check_calibration, check_samples, held_out
+from .calibration import (
+    balanced_sample,
+    canonical_order,
+    check_samples,
+    check_training,
+    held_out,
+    missing_classes,
+    missing_note,
+)
 from .dataset import IGNORED, Dataset
 from .load import load_data
 from .npz import make_dataset, save_npz
@@ -12,11 +20,13 @@ __all__ = [
     "Dataset",
     "balanced_sample",
     "canonical_order",
-    "check_calibration",
     "check_samples",
+    "check_training",
     "held_out",
     "load_data",
     "make_dataset",
+    "missing_classes",
+    "missing_note",
     "partition",
     "save_npz",
 ]

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,20 +13,23 @@ from ..core.errors import DataError
 from ..core.seeds import numpy_generator
 from .dataset import Dataset
 
+_LISTED: Final = 10  # classes that a line names
 
-def balanced_sample(data: Dataset, per_class: int, seed: int = 0) -> np.ndarray:
+
+def balanced_sample(data: Dataset, per_class: int, seed: int = 0, *, skip_empty: bool = False) -> np.ndarray:
     """Sorted indices of `per_class` samples of every class, drawn without replacement. Raises DataError naming the
-    class that has too few samples."""
+    class that has too few samples; skip_empty: classes without any are left out."""
     if per_class < 1:
         raise DataError(f"at least one sample a class is needed, not {per_class}")
-    short = np.flatnonzero(data.counts < per_class)
+    labels = np.flatnonzero(data.counts) if skip_empty else np.arange(data.classes)
+    short = labels[data.counts[labels] < per_class]
     if short.size:
         label = int(short[0])
         raise DataError(
             f"{data.name}: class {label} has {data.counts[label]} samples and {per_class} of each class were asked "
             "for; ask for fewer, or add samples"
         )
-    return _per_class(data, dict.fromkeys(range(data.classes), per_class), seed, "balanced sample")
+    return _per_class(data, dict.fromkeys(labels.tolist(), per_class), seed, "balanced sample")
 
 
 def held_out(data: Dataset, fraction: float = 0.2, seed: int = 0) -> Tensor:
@@ -72,21 +77,42 @@ def check_samples(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> 
         raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the parents know {classes} classes")
 
 
-def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...], *, labels: bool = False) -> None:
-    """`check_samples`, and DataError unless every class has samples, where there are labels. `labels`: refuse data
-    without labels."""
+def check_training(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> None:
+    """`check_samples`, and DataError unless there are labels, and samples of every class to learn from."""
     check_samples(data, classes, input_shape)
     if data.y is None:
-        if labels:
-            raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
-        return
+        raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
+    missing = missing_classes(data, classes)
+    if missing:
+        raise DataError(f"{data.name}: no samples of class {_listed(missing)}; training needs every class")
+
+
+def missing_classes(data: Dataset, classes: int) -> list[int]:
+    """Those of the parents' `classes` that no sample has as its label; none without labels."""
     if not data.is_classified or classes < 2:
-        return
-    counts = np.pad(data.counts, (0, classes - data.classes))
-    missing = np.flatnonzero(counts == 0)
-    if missing.size:
-        named = ", ".join(map(str, missing[:10]))
-        raise DataError(f"{data.name}: no samples of class {named}; calibration needs every class")
+        return []
+    return np.flatnonzero(np.pad(data.counts, (0, max(0, classes - data.classes))) == 0).tolist()
+
+
+def missing_note(data: Dataset, classes: int) -> str:
+    """What labelled calibration samples that lack classes cannot tell, as a line for a report; '' where none lacks."""
+    missing = missing_classes(data, classes)
+    if not missing:
+        return ""
+    return (
+        f"{data.name}: no samples of class {_listed(missing)}: nothing was judged for {_them(missing)}, the parents "
+        "count equally at those outputs, and what is trained or solved is not fitted to them"
+    )
+
+
+def _listed(labels: Sequence[int]) -> str:
+    """Up to ten labels, and how many more there are."""
+    more = len(labels) - _LISTED
+    return ", ".join(map(str, labels[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _them(labels: Sequence[int]) -> str:
+    return "it" if len(labels) == 1 else f"these {len(labels):,} classes"
 
 
 def _per_class(data: Dataset, wanted: dict[int, int], seed: int, purpose: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Evaluation: accuracy, loss, confusion, and the reference models of every comparison."""
 
+from .doubts import chance_notes, unlike_notes
 from .measures import (
     Evaluation,
     collect_logits,
@@ -13,6 +14,6 @@ from .measures import (
 from .references import about, average_state, compare, ensembles
 
 __all__ = [
-    "Evaluation", "about", "average_state", "collect_logits", "collect_outputs", "compare", "ensembles", "evaluate",
-    "measure", "measure_logits", "measure_rows", "task_of",
+    "Evaluation", "about", "average_state", "chance_notes", "collect_logits", "collect_outputs", "compare", "ensembles",
+    "evaluate", "measure", "measure_logits", "measure_rows", "task_of", "unlike_notes",
 ]  # fmt: skip

@@ -54,7 +54,8 @@ def joint_stats(
         if name in met:
             sources = groupings[name].info["sources"]
             theirs = [importance[source][p] for p, source in enumerate(sources)]
-            stats[name] = inner_stats(graph, name, sources, moments, theirs, seed)
+            heads = groupings[name].info.get("heads", ())
+            stats[name] = inner_stats(graph, name, sources, moments, theirs, seed, heads)
             continue
         found = moments[name]
         scores = importance[name]

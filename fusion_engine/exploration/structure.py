@@ -1,6 +1,5 @@
 """What a traced model is made of, as JSON: levels, spaces and layers with what a picture of them needs."""
 
-from itertools import chain
 
 from fusion_engine.core.types import Level, Space, State
 from fusion_engine.graph import Trace
@@ -64,7 +63,7 @@ def _space(graph: Trace, space: Space, parents: int, levels: list[int]) -> shape
         "sizes": [space.size] * parents,
         "freedom": space.freedom,
         "block": space.block,
-        "inside": next((nest.block for nest in graph.nests.values() if space.name in chain(*nest.kinds)), None),
+        "inside": next((nest.block for nest in graph.nests.values() if space.name in nest.inside), None),
         "level": graph.level_of(space),
         "levels": levels,
         "members": [{"tensor": m.tensor, "dims": list(m.dims), "role": m.role} for m in space.members],

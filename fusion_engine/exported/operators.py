@@ -26,7 +26,9 @@ _OPERATORS: Final = frozenset({
     "layer_norm", "linalg_vector_norm", "log_softmax", "logsumexp", "native_layer_norm", "norm", "rms_norm",
     "softmax", "addmm", "baddbmm", "bmm", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "convolution", "einsum", "embedding", "gru", "linear", "lstm", "matmul", "mm", "rnn_relu",
-    "rnn_tanh", "scaled_dot_product_attention", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
+    "rnn_tanh", "__and__", "__or__", "__xor__", "bilinear", "dot", "vdot", "embedding_bag", "_embedding_bag",
+    "_embedding_bag_forward_only", "mv", "diff", "fill", "gather", "reshape_as", "zero",
+    "scaled_dot_product_attention", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d",
     "max_pool1d_with_indices", "max_pool2d", "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices",
@@ -63,12 +65,15 @@ def find_operator(target: Any) -> Callable[..., Any]:
         packet = getattr(torch.ops.aten, name, None)
         if isinstance(packet, torch._ops.OpOverloadPacket) and overload in packet.overloads():
             found = getattr(packet, overload)
-            base = name[:-1] if name.endswith("_") else name
+            in_place = name.endswith("_") and not name.endswith("__")  # __and__ is none
+            if name == "detach_":
+                return torch.ops.aten.detach.default  # the same values
+            base = name[:-1] if in_place else name
             tags = set(found.tags)
             is_pointwise = torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
             writes = [i for i, a in enumerate(found._schema.arguments) if a.is_write]
             is_listed = (base in _OPERATORS or is_pointwise) and torch.Tag.inplace_view not in tags
-            if is_listed and writes == ([0] if name.endswith("_") else []):
+            if is_listed and writes == ([0] if in_place else []):
                 return found  # type: ignore[no-any-return]
     shown = target if isinstance(target, str) and _SHOWN.fullmatch(target) else "of an odd name"
     raise UnsupportedModelError(
@@ -82,9 +87,11 @@ def refuse_training(call: Any, name: str, arguments: Sequence[Any], keywords: Ma
     if not isinstance(call, torch._ops.OpOverload):
         return
     given = {a.name: value for a, value in zip(call._schema.arguments, arguments, strict=False)} | dict(keywords)
-    switches = ["train", "training", "dropout_p"]
+    switches = ["train", "dropout_p"]
+    if "running_mean" not in given or given["running_mean"] is not None:
+        switches.append("training")  # without running statistics, batch norm always uses the input's
     if given.get("running_mean") is not None:
-        switches.append("use_input_stats")  # without running statistics, instance norm always uses the input's
+        switches.append("use_input_stats")  # so does instance norm
     if any(given.get(switch) not in (None, False, 0.0) for switch in switches):
         raise UnsupportedModelError(
             f"the program was exported in training mode ({name.rpartition('aten.')[2]}); call model.eval() and "

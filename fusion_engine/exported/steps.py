@@ -26,7 +26,7 @@ _CONSTANTS: Final = {
     )},
     ("layout", "strided"): torch.strided, ("device", "cpu"): torch.device("cpu"),
 }
-_NAME: Final = re.compile(r"\w+(\.\w+)*", re.ASCII)
+_NAME: Final = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _MAX_NAME = 300
 _MAX_STEPS = 20_000
 _MAX_DEPTH = 4

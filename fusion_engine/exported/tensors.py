@@ -15,6 +15,12 @@ STORAGE_DTYPES: Final = {
     "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64, "ComplexDoubleStorage": torch.complex128,
+}
+# Newer types have no storages of their own: torch's files name them beside untyped bytes.
+_UNTYPED: Final = {
+    name: getattr(torch, name)
+    for name in ("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 }
 
 
@@ -49,14 +55,24 @@ class TensorRecord:
     @property
     def dtype(self) -> torch.dtype:
         """Type of its elements. ParentError for types that are not read."""
-        if self.storage.kind not in STORAGE_DTYPES:
+        found = STORAGE_DTYPES.get(self.storage.kind) or _UNTYPED.get(self.storage.kind)
+        if found is None:
             raise ParentError(f"a tensor has the type {self.storage.kind}, which this does not read; use float32")
-        return STORAGE_DTYPES[self.storage.kind]
+        return found
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes in memory."""
         return math.prod(self.size) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class OddTensor:
+    """A tensor that is no plain block of numbers, and is not read. what: 'sparse', 'quantised', ..."""
+
+    what: str
+
+    __setstate__ = _sealed
 
 
 def materialise(
@@ -73,14 +89,24 @@ def materialise(
 def _tensor(
     archive: zipfile.ZipFile, folder: str, record: TensorRecord, storages: dict[str, Tensor], name: str
 ) -> Tensor:
-    dtype, storage = record.dtype, record.storage
+    storage = record.storage
     if storage.key not in storages:
         try:
             raw = archive.read(f"{folder}{storage.key}")
         except KeyError:
             raise ParentError(f"the numbers of tensor {name!r} are missing from the file") from None
-        storages[storage.key] = torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0).byte()
-    held = storages[storage.key]
+        storages[storage.key] = byte_tensor(raw)
+    return checked_view(storages[storage.key], record, name)
+
+
+def byte_tensor(raw: bytes) -> Tensor:
+    """Bytes as a tensor of its own."""
+    return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0).byte()
+
+
+def checked_view(held: Tensor, record: TensorRecord, name: str) -> Tensor:
+    """A tensor of its own from its storage's bytes; ParentError where these are too few for it."""
+    dtype, storage = record.dtype, record.storage
     if len(held) != storage.length * dtype.itemsize:
         raise ParentError(f"the numbers of tensor {name!r} are cut short")
     elements = math.prod(record.size)

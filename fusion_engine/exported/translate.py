@@ -32,7 +32,7 @@ _CHECKS: Final = frozenset(f"torch.ops.aten.{name}.default" for name in (
 _PLAIN: Final = frozenset(["as_int", "as_ints", "as_string", "as_bool", "as_bools", "as_int_lists"])
 _SYMBOL: Final = re.compile(r"Symbol\('[a-z]\w*'(, [a-z]+=True)*\)|[a-z]\w*", re.ASCII)
 _WORDS: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_PATH: Final = re.compile(r"\w+(\.\w+)*", re.ASCII)
+_PATH: Final = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _KINDS: Final = {"parameter": "parameter_name", "buffer": "buffer_name", "tensor_constant": "tensor_constant_name"}
 
 

@@ -10,11 +10,13 @@ from torch import Tensor
 from ..core.errors import RecipeError
 from ..core.registry import Param
 from ..core.types import Layer
+from ..data import missing_classes
 from ..graph import Trace
 from ..tasks import Task
 from .inputs import Inputs
 from .run_log import RunLog
 
+_LEAST = 1.0001e-8  # of scores
 HeadWeights = Literal["uniform", "importance", "class_share", "confidence"]
 HeadParameter = Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")]
 
@@ -84,7 +86,13 @@ def output_weights(inputs: Inputs, rule: HeadWeights) -> OutputWeights:
     output = torch.stack([scores["output"].double().cpu() for scores in inputs.importance])
     if rule == "importance":
         own = output / output.sum(1, keepdim=True)
-        return OutputWeights(own / own.sum(0))
+        own = own / own.sum(0)
+        unjudged = missing_classes(inputs.data, output.shape[1])
+        if unjudged:  # without a sample of a class, the least score stands for it in every parent
+            silent = torch.zeros(output.shape[1], dtype=torch.bool)
+            silent[unjudged] = (output[:, unjudged] <= _LEAST).all(0)
+            own[:, silent] = 1 / k
+        return OutputWeights(own)
     if rule == "class_share":
         if inputs.class_counts is None:
             raise RecipeError(

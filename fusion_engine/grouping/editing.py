@@ -16,7 +16,7 @@ def refused_spaces(trace: Trace) -> dict[str, str]:
     neuron, or queries would meet the keys of other neurons."""
     found = {}
     for block, nest in trace.nests.items():
-        for name in (block, *(name for kind in nest.kinds for name in kind)):
+        for name in (block, *nest.inside):
             what = "is of heads or channel groups" if name == block else f"lies inside the heads or groups of {block!r}"
             found[name] = f"space {name!r} {what}, which are matched whole; its grouping cannot be edited by hand"
     return found

@@ -137,6 +137,9 @@ def group_every_space(
             groupings[name] = identity_grouping(name, sizes, inputs.sizes.get(name, trace.spaces[name].size))
     groupings = {name: groupings[name] for name in trace.spaces}
     _report(log, groupings, [name for name in nests if name not in given])
+    for nest in nests.values():
+        for name in nest.unseen if nest.block not in given else ():
+            log.note(f"warning: space {name} inside {nest.block} is read nowhere together with it: it keeps its order")
     waits = spec.scope == "level" and inputs.count > 1
     late = frozenset(name for name in sites if name in trace.spaces) if waits else frozenset()
     grouped = Grouped(
@@ -171,7 +174,7 @@ def _check_given(inputs: Inputs, given: Mapping[str, Grouping]) -> None:
             "give those of the finished fusion"
         )
     for block, nest in trace.nests.items():
-        whole = {block, *(name for kind in nest.kinds for name in kind)}
+        whole = {block, *nest.inside}
         missing = sorted(whole - given.keys())
         if missing and len(missing) < len(whole):
             raise FusionError(

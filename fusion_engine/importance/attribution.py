@@ -124,7 +124,8 @@ def attribute(
 
     def with_targets(x: Tensor, y: Tensor | None) -> Mapping[str, Tensor]:
         if not task.has_classes:
-            return attributor(x, Targets(task, None))
+            with torch.enable_grad():
+                return attributor(x, Targets(task, None))
         wanted = task.labels(x, None if y is None else y.to(x.device))
         if wanted is None:
             with torch.no_grad():
@@ -132,7 +133,8 @@ def attribute(
         elif int(wanted.max()) >= task.classes:
             raise DataError(f"a label is {int(wanted.max())}, but the model has {task.classes} classes, from 0")
         seen = task.seen(x)
-        return attributor(x, Targets(task, wanted if seen is None else wanted.masked_fill(~seen, IGNORED)))
+        with torch.enable_grad():  # whoever fuses may be inside no_grad
+            return attributor(x, Targets(task, wanted if seen is None else wanted.masked_fill(~seen, IGNORED)))
 
     return mean_scores(trace, state, data, progress, with_targets, copies=copies)
 
@@ -217,4 +219,9 @@ def of_target(values: Tensor, targets: Tensor) -> Tensor:
 
 def gradients(total: Tensor, features: list[Tensor]) -> tuple[Tensor, ...]:
     """Derivatives of `total` by each feature tensor; there may be none."""
+    if features and not total.requires_grad:
+        raise UnsupportedModelError(
+            "attributions need inputs that the outputs have derivatives by, not numbers of tokens; use importance "
+            "'activation'"
+        )
     return torch.autograd.grad(total, features, materialize_grads=True) if features else ()

@@ -10,7 +10,7 @@ from ..core.progress import Progress
 from ..core.registry import Param, register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Trace
+from ..graph import Samples, Trace
 from .attribution import OUTPUT, Front, Targets, attribute, gradients, site_nodes, summed
 
 
@@ -42,7 +42,7 @@ def conductance(
     sites, nodes = site_nodes(trace)
     front = Front(trace, data)
     program = front.program(nodes)
-    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
+    places = [trace.capture.lies(site.node) for _, site in sites]
     points = torch.as_tensor((1 + np.polynomial.legendre.leggauss(n_steps + 1)[0]) / 2, dtype=torch.float32)
 
     def scores(x: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -54,12 +54,12 @@ def conductance(
         total = targets.logits(logits, len(points)).sum()
         slopes = gradients(total, features)
 
-        def along_path(f: Tensor, slope: Tensor, dim: int) -> Tensor:
-            at, gradient = (t.detach().unflatten(dim, (len(points), len(x))) for t in (f, slope))
-            attribution: Tensor = (at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim)
-            return attribution
+        def along_path(f: Tensor, slope: Tensor, place: Samples) -> Tensor:
+            dim = place.dim + 1
+            at, gradient = (place.apart(t.detach()).unflatten(dim, (len(points), len(x))) for t in (f, slope))
+            return place.joined((at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim))
 
-        found = summed(trace, sites, map(along_path, features, slopes, dims), data.counted(x))
+        found = summed(trace, sites, map(along_path, features, slopes, places), data.counted(x))
         ends = logits.detach().unflatten(0, (len(points), len(x)))
         return {**found, OUTPUT: targets.of_outputs(ends[-1] - ends[0])}
 

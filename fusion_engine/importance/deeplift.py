@@ -7,7 +7,7 @@ from ..core.progress import Progress
 from ..core.registry import register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Trace
+from ..graph import Samples, Trace
 from .attribution import OUTPUT, Front, Targets, attribute, gradients, site_nodes, summed
 from .rescale import with_rescale_rule
 
@@ -27,7 +27,7 @@ def deeplift(trace: Trace, state: State, data: Dataset, progress: Progress) -> d
     all spaces. Of tokens it is their embeddings that are compared with zero.
     """
     sites, nodes = site_nodes(trace)
-    dims = [trace.capture.batch_dim(site.node) for _, site in sites]
+    places = [trace.capture.lies(site.node) for _, site in sites]
     front = Front(trace, data)
     program = front.program(nodes, with_rescale_rule(trace, front.nodes))
 
@@ -36,12 +36,11 @@ def deeplift(trace: Trace, state: State, data: Dataset, progress: Progress) -> d
         *features, logits = program(state, *pair, *front.rest(x, 2))
         multipliers = gradients(targets.logits(logits, 2).sum(), features)
 
-        def share(f: Tensor, multiplier: Tensor, dim: int) -> Tensor:
-            at, base = f.detach().split(len(x), dim)
-            attribution: Tensor = (at - base) * multiplier.narrow(dim, 0, len(x))
-            return attribution
+        def share(f: Tensor, multiplier: Tensor, place: Samples) -> Tensor:
+            at, base = place.apart(f.detach()).split(len(x), place.dim + 1)
+            return place.joined((at - base) * place.apart(multiplier).narrow(place.dim + 1, 0, len(x)))
 
-        found = summed(trace, sites, map(share, features, multipliers, dims), data.counted(x))
+        found = summed(trace, sites, map(share, features, multipliers, places), data.counted(x))
         ends = logits.detach()
         return {**found, OUTPUT: targets.of_outputs(ends[: len(x)] - ends[len(x) :])}
 

@@ -9,7 +9,7 @@ from ..core.progress import Progress
 from ..core.registry import register
 from ..core.types import Site, State
 from ..data import Dataset
-from ..graph import Program, Trace, dependents, is_symbolic
+from ..graph import Program, Samples, Trace, dependents, is_symbolic
 from ..stats import fitting_batch
 from .attribution import OUTPUT, Targets, attribute, site_nodes
 
@@ -26,7 +26,7 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
     shared = sorted({node for crossing in rests.values() for node in crossing})
     program = Program(trace, None, [*nodes, *shared])
     programs = {node: Program(trace, [node, *crossing], [trace.output]) for node, crossing in rests.items()}
-    dims = {node: trace.capture.batch_dim(node) for node in [*rests, *shared]}
+    places = {node: trace.capture.lies(node) for node in [*rests, *shared]}
     at_once = fitting_batch(trace)
 
     def scores(x: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -40,8 +40,11 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
                 parts = []
                 for keep in _masks(feature, site, max(1, at_once // len(x))):
                     k = len(keep)
-                    ablated = (keep * feature).movedim(0, dims[site.node]).flatten(dims[site.node], dims[site.node] + 1)
-                    around = [torch.cat([c] * k, dims[n]) for c, n in zip(crossing, rests[site.node], strict=True)]
+                    ablated = _one_batch(keep * feature, places[site.node])
+                    around = [
+                        _one_batch(c.expand(k, *c.shape), places[n])
+                        for c, n in zip(crossing, rests[site.node], strict=True)
+                    ]
                     (out,) = programs[site.node](state, ablated, *around)
                     change = whole - targets.logits(out, k).unflatten(0, (k, len(x)))
                     parts.append(change.abs().flatten(1).sum(1, dtype=torch.float64))
@@ -49,6 +52,12 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
             return {**found, OUTPUT: targets.of_outputs(logits)}
 
     return attribute(trace, state, data, progress, scores)
+
+
+def _one_batch(copies: Tensor, place: Samples) -> Tensor:
+    """Copies (k, ...) of a node's tensor as one: the samples of the first copy, of the second, and so on."""
+    split: Tensor = copies.unflatten(place.dim + 1, (place.outer, -1))
+    return split.movedim(0, place.dim + 1).flatten(place.dim, place.dim + 2)
 
 
 def _after(trace: Trace, node: str) -> list[str]:

@@ -55,7 +55,7 @@ def with_rescale_rule(trace: Trace, sources: Collection[str] | None = None) -> T
             continue
         rule = _rule(node, variable)
         if rule is not None:
-            copy.args = (node.target, *copy.args)
+            copy.args = (node.target, trace.capture.lies(node.name), *copy.args)
             copy.target = rule
     return replace(trace, capture=replace(trace.capture, graph=graph, strands=2))
 
@@ -90,41 +90,57 @@ def _rule(node: fx.Node, variable: set[str]) -> Callable[..., Tensor] | None:
 
 
 # ---- operators with rescale derivatives. `ghost` is 0 with the derivative of x: value + slope * ghost has the
-# operator's value and the derivative `slope`.
+# operator's value and the derivative `slope`. `place`: where the samples lie, which comes as plain numbers.
+
+Place = tuple[int, int, int]
 
 
-def _difference(t: Tensor) -> Tensor:
+def _halves(t: Tensor, place: Place) -> tuple[Tensor, ...]:
+    """The samples and their baselines."""
+    dim, _, outer = place
+    return tuple(half.flatten(dim, dim + 1) for half in t.unflatten(dim, (outer, -1)).chunk(2, dim + 1))
+
+
+def _whole(sample: Tensor, baseline: Tensor, place: Place) -> Tensor:
+    """One tensor of samples and baselines, laid out as they came."""
+    dim, _, outer = place
+    return torch.cat([half.unflatten(dim, (outer, -1)) for half in (sample, baseline)], dim + 1).flatten(dim, dim + 1)
+
+
+def _difference(t: Tensor, place: Place) -> Tensor:
     """Sample minus baseline, for both halves of the batch."""
-    sample, baseline = t.chunk(2)
+    sample, baseline = _halves(t, place)
     difference = sample - baseline
-    return torch.cat([difference, difference])
+    return _whole(difference, difference, place)
 
 
-def _slope(op: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _slope(
+    op: Any, place: Place, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
     """Value of an operator, and delta out / delta in (the gradient of its sum where delta in vanishes)."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         y = op(leaf, *args, **kwargs)
         (gradient,) = torch.autograd.grad(y.sum(), leaf)
     y = y.detach()
-    delta = _difference(leaf.detach())
+    delta = _difference(leaf.detach(), place)
     small = delta.abs() < _EPSILON
-    return y, torch.where(small, gradient, _difference(y) / torch.where(small, 1.0, delta))
+    return y, torch.where(small, gradient, _difference(y, place) / torch.where(small, 1.0, delta))
 
 
-def _elementwise(op: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    y, slope = _slope(op, x, args, kwargs)
+def _elementwise(op: Any, place: Place, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    y, slope = _slope(op, place, x, args, kwargs)
     return y + slope * (x - x.detach())
 
 
-def _softmax(op: Any, x: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
+def _softmax(op: Any, place: Place, x: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
     """Multipliers are centred along `dim` (section 3.6 of the paper), since softmax ignores a common shift."""
-    y, slope = _slope(op, x, (dim, *args), kwargs)
+    y, slope = _slope(op, place, x, (dim, *args), kwargs)
     ghost = x - x.detach()
     return y + slope * (ghost - ghost.mean(dim, keepdim=True))
 
 
-def _max_pool(op: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _max_pool(op: Any, place: Place, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Change of the maximum, split at the larger of both maxima between the two places it moved between.
 
     From the baseline's maximum up to the larger one it is credited to the sample's place, from there to the
@@ -132,14 +148,15 @@ def _max_pool(op: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """
     fixed = x.detach()
     y, places = _pool_with_indices(op, fixed, *args, **kwargs)
-    sample, baseline = y.chunk(2)
+    sample, baseline = _halves(y, place)
     larger = torch.maximum(sample, baseline)
-    change = torch.cat([larger - baseline, sample - larger])
-    delta = _difference(fixed)
+    change = _whole(larger - baseline, sample - larger, place)
+    delta = _difference(fixed, place)
     small = delta.abs() < _EPSILON
     ghost = x - fixed
     per_unit = torch.where(small, 0.0, ghost / torch.where(small, 1.0, delta))
-    both = per_unit.view(2, -1, *x.shape[1:]).sum(0).repeat(2, *[1] * (x.ndim - 1))
+    of_sample, of_baseline = _halves(per_unit, place)
+    both = _whole(of_sample + of_baseline, of_sample + of_baseline, place)
     return y + change * _pick(both, places) + _pick(torch.where(small, ghost, 0.0), places)
 
 

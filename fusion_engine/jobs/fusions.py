@@ -11,7 +11,7 @@ from fusion_engine.core.errors import JobError, StoreError
 from fusion_engine.core.files import check_file
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.core.types import Grouping
-from fusion_engine.parents import Parent, check_parents, load_parent, read_safetensors
+from fusion_engine.parents import Parent, canonical_state, check_parents, load_parent, read_safetensors
 from fusion_engine.pipeline import Finished
 from fusion_engine.store.results import StoredGrouping, groupings_in
 
@@ -32,7 +32,7 @@ def fusion_job(run: str) -> Mapping[str, object]:
 def fused_of_run(run: str, parents: Sequence[Parent]) -> Fused:
     """The fused network of a finished fuse run of these parents."""
     tensors, _ = read_safetensors(store.result_path(run, "fused.safetensors"))
-    state = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+    state = canonical_state(parents[0], tensors)
     recipe = Recipe.from_mapping(store.read_report(run)["recipe"])
     return Fused(state, _groupings(store.read_groupings(run)), recipe)
 
@@ -46,10 +46,11 @@ def finished_run(run: str, arguments: Mapping[str, Any], parents: Sequence[Paren
         if one != other:
             raise JobError(f"run {run} has {said}, so a fusion cannot go on from it")
     recipe = Recipe.from_mapping(report["recipe"])
-    if recipe.post and not (store.run_folder(run) / "solved.safetensors").is_file():
+    has_solved = (store.run_folder(run) / "solved.safetensors").is_file()
+    if recipe.post and not has_solved:
         raise JobError(f"run {run} was made before fusions could go on from one; run it again")
-    tensors, _ = read_safetensors(store.result_path(run, f"{'solved' if recipe.post else 'fused'}.safetensors"))
-    solved = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+    tensors, _ = read_safetensors(store.result_path(run, f"{'solved' if has_solved else 'fused'}.safetensors"))
+    solved = canonical_state(parents[0], tensors)
     stored = store.read_groupings(run) | (store.read_groupings(run, unedited=True) if recipe.edits else {})
     chosen = report["decisions"].get("grouping", {})
     groupings = {}

@@ -49,7 +49,7 @@ def calibration(arguments: Mapping[str, Any]) -> Dataset:
 def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
     """`samples` of the data, balanced over classes where samples have them; all of it if None or if there are fewer.
 
-    Raises DataError if there are none to draw, or if a class has no samples.
+    Classes without a sample are left out. Raises DataError if there are none to draw.
     """
     if samples is None or samples >= len(data):
         return data
@@ -58,11 +58,9 @@ def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
     if not data.is_classified:
         chosen = np.sort(numpy_generator(seed, "samples").choice(len(data), samples, replace=False))
         return data.subset(chosen.tolist())
-    present = int((data.counts > 0).sum())
-    if present < data.classes:
-        raise DataError(f"{data.name}: only {present} of {data.classes} classes have samples; use all its samples")
-    per_class = max(1, min(samples // data.classes, int(data.counts.min())))
-    return data.subset(balanced_sample(data, per_class, seed).tolist())
+    there = data.counts[data.counts > 0]
+    per_class = max(1, min(samples // len(there), int(there.min())))
+    return data.subset(balanced_sample(data, per_class, seed, skip_empty=True).tolist())
 
 
 def one_of(arguments: Mapping[str, Any], *names: str) -> str:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..core import registry
 from ..core.errors import FusionError, RecipeError
 from ..core.recipe import Recipe
-from ..data import Dataset, check_calibration, check_samples
+from ..data import Dataset, check_samples
 from ..graph import Trace, trace
 from ..parents import Parent, check_parents, same_widths
 from ..pipeline import checked_recipe, plan_widths
@@ -41,7 +41,7 @@ class Inputs:
         checked_device(self.device)
         check_parents(self.parents)
         first = self.parents[0]
-        check_calibration(self.data, first.classes, first.input_shape)
+        check_samples(self.data, first.classes, first.input_shape)
         check_samples(self.test, first.classes, first.input_shape)
         if self.test.y is None and not self.test.tokens:
             raise FusionError(f"{self.test.name}: there are no labels, and a leaderboard needs them (add an array y)")

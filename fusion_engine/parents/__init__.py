@@ -1,11 +1,23 @@
 """Parents: the trained networks to be fused. Reading runs no code of the files; writing is atomic."""
 
 from .base import load_base
-from .check import MAX_PARENTS, assumptions, check_inputs, check_parents, same_widths
+from .check import MAX_PARENTS, assumptions, check_inputs, check_parents, remarks, same_widths
+from .files import read_safetensors, title, write_state
 from .header import header
 from .load import load_parent, load_parents, save_parent
-from .parent import Metadata, Parent, config_for, make_parent, module_for, state_digest
-from .safetensorsfile import read_safetensors, write_state
+from .parent import (
+    Metadata,
+    Parent,
+    canonical_state,
+    config_for,
+    file_tensors,
+    fill,
+    in_type,
+    make_parent,
+    module_copy,
+    module_for,
+    state_digest,
+)
 from .settled import settled
 
 __all__ = [
@@ -13,19 +25,26 @@ __all__ = [
     "Metadata",
     "Parent",
     "assumptions",
+    "canonical_state",
     "check_inputs",
     "check_parents",
     "config_for",
+    "file_tensors",
+    "fill",
     "header",
+    "in_type",
     "load_base",
     "load_parent",
     "load_parents",
     "make_parent",
+    "module_copy",
     "module_for",
     "read_safetensors",
+    "remarks",
     "same_widths",
     "save_parent",
     "settled",
     "state_digest",
+    "title",
     "write_state",
 ]

@@ -1,6 +1,6 @@
 """Do parents belong together?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..architectures import CustomConfig
 from ..architectures.resize import resized
@@ -17,7 +17,7 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     architectures may differ in their widths.
 
     Returns notes on what is allowed but worth knowing: identical parents, different widths, class counts that only
-    some have, what the files do not say and was assumed.
+    some have, what reading did to them, what the files do not say and was assumed.
     """
     if len(parents) < minimum:
         raise ParentError(f"{minimum} parents or more are needed, and there {_are(len(parents))}")
@@ -36,7 +36,7 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     lacking = [parent.name for parent in parents if parent.metadata.class_counts is None]
     if lacking and len(lacking) < len(parents):
         notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
-    return [*notes, *assumptions(parents)]
+    return [*notes, *remarks(parents), *assumptions(parents)]
 
 
 def check_inputs(data: Dataset, parent: Parent) -> None:
@@ -56,11 +56,19 @@ def check_inputs(data: Dataset, parent: Parent) -> None:
 
 def assumptions(parents: Sequence[Parent]) -> list[str]:
     """What was assumed of these parents, each line once, with their names where it is not all of them."""
+    return _once([(parent.name, line) for parent in parents for line in parent.metadata.assumed.values()], len(parents))
+
+
+def remarks(parents: Sequence[Parent]) -> list[str]:
+    """What reading did to these parents, and what it left out; as `assumptions`."""
+    return _once([(parent.name, line) for parent in parents for line in parent.metadata.notes], len(parents))
+
+
+def _once(lines: Iterable[tuple[str, str]], parents: int) -> list[str]:
     concerned: dict[str, list[str]] = {}
-    for parent in parents:
-        for line in parent.metadata.assumed.values():
-            concerned.setdefault(line, []).append(parent.name)
-    return [line if len(names) == len(parents) else f"{', '.join(names)}: {line}" for line, names in concerned.items()]
+    for name, line in lines:
+        concerned.setdefault(line, []).append(name)
+    return [line if len(names) == parents else f"{', '.join(names)}: {line}" for line, names in concerned.items()]
 
 
 def same_widths(parents: Sequence[Parent]) -> bool:

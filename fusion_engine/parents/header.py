@@ -9,7 +9,7 @@ from torch import Tensor
 from ..architectures import Config, CustomConfig, Match, fits, match, network_shapes, read_config
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
-from .parent import Metadata
+from .parent import Metadata, Parent
 
 _KEY: Final = "neuron_fusion_lab"
 _LIMIT: Final = 2**23  # an exported program and its constants are in there
@@ -18,13 +18,15 @@ _LONGEST: Final = 100
 _DEEPEST: Final = 4
 
 
-def header(architecture: Config, key_map: Mapping[str, str], metadata: Metadata | None = None) -> dict[str, str]:
-    """Text metadata for a file of weights whose tensors are named by `key_map`, canonical name -> name in the file. A
+def header(architecture: Config, parent: Parent, metadata: Metadata | None = None) -> dict[str, str]:
+    """Text metadata for a file of weights of this architecture, whose tensors are named as in the parent's file. A
     user's own architecture is not in it: its module is named by the user at every reading."""
     values = (metadata or Metadata()).as_json()
     if not isinstance(architecture, CustomConfig):
         values["architecture"] = {"name": architecture.name, **architecture.as_json()}
-        values["names"] = {name: own for name, own in key_map.items() if name != own}
+        values["names"] = {name: own for name, own in parent.key_map.items() if name != own}
+        values["beside"] = list(parent.beside)
+        values["copies"] = {own: parent.key_map[name] for own, (name, _) in parent.copies.items()}
     return {_KEY: json.dumps(values)}
 
 
@@ -73,14 +75,26 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
         yield None
 
 
-def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> Match | None:
+def stated_match(
+    config: Config, names: Any, tensors: Mapping[str, Tensor], beside: Any = (), copies: Any = None
+) -> Match | None:
     """How a file's tensors fill the network that the file says it is; None if they do not fit it. names: canonical name
-    -> name in the file, of those that differ; None for files that do not say, whose names are recognised."""
+    -> name in the file, of those that differ; None for files that do not say, whose names are recognised. beside: names
+    in the file of what it says is not the network's. copies: name in the file -> of what it is a copy there."""
+    copies = copies or {}
+    are_names = isinstance(beside, list | tuple) and isinstance(copies, Mapping)
+    if not are_names or not all(isinstance(name, str) for name in [*beside, *copies, *copies.values()]):
+        return None
+    kept = tuple(name for name in beside if name in tensors)
+    copied = {name: own for name, own in copies.items() if name in tensors and own in tensors}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in kept and name not in copied}
     if isinstance(config, ExportedConfig):
-        return Match(config, {name: name for name in tensors})
+        return Match(config, {name: name for name in tensors}, beside=kept, copies=copied)
     if names is None:
         try:
-            key_map = dict(match(tensors, config.name, config.input_shape).key_map)
+            found = match(tensors, config.name, config.input_shape)
+            key_map, kept, copied = dict(found.key_map), (*kept, *found.beside), {**copied, **found.copies}
+            tensors = {name: t for name, t in tensors.items() if name not in kept and name not in copied}
         except UnsupportedModelError:
             return None
     elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
@@ -92,4 +106,4 @@ def stated_match(config: Config, names: Any, tensors: Mapping[str, Tensor]) -> M
         return None
     shapes = {name: tuple(tensors[own].shape) for name, own in key_map.items()}
     whole = sorted(key_map.values()) == sorted(tensors)
-    return Match(config, key_map) if whole and fits(config, shapes) else None
+    return Match(config, key_map, beside=kept, copies=copied) if whole and fits(config, shapes) else None

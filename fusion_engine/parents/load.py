@@ -3,22 +3,22 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..architectures import Config, CustomConfig, Match, configured, fits, get, is_custom, match, split_spec
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
-from ..exported import ExportedConfig, read_exported_file
 from .check import check_parents
-from .header import header, read_header, read_mapping, stated_architecture, stated_match
+from .choose import choose
+from .files import NamedModule, WeightSet, outline, read_content, title, write_state
+from .header import header, read_mapping, stated_architecture, stated_match
 from .named import as_named
-from .parent import Metadata, Parent, make_parent
-from .safetensorsfile import read_safetensors, write_state
-from .torchfile import NamedModule, read_torch_file
+from .parent import Metadata, Parent, file_tensors, make_parent
+from .precision import as_float32, refuse_quantised
 
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
@@ -26,12 +26,12 @@ _SIDECAR_LIMIT = 2**20
 
 def load_parents(
     paths: Iterable[str | os.PathLike[str]], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT, weights: str | None = None,
 ) -> list[Parent]:
     """Read 2 to 8 parents that belong together; names are made unique. See `load_parent` and `check_parents`."""
     parents: list[Parent] = []
     for path in paths:
-        parent = load_parent(path, arch, input_shape=input_shape, tokens=tokens, limit=limit)
+        parent = load_parent(path, arch, input_shape=input_shape, tokens=tokens, limit=limit, weights=weights)
         taken = {other.name for other in parents}
         name, number = parent.name, 2
         while name in taken:
@@ -43,9 +43,10 @@ def load_parents(
 
 def load_parent(
     path: str | os.PathLike[str], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT, weights: str | None = None,
 ) -> Parent:
-    """Read one parent from .safetensors, .pt, .pth (state dict, checkpoint or module) or .pt2 (exported program).
+    """Read one parent from a file or folder, whatever it is called: safetensors, a file of torch.save (state dict,
+    checkpoint around one, or module), an exported program, an index of shards, a Hugging Face folder, or a zip of it.
 
     No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
     built-in name, with settings that weights do not tell ('vit:heads=4') or without, or 'package.module:callable'
@@ -53,12 +54,13 @@ def load_parent(
     input_shape: shape of one sample, needed for a callable; tokens: the names of token inputs (`Dataset.tokens`). Class
     counts come from the file's header or from a parents.json beside it, which may also say what weights do not tell
     ("architecture": {"heads": 12}); what is assumed otherwise, the metadata says, and its notes that half or double
-    precision became float32. limit: largest size in bytes, also unpacked. Raises ParentError, UnsafeFileError or
-    UnsupportedModelError with one line that names the file.
+    precision became float32. limit: largest size in bytes, also unpacked. weights: which of several sets of weights:
+    'ema' for averaged ones, or the key or the prefix of names under which they are. Raises ParentError, UnsafeFileError
+    or UnsupportedModelError with one line that names the file.
     """
-    path = check_file(path, limit, ParentError)
+    path = Path(path)
     try:
-        return _load(path, arch, input_shape, tokens, limit)
+        return _load(path, arch, input_shape, tokens, limit, weights)
     except FusionError as problem:
         line = str(problem)
         if line.startswith((f"{path.name}: ", f"{_SIDECAR}: ")):
@@ -67,39 +69,54 @@ def load_parent(
 
 
 def _load(
-    path: Path, arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], limit: int
+    path: Path, arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], limit: int, weights: str | None
 ) -> Parent:
-    said: dict[str, Any] = {}
-    modules: Sequence[NamedModule] = ()
-    if path.suffix == ".safetensors":
-        tensors, text = read_safetensors(path)
-        said = read_header(text)
-    elif path.suffix in (".pt", ".pth"):
-        tensors, modules = read_torch_file(path, limit)
-    elif path.suffix == ".pt2":
-        tensors, program = read_exported_file(path, limit, program=arch == "auto")
-        if program is not None:
-            said["architecture"] = {"name": ExportedConfig.name, **program}
-    else:
-        raise ParentError("parents are .safetensors, .pt, .pth or .pt2 files")
-    tensors, notes = _as_float32(tensors)
-    found = _network(tensors, arch, input_shape, tokens, said, modules)
-    state = {name: tensors[key] for name, key in found.key_map.items()}
+    content = read_content(path, limit, program=arch == "auto")
+    fits = partial(_fills, arch, input_shape, tokens) if is_custom(arch) else None
+    chosen, notes = choose(content.sets, weights, fits)
+    if weights is not None:  # the names that a file may state are of what is read without a choice
+        content = replace(content, said={key: value for key, value in content.said.items() if key != "names"})
+    shapes = outline(chosen.records)
+    try:
+        found = _network(shapes, arch, input_shape, tokens, content.said, chosen.modules)
+    except UnsupportedModelError as problem:
+        refuse_quantised(shapes)
+        kind = content.said.get("config", {}).get("model_type")
+        if arch == "auto" and isinstance(kind, str):
+            raise UnsupportedModelError(f"{problem} (config.json says {kind!r:.40})") from problem
+        raise
+    tensors = content.read({own: chosen.records[own] for own in [*found.key_map.values(), *found.beside]})
+    floats, changes = as_float32({own: tensors[own] for own in found.key_map.values()}, shapes)
+    state = {name: floats[own] for name, own in found.key_map.items()}
     beside = _beside(path)
     config, told = found.config, beside.pop("architecture", None)
     if told:
         config = _told(config, told, state)
-    metadata = Metadata.read({**said, "assumed": found.assumed, **beside}, config.classes)
+    metadata = Metadata.read({**content.said, "assumed": found.assumed, **beside}, config.classes)
     assumed = {field: line for field, line in metadata.assumed.items() if field not in (told or {})}
-    metadata = replace(metadata, notes=(*metadata.notes, *notes), assumed=assumed)
-    return make_parent(path.stem, config, state, metadata, found.key_map)
+    lines = dict.fromkeys([*metadata.notes, *content.notes, *notes, *found.notes, *changes])
+    metadata = replace(metadata, notes=tuple(lines), assumed=assumed)
+    parent = make_parent(title(path.name), config, state, metadata, found.key_map)
+    dtypes = {name: tensors[own].dtype for name, own in found.key_map.items()}
+    canonical = {own: name for name, own in found.key_map.items()}
+    copies = {own: (canonical[of], shapes[own].dtype) for own, of in found.copies.items() if of in canonical}
+    return replace(
+        parent, beside={own: tensors[own] for own in found.beside}, copies=copies,
+        dtypes={n: dtype for n, dtype in dtypes.items() if dtype != parent.state[n].dtype and dtype.itemsize > 1},
+    )
+
+
+def _fills(arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], each: WeightSet) -> bool:
+    try:
+        match(outline(each.records), arch, input_shape, tokens)
+    except (ParentError, UnsupportedModelError):
+        return False
+    return True
 
 
 def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
     """Write a parent as safetensors, under its file's own tensor names, with all its metadata in the header."""
-    state = {parent.key_map.get(name, name): tensor for name, tensor in parent.state.items()}
-    key_map = {name: parent.key_map.get(name, name) for name in parent.state}
-    write_state(path, state, header(parent.architecture, key_map, parent.metadata))
+    write_state(path, file_tensors(parent, parent.state), header(parent.architecture, parent, parent.metadata))
 
 
 def _network(
@@ -114,7 +131,7 @@ def _network(
         try:
             config = stated_architecture(said["architecture"], len(tensors))
             if name in ("auto", config.name):
-                stated = stated_match(config, said.get("names"), tensors)
+                stated = stated_match(config, said.get("names"), tensors, said.get("beside") or (), said.get("copies"))
         except (UnsupportedModelError, UnsafeFileError):
             if name == "auto":
                 raise
@@ -140,23 +157,7 @@ def _network(
     if not fits(changed, {canonical: tuple(tensors[own].shape) for canonical, own in found.key_map.items()}):
         raise UnsupportedModelError(f"--arch {arch}: these settings do not fit the weights")
     assumed = {field: line for field, line in found.assumed.items() if field not in settings}
-    return Match(changed, found.key_map, assumed)
-
-
-def _as_float32(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Floating-point tensors as float32, all finite; and a note if that changed anything."""
-    converted, changed = {}, set()
-    for key, tensor in tensors.items():
-        if tensor.is_complex():
-            raise ParentError(f"tensor {key!r} holds complex numbers; use float32")
-        if tensor.is_floating_point():
-            if tensor.dtype != torch.float32:
-                changed.add(str(tensor.dtype).removeprefix("torch."))
-            tensor = tensor.to(torch.float32)
-            if not torch.isfinite(tensor).all():
-                raise ParentError(f"tensor {key!r} holds NaN or infinite values; the training diverged")
-        converted[key] = tensor
-    return converted, [f"converted from {kind} to float32" for kind in sorted(changed)]
+    return replace(found, config=changed, assumed=assumed)
 
 
 def _beside(path: Path) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _beside(path: Path) -> dict[str, Any]:
     if not valid:
         raise ParentError(f"{_SIDECAR}: 'parents' must be a list of mappings, each with a key 'file'")
     exact = [entry for entry in entries if entry["file"] == path.name]
-    alike = [entry for entry in entries if Path(entry["file"]).stem == path.stem]
+    alike = [e for e in entries if Path(e["file"]).stem == path.stem or title(e["file"]) == title(path.name)]
     entry: dict[str, Any] = next(iter([*exact, *alike]), {})
     return {key: entry[key] for key in ("class_counts", "architecture") if entry.get(key) is not None}
 

@@ -8,7 +8,7 @@ import torch
 
 from ..architectures import Architecture, Match, get
 from ..core.errors import UnsupportedModelError
-from .torchfile import NamedModule
+from .files import NamedModule
 
 _TORCH: Final = "torch.nn.modules."
 _ACTIVATION: Final = f"{_TORCH}activation."
@@ -18,7 +18,8 @@ _ACTIVATIONS: Final = {
     "LeakyReLU": "leaky_relu", "Softmax": "softmax", "LogSoftmax": "log_softmax",
 }
 _FUNCTIONS: Final = {
-    f"{module}.{name}": name for module in ("torch.nn.functional", "torch._C._nn") for name in _ACTIVATIONS.values()
+    f"{module}.{name}": name
+    for module in ("torch.nn.functional", "torch._C._nn", "torch") for name in _ACTIVATIONS.values()
 }
 _POOLINGS: Final = {"MaxPool2d": "max", "AvgPool2d": "avg"}
 _OUTPUTS: Final = ("softmax", "log_softmax")

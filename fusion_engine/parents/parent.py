@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ..architectures import Config, CustomConfig, build, example_input
+from ..architectures.fitting import ties
 from ..architectures.resize import resized
 from ..core.errors import ParentError
 from ..exported import ExportedConfig
+from .precision import integers
 
 _MOST_LINES = 50
 _LONGEST_LINE = 300
@@ -70,7 +74,10 @@ class Parent:
 
     architecture: the config (its `.name` is the architecture's name). state: canonical tensor name -> float32 (or
     integer) tensor on the CPU. model: the module with these weights, in eval mode, parameters without gradients.
-    key_map: canonical name -> name in the parent's own file.
+    key_map: canonical name -> name in the parent's own file, of the tensors that are in it. beside: name in the file ->
+    tensor, of what is not the network's. copies: name in the file of an averaged copy -> canonical name and type in the
+    file. dtypes: canonical name -> type in the file, where it is another one of at
+    least 16 bits.
     """
 
     name: str
@@ -79,6 +86,9 @@ class Parent:
     model: nn.Module = field(repr=False)
     metadata: Metadata = field(default_factory=Metadata)
     key_map: Mapping[str, str] = field(default_factory=dict, repr=False)
+    beside: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    copies: Mapping[str, tuple[str, torch.dtype]] = field(default_factory=dict, repr=False)
+    dtypes: Mapping[str, torch.dtype] = field(default_factory=dict, repr=False)
 
     @property
     def classes(self) -> int:
@@ -121,19 +131,103 @@ def make_parent(
         # an exported program may keep values outside their state dict and tie weights: those are built and filled.
         with torch.device("cpu" if is_filled else "meta"):
             model = build(architecture)
-        wanted = model.state_dict()
-        copied = {key: state[key].detach().to("cpu", t.dtype, copy=True) for key, t in wanted.items() if key in state}
-        for key, tensor in wanted.items():
-            # Files written by old versions of torch lack BatchNorm's counter, which inference never reads.
-            if key.endswith("num_batches_tracked") and key not in copied:
-                copied[key] = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        model.load_state_dict(copied, assign=not is_filled)
+        copied, notes = _completed(model, state, key_map or {})
+        fill(model, copied, assign=not is_filled)
     except (RuntimeError, TypeError) as problem:  # TypeError: sizes beyond 64 bits, from a made-up config
         raise ParentError(f"{name}: the tensors do not fit the architecture {architecture}") from problem
     model.requires_grad_(False).eval()
     own = {key: tensor.detach() for key, tensor in model.state_dict().items()}
     names = dict(key_map) if key_map is not None else {key: key for key in own}
-    return Parent(name, architecture, own, model, metadata or Metadata(), names)
+    known = metadata or Metadata()
+    known = replace(known, notes=tuple(dict.fromkeys([*known.notes, *notes])))
+    return Parent(name, architecture, own, model, known, names)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], assign: bool = False) -> None:
+    """Load tensors strictly, as of the model's own version: some modules would take those without one for old files."""
+    given = OrderedDict(state)
+    given._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(given, assign=assign)
+
+
+def _completed(
+    model: nn.Module, state: Mapping[str, Tensor], key_map: Mapping[str, str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Copies of the tensors that a module takes, with those that files may lack: BatchNorm's counters, which inference
+    never reads, a tensor's other names, and integers that the module computes. Notes say which.
+
+    ParentError: integers where the module has weights, or a tensor's names that hold different numbers.
+    """
+    wanted = model.state_dict()
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    copied: dict[str, Tensor] = {}
+    for name, tensor in wanted.items():
+        if name not in state:
+            continue
+        given = state[name]
+        if name in parameters and tensor.is_floating_point() and not given.is_floating_point():
+            raise integers(key_map.get(name, name), given.dtype)
+        copied[name] = given.detach().to("cpu", tensor.dtype, copy=True)
+    notes = []
+    tied = ties(wanted)
+    for name, tensor in wanted.items():
+        same = sorted(tied.get(name, ()))
+        held = [other for other in same if other in copied]
+        if name in copied:
+            if not torch.equal(copied[name], copied[held[0]] if held else copied[name]):
+                raise ParentError(f"{held[0]!r} and {name!r} are one tensor in the module, and differ in the file")
+        elif held:
+            copied[name] = copied[held[0]]
+            notes.append(f"{name!r} is not in the file, and is {held[0]!r}, as in the module")
+        elif name.endswith("num_batches_tracked"):
+            copied[name] = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        elif name not in parameters and not tensor.is_floating_point() and tensor.device.type != "meta":
+            copied[name] = tensor.clone()
+            notes.append(f"{name!r} is not in the file, and is what the module computes")
+    return copied, notes
+
+
+def file_tensors(
+    parent: Parent, state: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype] | None = None
+) -> dict[str, Tensor]:
+    """Tensors for a file that loads where the parent's own does: under its names, no more and no fewer, in its types,
+    with what is not the network's; averaged copies are of this state, as training would begin them. state: canonical
+    names. dtypes: other types than the parent's, by canonical name."""
+    types = parent.dtypes if dtypes is None else dtypes
+    named = {own: in_type(state[name], types.get(name)) for name, own in parent.key_map.items() if name in state}
+    copies = {own: in_type(state[name], dtype) for own, (name, dtype) in parent.copies.items() if name in state}
+    return {**named, **copies, **parent.beside}
+
+
+def in_type(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """The tensor in that type; as it is where that would make it infinite."""
+    if dtype is None:
+        return tensor
+    changed = tensor.to(dtype)
+    return changed if not dtype.is_floating_point or bool(changed.isfinite().all()) else tensor
+
+
+def canonical_state(parent: Parent, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The reverse of `file_tensors`: canonical name -> tensor in the type of the parent's state. What the parent's file
+    lacks comes from the tensor's other names, or is the parent's. KeyError for files without the parent's names."""
+    tied = ties(parent.model.state_dict())
+    found = {name: tensors[own].to(parent.state[name].dtype) for name, own in parent.key_map.items()}
+    for name, tensor in parent.state.items():
+        if name not in parent.key_map:
+            held = [other for other in sorted(tied.get(name, ())) if other in parent.key_map]
+            found[name] = found[held[0]] if held else tensor
+    return {name: found[name] for name in parent.state}
+
+
+def module_copy(model: nn.Module) -> nn.Module:
+    """A deep copy; weights that hooks compute before every forward (old weight_norm, spectral_norm, pruning) are no
+    leaves, which torch does not copy: they are, as values."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def module_for(parents: Sequence[Parent], state: Mapping[str, Tensor]) -> nn.Module:

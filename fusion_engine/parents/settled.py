@@ -111,7 +111,8 @@ def _read(parent: Parent, reading: _Reading) -> Parent:
     if reading.config == parent.architecture:
         return replace(parent, metadata=metadata)
     metadata = replace(metadata, notes=(*metadata.notes, reading.line))
-    return make_parent(parent.name, reading.config, parent.state, metadata, parent.key_map)
+    read = make_parent(parent.name, reading.config, parent.state, metadata, parent.key_map)
+    return replace(read, beside=parent.beside, copies=parent.copies, dtypes=parent.dtypes)
 
 
 def _known(parents: Sequence[Parent], data: Dataset) -> _Reading:

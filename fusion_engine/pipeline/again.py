@@ -39,7 +39,7 @@ def go_on(prepared: Prepared, finished: Finished, log: RunLog) -> tuple[Prepared
     _check(prepared, finished)
     inputs, step = prepared.inputs, prepared.recipe.grouping
     trace, solver = inputs.trace, registry.get("solver", prepared.recipe.solver.method)
-    inside = {name for nest in trace.nests.values() for kind in nest.kinds for name in kind}
+    inside = {name for nest in trace.nests.values() for name in nest.inside}
     late = registry.get("grouping", step.method).scope == "level" and inputs.count > 1
     if finished.report["versions"] != versions():
         return _whole(prepared, log, "it was made by other versions")

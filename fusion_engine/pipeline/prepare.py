@@ -12,12 +12,14 @@ from torch import Tensor
 
 from ..core import registry
 from ..core.edits import resolved
+from ..core.errors import BlamedSpaceError
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
-from ..data import Dataset, canonical_order, check_calibration, check_samples
+from ..data import Dataset, canonical_order, check_samples, missing_note
+from ..evaluation import chance_notes, unlike_notes
 from ..fusing import Inputs, Resume, RunLog
-from ..graph import Trace, output_shape, trace, verify
+from ..graph import Trace, output_shape, trace, verify, without_blamed
 from ..grouping.editing import refused_spaces
 from ..importance import score
 from ..parents import Parent, check_inputs, check_parents, load_base, same_widths, settled
@@ -28,6 +30,7 @@ from .widths import Widths, plan_widths
 
 Given = str | Recipe | Mapping[str, Any]
 _OWN_PREDICTIONS = "the calibration data has no labels: each parent's own predictions stand in for them"
+_FEW = 20  # samples
 # Shares of the progress of making ready.
 _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}
 
@@ -68,9 +71,11 @@ def prepare(
     """
     where = checked_device(device)
     parents, read = settled(parents, data)
-    for line in (*check_parents(parents, minimum=1), *read):
+    for line in dict.fromkeys([*check_parents(parents, minimum=1), *read]):
         log.note(line)
-    (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
+    check_samples(data, parents[0].classes, parents[0].input_shape)
+    for line in (*chance_notes(parents, data), *unlike_notes(data, test)):
+        log.note(line)
     check_inputs(data, parents[0])
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
@@ -78,7 +83,7 @@ def prepare(
     start = load_base(base, parents)
     chosen = checked_recipe(parents, data, recipe, start)
     if not exploring:
-        _note_assumptions(log, data, chosen, start)
+        _note_assumptions(log, data, parents[0].classes, chosen, start)
     data, states = canonical_order(data), tuple(_moved(parent.state, where) for parent in parents)
     statistics = SharedStatistics(
         cache,
@@ -87,9 +92,9 @@ def prepare(
         tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
     )
     widths = _traced(parents, data, chosen, log, statistics)
-    chosen = _resolved(chosen, parents, states, widths.trace)
     if not exploring:
-        _verified(parents, data, chosen, widths, seed, log, statistics)
+        widths = _verified(parents, data, chosen, widths, seed, log, statistics)
+    chosen = _resolved(chosen, parents, states, widths.trace)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
     data = _with_task(data, test, chosen, widths.trace, log)
@@ -176,7 +181,14 @@ def _moved(state: State, device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.to(device) for name, tensor in state.items()}
 
 
-def _note_assumptions(log: RunLog, data: Dataset, recipe: Recipe, base: Parent | None) -> None:
+def _note_assumptions(log: RunLog, data: Dataset, classes: int, recipe: Recipe, base: Parent | None) -> None:
+    if len(data) < _FEW:
+        log.note(
+            f"{len(data)} calibration samples are too few to choose anything by held-out error: the plain average, "
+            "which needs none, may well be better"
+        )
+    if lacking := missing_note(data, classes):
+        log.note(lacking)
     if data.y is None and not data.tokens and recipe.importance.method not in ("uniform", "activation"):
         log.note(_OWN_PREDICTIONS)
     if base is not None and "base" not in recipe.solving_needs:
@@ -212,12 +224,20 @@ def _verified(
     seed: int,
     log: RunLog,
     statistics: SharedStatistics,
-) -> None:
-    """Check on every parent that neurons can be exchanged without changing its function."""
+) -> Widths:
+    """Check on every parent that neurons can be exchanged without changing its function. Spaces of which that is not
+    true stay in place, which the trace's warnings say."""
     example = (data.normalised(slice(0, 2)),)
     progress = log.progress.part(*_SPANS["verify"], "verify")
     with log.stage("verify"):
         for parent, _ in progress.each(parents, lambda p: f"checking that neurons of {p.name} can be exchanged"):
             check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
             key = [f"{parent.architecture}:{parent.digest}", data.digest, *_shape_of(recipe), seed]
-            statistics.once(f"verification of {parent.name}", "verify", key, check)
+            try:
+                statistics.once(f"verification of {parent.name}", "verify", key, check)
+            except BlamedSpaceError:
+                settle = partial(without_blamed, widths.trace, [p.state for p in parents], example, seed=seed)
+                graph = statistics.once("spaces that stay in place", "verify", key, settle)
+                sizes = {name: size for name, size in widths.sizes.items() if name in graph.spaces}
+                return replace(widths, trace=graph, sizes=sizes)
+    return widths

@@ -1,12 +1,13 @@
 """A fused network and everything known about how it came to be."""
 
-import copy
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from .. import __version__
@@ -16,7 +17,7 @@ from ..core.types import Grouping
 from ..fusing import Resume, RunLog
 from ..graph import Trace
 from ..grouping import Grouped
-from ..parents import Metadata, Parent, config_for, header, module_for, write_state
+from ..parents import Metadata, Parent, config_for, file_tensors, fill, header, module_copy, module_for, write_state
 from .again import Finished
 from .prepare import Prepared
 from .report import facts, width
@@ -64,17 +65,26 @@ class FusionResult:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         write_state(path / "fused.safetensors", self.file_state(), self.metadata())
-        if self.recipe.post:
-            write_state(path / "solved.safetensors", self._named(self.solved), {})
+        if self.recipe.post or self._file_types():
+            write_state(path / "solved.safetensors", self._named(self.solved, {}), {})
         write_result(path, self.recipe.to_yaml(), self.report, self.groupings, self.importance, self.unedited)
 
     def file_state(self) -> dict[str, Tensor]:
-        """The fused state under the names of the first parent's file, so that it loads in the parents' code."""
-        return self._named(self.state)
+        """The fused state as the first parent's file has it, so that it loads strictly in the parents' code: under its
+        names, no more and no fewer, in the parents' types, with what the file holds beside the network."""
+        return self._named(self.state, self._file_types())
 
-    def _named(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        names = self._file_names()
-        return {names[name]: tensor for name, tensor in state.items()}
+    def _named(self, state: Mapping[str, Tensor], types: Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+        return file_tensors(self.parents[0], state, types) if self.parents else dict(state)
+
+    def _file_types(self) -> dict[str, torch.dtype]:
+        """Canonical name -> type in the files, of those that all parents' files have in another type than they have
+        here; where the parents differ, the one that holds the numbers of all."""
+        types: dict[str, torch.dtype] = {}
+        for name in self.parents[0].dtypes if self.parents else ():
+            kinds = [parent.dtypes.get(name, parent.state[name].dtype) for parent in self.parents]
+            types[name] = functools.reduce(torch.promote_types, kinds)
+        return types
 
     def metadata(self) -> dict[str, str]:
         """Text metadata of the fused file: what network its weights are of, and how they came to be."""
@@ -83,11 +93,7 @@ class FusionResult:
             return about
         assumed = {field: line for parent in self.parents for field, line in parent.metadata.assumed.items()}
         config = config_for(self.parents, self.state)
-        return {**about, **header(config, self._file_names(), Metadata(assumed=assumed))}
-
-    def _file_names(self) -> dict[str, str]:
-        names = self.parents[0].key_map if self.parents else {}
-        return {name: names.get(name, name) for name in self.state}
+        return {**about, **header(config, self.parents[0], Metadata(assumed=assumed))}
 
 
 def fusion_result(
@@ -103,8 +109,12 @@ def fusion_result(
     edits: what it says of edits."""
     parents, inputs, groupings = prepared.parents, prepared.inputs, grouped.groupings
     state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
-    model = copy.deepcopy(module_for(parents, state))
-    model.load_state_dict(state)
+    model = module_copy(module_for(parents, state))
+    fill(model, state)
+    kinds = {str(t).removeprefix("torch.") for p in parents[:1] for t in p.dtypes.values() if t.is_floating_point}
+    if kinds:
+        shown = " and ".join(sorted(kinds))
+        log.note(f"the fused file is written in {shown}, as the parents' are; figures are of float32")
     report = facts(prepared, groupings, log)
     if edits:
         report["edits"] = list(edits)

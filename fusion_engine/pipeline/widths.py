@@ -45,7 +45,7 @@ def plan_widths(
     config = parents[0].architecture
     sizes = {name: space.size for name, space in graph.spaces.items()}
     nests = graph.nests
-    fixed = {*nests, *(name for nest in nests.values() for kind in nest.kinds for name in kind)}
+    fixed = {*nests, *(name for nest in nests.values() for name in nest.inside)}
     for name in fixed:
         if any(variant.spaces[name].size != sizes[name] for variant in variants):
             raise UnsupportedModelError(

@@ -75,7 +75,7 @@ def fisher(
         aligned = merge_states([state], trace, part)
         own = fisher_information(inputs, state, names, draws, progress)
         head = None if at_output is None else [at_output[p] * inputs.count]
-        moved = merge_states([own], trace, {s: information_part(g) for s, g in part.items()}, head)
+        moved = merge_states([own], trace, {s: information_part(g) for s, g in part.items()}, head, information=True)
         for name in names:
             sums[name] += moved[name] * lookup(aligned, name, trace)
             shares[name] += moved[name]

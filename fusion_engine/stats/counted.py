@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+import torch
 from torch import Tensor
 
 from ..graph import Trace
@@ -31,7 +32,7 @@ def counted_at(
     if not found:
         is_joined = entries == length and size[place.dim] == n * length
         return _along(counted.reshape(-1), place.dim, size) if is_joined else None
-    mask = counted.repeat_interleave(entries, 0)
+    mask = torch.stack([place.spread(column) for column in counted.T], 1)
     if place.dim > found[-1]:
         mask = mask.T
     return mask.reshape([size[dim] if dim in (place.dim, found[-1]) else 1 for dim in range(len(size))])

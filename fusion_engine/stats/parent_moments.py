@@ -52,11 +52,11 @@ def grouping_sites(trace: Trace, features: str = "pre") -> dict[str, tuple[Site,
     behind = post_activation_sites(trace) if features == "post" else {}
     if trace.variants:  # positions inside a flattened map belong to one width
         behind = {n: s for n, s in behind.items() if all(_whole_dim(trace, site) is not None for site in s)}
-    inner = {name for nest in nests.values() for kind in nest.kinds for name in kind}
+    inner = {name for nest in nests.values() for name in nest.inside}
     sites: dict[str, tuple[Site, ...]] = {}
     for name, places in feature_sites(trace).items():
         if name in nests:
-            for i, site in enumerate(places):
+            for i, site in enumerate(nests[name].sites):
                 sites[entry_key(name, i)] = (replace(site, index=site.index.reshape(-1, 1)),)
         elif name not in inner:
             sites[name] = behind.get(name, places)
@@ -64,7 +64,7 @@ def grouping_sites(trace: Trace, features: str = "pre") -> dict[str, tuple[Site,
 
 
 def entry_key(block: str, site: int) -> str:
-    """Key of the moments of a block space's entries at its feature site number `site`."""
+    """Key of the moments of a block space's entries at site number `site` of its nest."""
     return f"{block}@{site}"
 
 
@@ -96,7 +96,7 @@ class FeatureMoments:
         for name, places in sites.items():
             for i, site in enumerate(places):
                 self._at.setdefault(site.node, []).append((name, i, site, _whole_dim(trace, site)))
-        self._batch_dims = {node: trace.capture.batch_dim(node) for node in self._at}
+        self._trace = trace
         self._grams: dict[tuple[str, int, bool], GramAccumulator] = {}
         self.seconds = 0.0
 
@@ -111,15 +111,15 @@ class FeatureMoments:
         """Add the parents' tensors at `node` for one batch. held: (samples,) mask of samples whose moments are to be
         known apart as well. counted: (samples, T) mask of the positions that count, None for all."""
         began = time.perf_counter()
-        dim = self._batch_dims[node]
-        if held is None or any(t.shape[dim] != len(held) for t in tensors):  # samples and heads as one dimension
+        place = None if held is None else self._trace.capture.place(node)
+        if held is None or place is None:  # samples do not stay apart
             self._add(node, tensors, False, counted)
         else:
             for part, mask in ((False, ~held), (True, held)):
                 if bool(mask.any()):
-                    picked = mask.nonzero().flatten()
-                    own = None if counted is None else counted[picked.to(counted.device)]
-                    self._add(node, [t.index_select(dim, picked) for t in tensors], part, own)
+                    picked = place.spread(mask).nonzero().flatten()
+                    own = None if counted is None else counted[mask.to(counted.device)]
+                    self._add(node, [t.index_select(place.dim, picked) for t in tensors], part, own)
         self.seconds += time.perf_counter() - began
 
     def _add(self, node: str, tensors: Sequence[Tensor], held: bool, counted: Tensor | None) -> None:

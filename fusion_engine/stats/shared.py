@@ -183,8 +183,9 @@ class SharedStatistics:
 
 
 def _graph_digest(trace: Trace) -> str:
-    """Digest of the operations and constants, at all widths."""
-    parts = [str(trace.capture.graph), state_digest(trace.capture.constants), *map(_graph_digest, trace.variants)]
+    """Digest of the operations, constants and spaces, at all widths."""
+    graph, spaces = str(trace.capture.graph), str(list(trace.spaces))
+    parts = [graph, spaces, state_digest(trace.capture.constants), *map(_graph_digest, trace.variants)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -47,12 +47,13 @@ from .sets import (
     save_data,
     save_parents,
 )
-from .uploads import MAX_UPLOAD_BYTES, remove_upload, save_upload, upload_files
+from .uploads import MAX_UPLOAD_BYTES, WEIGHTS, remove_upload, save_upload, upload_files
 
 __all__ = [
     "FINISHED",
     "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
+    "WEIGHTS",
     "Expected",
     "PastRuns",
     "StoredGrouping",

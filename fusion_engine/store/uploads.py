@@ -13,7 +13,13 @@ from .home import check_id, folder, new_id
 MAX_UPLOAD_BYTES = 2 * 1024**3
 MAX_FILES = 16
 LONGEST_NAME = 120
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".pt2", ".npz", ".zip"}
+WEIGHTS = (
+    "safetensors", "pt", "pth", "tar", "ckpt", "bin", "pt2", "pkl", "pickle", "model", "weights", "th", "t7", "sft",
+    "zip", "json",
+)
+"""Endings of files that weights come in, which are told by their content."""
+
+_SUFFIXES = {f".{ending}" for ending in WEIGHTS} | {".npz", ".zip"}
 
 
 def save_upload(files: Sequence[tuple[str, bytes | memoryview]]) -> str:
@@ -56,7 +62,10 @@ def _stored_name(shown: str, number: int) -> str:
         kind = "labels-idx1" if "label" in shown else "images-idx3"
         return f"{kind}-ubyte{'.gz' if suffix == '.gz' else ''}"
     if suffix not in _SUFFIXES:
-        raise UnsafeFileError(f"{shown}: unknown kind of file; give .safetensors, .pt, .pt2, .npz, .zip or IDX files")
+        raise UnsafeFileError(
+            f"{shown}: unknown kind of file; give weights (.safetensors, .pt, .pth, .ckpt, .bin, .pt2, a .zip of a "
+            "folder), or data (.npz, .zip or IDX files)"
+        )
     return f"file-{number}{suffix}"
 
 

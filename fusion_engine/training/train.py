@@ -10,7 +10,7 @@ from ..architectures import Config, build
 from ..core.errors import DataError, ParentError
 from ..core.progress import Listener, Progress, no_progress
 from ..core.seeds import torch_generator
-from ..data import Dataset, check_calibration, partition
+from ..data import Dataset, check_training, partition
 from ..parents import MAX_PARENTS, Metadata, Parent, make_parent
 from .networks import network
 
@@ -52,7 +52,7 @@ def train_parents(
     config = network(architecture, data, width) if isinstance(architecture, str) else architecture
     if base is not None and base.architecture != config:
         raise ParentError(f"{base.name} cannot be fine-tuned: it is {base.architecture}, not {config}")
-    check_calibration(data, config.classes, config.input_shape, labels=True)
+    check_training(data, config.classes, config.input_shape)
     shares = [data.subset(torch.from_numpy(share)) for share in partition(data, parents, regime, seed)]
     for p, share in enumerate(shares):
         if len(share) < 2:

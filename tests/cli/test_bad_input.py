@@ -22,7 +22,7 @@ from fusion_engine.core.registry import names
 from fusion_engine.core.seeds import torch_generator
 from fusion_engine.data import load_data
 from fusion_engine.parents import load_parent, make_parent, save_parent
-from tests.cli.bad_data import BAD_DATA, digits, made, without_class_3
+from tests.cli.bad_data import BAD_DATA, digits, made, relabelled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -292,9 +292,9 @@ def test_a_space_of_one_neuron(
 
 def test_a_process_of_its_own_says_the_same_one_line(files: Path, tmp_path: Path, outputs: list[Path]) -> None:
     """With everything loaded by then, no library adds lines of its own."""
-    lacking = made(tmp_path / "lacking.npz", **without_class_3(digits(files)))
-    command = [sys.executable, "-m", "fusion_engine", *fusing(files, outputs, calibration=lacking)]
+    wrong = made(tmp_path / "wrong.npz", **relabelled(digits(files), 12))
+    command = [sys.executable, "-m", "fusion_engine", *fusing(files, outputs, calibration=wrong)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "lacking.npz: no samples of class 3; calibration needs every class\n"
+    assert done.stderr == "wrong.npz: the labels go up to 12, but the parents know 10 classes\n"
     assert_clear(done.stderr, outputs)

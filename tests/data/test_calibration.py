@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from fusion_engine.core.errors import DataError
-from fusion_engine.data import Dataset, balanced_sample, canonical_order, check_calibration, held_out, load_data
+from fusion_engine.data import (
+    Dataset,
+    balanced_sample,
+    canonical_order,
+    check_samples,
+    check_training,
+    held_out,
+    load_data,
+    missing_note,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +60,23 @@ def test_canonical_order_forgets_the_order_given(digits: Dataset) -> None:
     assert (one.counts == digits.counts).all()
 
 
-def test_check_calibration(digits: Dataset) -> None:
-    check_calibration(digits, 10, (1, 8, 8), labels=True)
-    check_calibration(digits, 10, (64,))
-    check_calibration(Dataset(digits.x, None), 10, (64,))
+def test_check_training(digits: Dataset) -> None:
+    check_training(digits, 10, (1, 8, 8))
+    check_samples(Dataset(digits.x, None), 10, (64,))
     for data, classes, shape, message in [
         (digits, 10, (3, 32, 32), r"take samples of shape \(3, 32, 32\), and these have \(1, 8, 8\)"),
         (digits, 10, (65,), r"shape \(65,\)"),
         (digits, 9, (64,), "go up to 9"),
         (digits, 11, (64,), "no samples of class 10"),
         (digits.subset(digits.y != 6), 10, (64,), "no samples of class 6"),
+        (Dataset(digits.x, None), 10, (64,), "no labels"),
     ]:
         with pytest.raises(DataError, match=message):
-            check_calibration(data, classes, shape)
-    with pytest.raises(DataError, match="no labels"):
-        check_calibration(Dataset(digits.x, None), 10, (64,), labels=True)
+            check_training(data, classes, shape)
+
+
+def test_missing_classes_are_named_up_to_ten(digits: Dataset) -> None:
+    assert missing_note(digits, 10) == missing_note(Dataset(digits.x, None), 10) == ""
+    assert "no samples of class 6: " in missing_note(digits.subset(digits.y != 6), 10)
+    assert "class 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 980 more: " in missing_note(digits, 1000)
+

@@ -14,7 +14,7 @@ from fusion_engine import fuse, load_parents
 from fusion_engine.core import registry
 from fusion_engine.core.errors import UnsupportedModelError
 from fusion_engine.data import Dataset
-from fusion_engine.graph import Program, Trace, trace
+from fusion_engine.graph import Program, Samples, Trace, trace
 from fusion_engine.importance import score
 from tests.zoo import build
 from tests.zoo_models.transformers import LengthViT, UnrolledViT, ViT
@@ -138,14 +138,10 @@ def test_samples_folded_with_positions(positions_first: bool, count: int) -> Non
     inner = found.layers["a"].output
     (out,) = Program(found, None, [found.output])(model.state_dict(), x)
     assert difference((of_each(model, x),), (out,)) < 1e-6
-    if positions_first and count != 4:
-        with pytest.raises(UnsupportedModelError, match=rf"traced with 4 samples and got {count}.*apart at 'linear'"):
-            Program(found, None, [inner])(model.state_dict(), x)
-    elif not positions_first:
-        (rows,) = Program(found, None, [inner])(model.state_dict(), x)
-        assert difference((model.a(x).flatten(0, 1),), (rows,)) < 1e-6
-        (out,) = Program(found, [inner], [found.output])(model.state_dict(), rows)
-        assert difference((of_each(model, x),), (out,)) < 1e-6
+    (rows,) = Program(found, None, [inner])(model.state_dict(), x)
+    assert difference((model.a(x.transpose(0, 1) if positions_first else x).flatten(0, 1),), (rows,)) < 1e-6
+    (out,) = Program(found, [inner], [found.output])(model.state_dict(), rows)
+    assert difference((of_each(model, x),), (out,)) < 1e-6
 
 
 def test_samples_that_depend_on_each_other_are_refused() -> None:
@@ -220,4 +216,5 @@ def test_pairs_do_not_fit_in_an_odd_batch() -> None:
 
 def test_nothing_is_asked_about_samples_in_models_with_a_free_batch() -> None:
     assert written("vit_length").capture.samples == {}
-    assert replace(written("vit_length").capture, strands=2).place("x") == (0, 1)
+    assert "_folded" not in vars(written("vit_length").capture)
+    assert replace(written("vit_length").capture, strands=2).place("x") == Samples(0)

@@ -92,7 +92,7 @@ def test_files_that_cannot_be_read_are_listed(open_page, filled) -> None:
 
 def test_a_missing_class_in_the_data_is_named(open_page, filled) -> None:
     app = open_page("parents", parents=samples.PARENTS, data=samples.DATA)
-    assert any("no samples of class 2" in e.value for e in app.error)
+    assert any("no samples of class 2" in e.value for e in app.warning)
 
 
 def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, filled) -> None:
@@ -100,7 +100,7 @@ def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, fi
     other = "b" * 32
     store.save_parents(other, lambda folder: None, summary | {"id": other, "input_shape": None})
     open_page("parents", parents=other, data=samples.DATA)
-    assert submitted == [("preflight", {"parents": other, "input_shape": [64]})]
+    assert submitted == [("preflight", {"parents": other, "input_shape": [64], "data": samples.DATA})]
 
 
 def test_training_shows_each_parent(open_page, filled) -> None:

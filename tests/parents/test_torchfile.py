@@ -19,7 +19,7 @@ from torch import nn
 
 from fusion_engine.core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from fusion_engine.parents import load_parent, load_parents
-from fusion_engine.parents.torchfile import read_torch_file
+from fusion_engine.parents.files import read_content
 
 LIMIT = 2**20
 
@@ -32,7 +32,9 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:
-    return read_torch_file(path, LIMIT)[0]
+    content = read_content(path, LIMIT)
+    (found,) = content.sets
+    return content.read(found.records)
 
 
 # ---- what is read
@@ -253,8 +255,6 @@ def test_modules_nested_without_end(tmp_path: Path) -> None:
 
 
 def test_other_kinds_of_files(tmp_path: Path) -> None:
-    net = nn.Linear(6, 3)
-    torch.save(net.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     (tmp_path / "text.pt").write_text("weights, honestly")
     (tmp_path / "none.pt").write_bytes(b"")
     write_archive(tmp_path / "script.pt", pickled({}), **{"constants.pkl": b""})
@@ -262,7 +262,7 @@ def test_other_kinds_of_files(tmp_path: Path) -> None:
         archive.writestr("a.txt", "a")
     torch.save([1, 2], tmp_path / "list.pt")
     for name, message in [
-        ("old.pt", "before torch 1.6"), ("text.pt", "not a file of torch.save"), ("none.pt", "empty"),
+        ("text.pt", "not a file of torch.save"), ("none.pt", "empty"),
         ("script.pt", "TorchScript"), ("zip.pt", "not a file of torch.save"), ("list.pt", "no weights"),
         ("gone.pt", "no such file"),
     ]:

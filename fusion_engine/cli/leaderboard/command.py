@@ -29,7 +29,7 @@ _ROWS, _SHARED = "rows.jsonl", "shared"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, "parents", "--arch")
+    add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--calibration", required=True, metavar="FILE.npz", help="samples the fusions may look at")
     parser.add_argument("--test", required=True, metavar="FILE.npz", help="labelled samples to measure them on")
     parser.add_argument("--base", metavar="FILE", help="model the parents were trained from, for recipes that need it")

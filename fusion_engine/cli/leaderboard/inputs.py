@@ -10,7 +10,7 @@ from fusion_engine.core.errors import FusionError
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-READ = ("parents", "arch", "calibration", "test", "base", "samples", "seeds", "device", "task")
+READ = ("parents", "arch", "weights", "calibration", "test", "base", "samples", "seeds", "device", "task")
 """The options that `read_inputs` looks at."""
 
 
@@ -24,7 +24,10 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
 
     data = load_data(arguments.calibration, y_required=False, task=arguments.task)
     data = draw_samples(data, arguments.samples, read_seeds(arguments.seeds)[0])
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens)
+    shape, tokens = data.input_shape, data.tokens
+    parents = load_parents(
+        arguments.parents, arguments.arch, input_shape=shape, tokens=tokens, weights=arguments.weights
+    )
     base = load_base(arguments.base, parents)
     warm_tracing()
     return Inputs(parents, data, load_data(arguments.test, task=arguments.task), arguments.device, base)

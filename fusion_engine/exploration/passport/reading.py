@@ -65,10 +65,10 @@ def neuron_maps(graph: Trace, state: State, tensor: Tensor, site: Site) -> tuple
     dims = [d % tensor.ndim for d in site.dims]
     if place is None or place.dim in dims:
         raise UnsupportedModelError(f"at {site.node} ({site.module}) samples do not stay apart, so none can be ranked")
-    if place.entries > 1:
-        tensor = tensor.unflatten(place.dim, (-1, place.entries))
-        dims = [d + (d > place.dim) for d in dims]
-    front = tensor.movedim((place.dim, *dims), tuple(range(1 + len(dims))))
+    folded = place.entries * place.outer > 1
+    tensor = place.first(tensor)  # a dimension more where each has several entries
+    dims = [d + folded if d > place.dim else d + 1 for d in dims]
+    front = tensor.movedim(dims, tuple(range(1, 1 + len(dims))))
     grid = tuple(front.shape[1 + len(dims) :])
     flat = front.reshape(len(front), math.prod(front.shape[1 : 1 + len(dims)]), math.prod(grid))
     index = torch.as_tensor(site.index, device=tensor.device)

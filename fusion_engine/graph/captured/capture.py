@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,7 @@ class Capture:
     `batch`, and `samples` says where the samples are (see `find_samples`). decomposed: the graph had to be made
     functional by decomposition and has no training mode. attention_dropout: fused attention node -> its dropout
     probability in training. strands: equal stretches of the batch whose samples belong together one by one.
+    integers: placeholder name -> value of the state's tensors that are not floating (indices kept as buffers).
     """
 
     graph: fx.Graph
@@ -52,6 +53,7 @@ class Capture:
     attention_dropout: dict[str, float]
     samples: Mapping[str, Samples | None]
     strands: int = 1
+    integers: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @cached_property
     def _nodes(self) -> dict[str, fx.Node]:
@@ -68,14 +70,37 @@ class Capture:
             return self._nodes[name]
         raise UnsupportedModelError(f"the traced graph has no node {name!r}")
 
-    def place(self, name: str) -> Samples | None:
-        """Where the samples lie in a node's tensor; None if in no dimension of their own."""
+    def place(self, name: str, folded: bool = True) -> Samples | None:
+        """Where the samples lie in a node's tensor; None if they do not stay apart. With folded=False, where the batch
+        is free, also if they share a dimension with others: to know more, the graph has to be run."""
         if not self.dynamic:
             return self.samples.get(name)
         value = self.node(name).meta.get("val")
         batch = str(self.node(self.inputs[0]).meta["val"].shape[0])
         sizes = [str(size) for size in value.shape] if isinstance(value, torch.Tensor) else []
-        return Samples(sizes.index(batch)) if batch in sizes else None
+        if batch in sizes:
+            return Samples(sizes.index(batch))
+        if not folded:
+            return None
+        return self._folded.get(name) if any(_is_free(size) for size in getattr(value, "shape", ())) else None
+
+    @cached_property
+    def _folded(self) -> dict[str, Samples | None]:
+        """Where the samples are where they share a dimension with windows, frames or views: the graph tells no more
+        than its size."""
+        batch = dimension(self.node(self.inputs[0]).meta["val"].shape[0])
+        return find_samples(self.graph, {**self.constants, **self.integers}, self.inputs, batch)
+
+    def lies(self, name: str) -> Samples:
+        """Where the samples lie in a node's tensor. Raises UnsupportedModelError where they do not stay apart."""
+        place = self.place(name)
+        if place is None:
+            where = module_path(self.node(name))
+            raise UnsupportedModelError(
+                f"samples do not stay apart at {name!r}" + (f" in {where!r}" if where else "") + ", so nothing can be "
+                "said of each; use importance 'activation' and a solver that needs no samples, such as 'average'"
+            )
+        return place
 
     def batch_dim(self, name: str) -> int:
         """The dimension of a node's tensor that runs over samples: 0, but where attention puts tokens first."""
@@ -89,6 +114,7 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
     Raises UnsupportedModelError if the model is no static graph (data-dependent control flow).
     """
     exported = _export(model, tuple(example_inputs))
+    _inline(exported.graph_module)
     decomposed = not _make_functional(exported.graph)
     if decomposed:
         exported = exported.run_decompositions({})
@@ -190,6 +216,31 @@ def _is_free(size: Any) -> bool:
 # ---- cleaning
 
 
+_WRAPPERS = frozenset(["wrap_with_set_grad_enabled", "wrap_with_autocast"])
+
+
+def _inline(module: fx.GraphModule) -> None:
+    """Put what runs under no_grad or autocast into the graph itself: what it computes is the same (but for autocast's
+    rounding)."""
+    for node in list(module.graph.nodes):
+        if node.op != "call_function" or str(getattr(node.target, "__name__", "")) not in _WRAPPERS:
+            continue
+        at = next(i for i, a in enumerate(node.args) if isinstance(a, fx.Node) and a.op == "get_attr")
+        body = getattr(module, node.args[at].target)
+        _inline(body)
+        inner = list(body.graph.nodes)
+        copies = dict(zip((n for n in inner if n.op == "placeholder"), node.args[at + 1 :], strict=True))
+        with module.graph.inserting_before(node):
+            for original in inner:
+                if original.op not in ("placeholder", "output"):
+                    copies[original] = module.graph.node_copy(original, copies.__getitem__)
+        results = fx.node.map_arg(inner[-1].args[0], copies.__getitem__)
+        for user in list(node.users):
+            user.replace_all_uses_with(results[user.args[1]])  # of a tuple, which only getitem reads
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+
+
 def _make_functional(graph: fx.Graph) -> bool:
     """Replace in-place operators by functional ones; False if one writes through a view or to a model tensor."""
     order = {node: i for i, node in enumerate(graph.nodes)}
@@ -197,6 +248,9 @@ def _make_functional(graph: fx.Graph) -> bool:
         if not operator(node).endswith("_") or node.target._schema.arguments[0].alias_info is None:
             continue
         written = node.args[0]
+        if operator(node) == "detach_":  # changes no value
+            node.target = aten.detach.default
+            continue
         functional = getattr(getattr(aten, operator(node)[:-1], None), node.target._overloadname, None)
         seen_by_view = any(order[u] < order[node] and _may_alias(u) for u in written.users)
         is_tensor_of_model = written.op == "placeholder" and written.name.startswith(("p_", "b_", "c_"))
@@ -241,15 +295,18 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
     aliases = _aliases(model)
     tensors: dict[str, str] = {}
     constants: dict[str, torch.Tensor] = {}
+    integers: dict[str, torch.Tensor] = {}
     persistent = set(model.state_dict(keep_vars=True))
     for spec in signature.input_specs:
         node = copies.get(by_name[spec.arg.name]) if hasattr(spec.arg, "name") and spec.arg.name in by_name else None
         if node is None or spec.kind == InputKind.USER_INPUT:
             continue
+        value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
         if spec.target in persistent:
             tensors[node.name] = aliases[str(spec.target)][0]
+            if not value.is_floating_point():
+                integers[node.name] = value.detach()
         else:
-            value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
             constants[node.name] = value.detach()
     dynamic, inputs = _is_dynamic(exported), _input_nodes(exported)
     values = [n.meta["val"] for n in inputs if isinstance(n.meta.get("val"), torch.Tensor)]
@@ -259,7 +316,8 @@ def _clean(exported: torch.export.ExportedProgram, model: nn.Module, decomposed:
         graph=graph, tensors=tensors, constants=constants, inputs=names, outputs=tuple(copies[r].name for r in results),
         aliases=aliases, dynamic=dynamic, batch=batch, decomposed=decomposed,
         attention_dropout=_attention_dropout(graph, model),
-        samples={} if dynamic or not batch else find_samples(graph, constants, names, batch),
+        samples={} if dynamic or not batch else find_samples(graph, {**constants, **integers}, names, batch),
+        integers=integers,
     )  # fmt: skip
 
 

@@ -14,10 +14,32 @@ from .nodes import dependents, shape
 
 
 class Samples(NamedTuple):
-    """Along dimension `dim` one sample follows the other, each with `entries` entries."""
+    """Along dimension `dim` one sample follows the other, each with `entries` entries (windows, frames, heads), `outer`
+    times over (views that were put one behind the other)."""
 
     dim: int
     entries: int = 1
+    outer: int = 1
+
+    def apart(self, tensor: Tensor) -> Tensor:
+        """A view of the tensor with (outer, samples, entries) in place of the dimension."""
+        split: Tensor = tensor.unflatten(self.dim, (self.outer, -1, self.entries))
+        return split
+
+    def joined(self, tensor: Tensor) -> Tensor:
+        """`apart` undone."""
+        return tensor.flatten(self.dim, self.dim + 2)
+
+    def first(self, tensor: Tensor) -> Tensor:
+        """The tensor with samples as its first dimension; their entries stay where they are."""
+        if self.entries == self.outer == 1:
+            return tensor.movedim(self.dim, 0)
+        split = self.apart(tensor).movedim(self.dim + 1, 0)
+        return split.flatten(self.dim + 1, self.dim + 2)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """One value a sample (samples,) -> one an entry along the dimension."""
+        return values.repeat_interleave(self.entries).repeat(self.outer) if self.entries * self.outer > 1 else values
 
 
 def find_samples(
@@ -92,11 +114,14 @@ def _differs(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _place(first: Tensor, last: Tensor, batch: int) -> Samples | None:
-    """The dimension along which the entries that go with the first sample are the first, and with the last the last."""
+    """The dimension along which the entries that go with the first sample are where first ones would be, and with the
+    last where last ones would."""
     places = []
     for dim, size in enumerate(first.shape if first.numel() else ()):
         starts, ends = (mask.movedim(dim, 0).reshape(size, -1).any(1).nonzero() for mask in (first, last))
-        entries = size // batch
-        if size % batch == 0 and len(starts) and len(ends) and starts.max() < entries and ends.min() >= size - entries:
-            places.append(Samples(dim, entries))
-    return min(places, key=lambda place: place.entries, default=None)
+        if size % batch or not len(starts) or not len(ends):
+            continue
+        for entries in (e for e in range(1, size // batch + 1) if size // batch % e == 0):
+            if bool((starts // entries % batch == 0).all()) and bool((ends // entries % batch == batch - 1).all()):
+                places.append(Samples(dim, entries, size // batch // entries))
+    return min(places, key=lambda place: (place.outer, place.entries), default=None)

@@ -181,7 +181,10 @@ class Algebra:
         meeting = self.tidy([x for x in layers if live_dims(x) & summed], summed)
         remaining = [self.atoms.block_labels(x, summed) for x in meeting]
         result = self.tidy([x for x in remaining if x is not None] + [x for x in layers if not live_dims(x) & summed])
-        size = {x: d for labels, names in operands for x, d in zip(names, labels.shape, strict=True)}
+        size: dict[str, int] = {}
+        for labels, names in operands:  # batch dimensions may be broadcast
+            for x, d in zip(names, labels.shape, strict=True):
+                size[x] = max(size.get(x, 1), d)
         order = [letters.index(x) for x in output]
         placed = [x.transpose(order + sorted(summed)).reshape([x.shape[i] for i in order]) for x in result]
         return Labels(tuple(size[x] for x in output), placed)
@@ -210,17 +213,32 @@ class Algebra:
 
     # ---- data movement
 
-    def move(self, labels: Labels, operation: Callable[[torch.Tensor], Any]) -> Labels:
-        """Execute a movement with one result on the labels."""
-        return self.move_many(labels, lambda t: [operation(t)])[0]
+    def move(self, labels: Labels, operation: Callable[[torch.Tensor], Any], tag: str = "") -> Labels:
+        """Execute a movement with one result on the labels. tag: of a movement that may leave entries behind."""
+        return self.move_many(labels, lambda t: [operation(t)], tag)[0]
 
-    def move_many(self, labels: Labels, operation: Callable[[torch.Tensor], Sequence[torch.Tensor]]) -> list[Labels]:
-        """Execute a movement with several results (chunk, split, unbind) on the labels."""
+    def move_many(
+        self, labels: Labels, operation: Callable[[torch.Tensor], Sequence[torch.Tensor]], tag: str = ""
+    ) -> list[Labels]:
+        """Execute a movement with several results (chunk, split, unbind) on the labels.
+
+        What goes into one result and not into another is used in another way: entries stay among those of their result.
+        """
         moved = [operation(torch.from_numpy(np.ascontiguousarray(x)).expand(labels.shape)) for x in labels.layers]
+        for layer, results in zip(labels.layers, moved, strict=True) if tag else ():
+            for number, result in enumerate(results):
+                self._pick(layer, result, f"{tag}.{number}")
         varies = operation(torch.empty(labels.varies).expand(labels.shape)) if not moved else moved[0]
         return [
             self._moved(labels, tuple(result.shape), [m[i].numpy() for m in moved]) for i, result in enumerate(varies)
         ]
+
+    def _pick(self, layer: Array, result: torch.Tensor, tag: str) -> None:
+        """Colour the entries of a layer that a movement took, if it left some behind."""
+        whole = tuple(slice(0, 1) if step == 0 else slice(None) for step in result.stride())  # expanded: all alike
+        taken = np.unique(self.atoms.roots(np.unique(result[whole].numpy())))
+        if len(taken) < len(np.unique(self.atoms.roots(layer))):
+            self.atoms.colour(taken[taken > 0], (), tag)
 
     def _moved(self, labels: Labels, shape: tuple[int, ...], layers: list[Array]) -> Labels:
         result: list[Array] = []

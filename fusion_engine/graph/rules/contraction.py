@@ -4,6 +4,8 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
+_MAX = 2  # mode of embedding_bag
+
 
 @label_rule("linear")
 def linear(call: Call) -> Labels:
@@ -13,9 +15,9 @@ def linear(call: Call) -> Labels:
     return call.algebra.affine(result, None, call.labels("bias"), call.tag)
 
 
-@label_rule("matmul", "mm", "bmm")
+@label_rule("matmul", "mm", "bmm", "mv", "dot", "vdot")
 def product(call: Call) -> Labels:
-    return _product(call, call.require("self"), call.require("mat2", "other"))
+    return _product(call, call.require("self"), call.require("mat2", "other", "vec", "tensor"))
 
 
 @label_rule("addmm", "baddbmm")
@@ -25,14 +27,13 @@ def product_and_sum(call: Call) -> Labels:
 
 
 def _product(call: Call, left: Labels, right: Labels) -> Labels:
-    if min(len(left.shape), len(right.shape)) < 2:
-        raise NoRuleError("products with vectors have no rule; use matrices")
-
     def batch(labels: Labels) -> list[str]:
         return [f"batch{i}" for i in range(len(labels.shape) - 2, 0, -1)]
 
-    operands = [(left, [*batch(left), "row", "sum"]), (right, [*batch(right), "sum", "column"])]
-    output = [*max(batch(left), batch(right), key=len), "row", "column"]
+    row = ["row"] if len(left.shape) > 1 else []  # vectors have none
+    column = ["column"] if len(right.shape) > 1 else []
+    operands = [(left, [*batch(left), *row, "sum"]), (right, [*batch(right), "sum", *column])]
+    output = [*max(batch(left), batch(right), key=len), *row, *column]
     return call.algebra.contract(operands, output, call.tag)
 
 
@@ -55,3 +56,24 @@ def embedding(call: Call) -> Labels:
     call.algebra.freeze(weight, call.tag, [0])  # rows are looked up by number
     lead = (1,) * (len(call.shape) - 1)
     return Labels(call.shape, [x.reshape(lead + x.shape[1:]) for x in weight.layers if live_dims(x) == {1}])
+
+
+@label_rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(call: Call) -> list[Labels | None]:
+    """Rows looked up by number and added up; the other results are of rows."""
+    weight = call.require("weight")
+    call.algebra.freeze(weight, call.tag, [0])
+    if call.arguments["mode"] == _MAX:
+        call.algebra.restrict(weight)
+    bags = Labels(call.shape, [x.reshape(1, -1) for x in weight.layers if live_dims(x) == {1}])
+    return [bags, *[None] * (len(call.node.meta["val"]) - 1)]
+
+
+@label_rule("bilinear")
+def bilinear(call: Call) -> Labels:
+    """x^T W_o y + b_o."""
+    first, second = call.require("input1"), call.require("input2")
+    batch = [f"batch{i}" for i in range(len(first.shape) - 1)]
+    operands = [(first, [*batch, "a"]), (call.require("weight"), ["out", "a", "b"]), (second, [*batch, "b"])]
+    result = call.algebra.contract(operands, [*batch, "out"], call.tag)
+    return call.algebra.affine(result, None, call.labels("bias"), call.tag)

@@ -9,6 +9,11 @@ from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
 from .registry import Call, NoRuleError, label_rule
 
+_PARTIAL = frozenset(["select", "slice", "narrow", "index", "index_select", "diagonal"])
+"""Movements with one result that may take some entries and leave others."""
+_SPLITS = frozenset(["chunk", "split", "split_with_sizes", "tensor_split", "unbind"])
+PICKS = _PARTIAL | _SPLITS
+
 
 @label_rule(
     "contiguous", "clone", "detach", "alias", "to", "_to_copy", "type_as", "positive", "lift_fresh_copy",
@@ -20,8 +25,9 @@ def identity(call: Call) -> Labels:
 
 @label_rule(
     "view", "reshape", "_unsafe_view", "view_as", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "expand_as",
-    "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "select", "slice", "narrow", "flip", "roll",
-    "index", "index_select", "repeat", "repeat_interleave", "tile", "diagonal", "tril", "triu", "unfold",
+    "reshape_as", "permute", "transpose", "t", "numpy_T", "mT", "movedim", "swapaxes", "select", "slice", "narrow",
+    "flip", "roll", "index", "index_select", "repeat", "repeat_interleave", "tile", "diagonal", "tril", "triu",
+    "unfold",
     "pixel_unshuffle", "channel_shuffle",
     "chunk", "split", "split_with_sizes", "tensor_split", "unbind",
 )  # fmt: skip
@@ -32,14 +38,15 @@ def movement(call: Call) -> Labels | list[Labels | None]:
         target = torch.ops.aten.reshape.default  # labels need not be laid out like the data
     rest = [_shaped_like(call, a) for a in call.node.args[1:]]
     named = {key: _shaped_like(call, a) for key, a in call.node.kwargs.items()}
-    if call.operator in {"chunk", "split", "split_with_sizes", "tensor_split", "unbind"}:
-        return list(call.algebra.move_many(labels, lambda t: target(t, *rest, **named)))  # type: ignore[operator]
-    return call.algebra.move(labels, lambda t: target(t, *rest, **named))  # type: ignore[operator]
+    if call.operator in _SPLITS:
+        return list(call.algebra.move_many(labels, lambda t: target(t, *rest, **named), call.tag))  # type: ignore[operator]
+    tag = call.tag if call.operator in _PARTIAL else ""
+    return call.algebra.move(labels, lambda t: target(t, *rest, **named), tag)  # type: ignore[operator]
 
 
 def _shaped_like(call: Call, argument: Any) -> Any:
-    """Arguments of a movement: sizes and constant indices; of `other` in view_as and expand_as only the shape."""
-    if call.operator in {"view_as", "expand_as"}:
+    """Arguments of a movement: sizes and constant indices; of `other` in view_as and its like only the shape."""
+    if call.operator in {"view_as", "expand_as", "reshape_as"}:
         return torch.empty(call.shape)
     return call.value_of(argument)
 
@@ -146,3 +153,20 @@ def _along(call: Call, pieces: list[Labels], dim: int) -> np.ndarray | None:
     others = np.broadcast_shapes(*[tuple(1 if d == dim else s for d, s in enumerate(c.shape)) for c in columns])
     wide = [np.broadcast_to(c, tuple(c.shape[dim] if d == dim else s for d, s in enumerate(others))) for c in columns]
     return np.concatenate(wide, dim)
+
+
+@label_rule("gather")
+def gather(call: Call) -> Labels:
+    """Entries picked along `dim` by numbers that may depend on the data: which they are matters there. Along other
+    dimensions every entry picks for itself."""
+    labels, dim = call.require("self"), call.arguments["dim"] % max(len(call.shape), 1)
+    kept = []
+    for layer in labels.layers:
+        whole = all(d != dim and call.shape[d] == layer.shape[d] for d in live_dims(layer))
+        if whole:
+            kept.append(layer)
+        else:
+            call.algebra.freeze_layer(layer, call.tag)
+    varies = tuple(1 if d == dim else s for d, s in enumerate(call.shape))
+    picked = [Labels(call.shape, kept, varies), call.labels("index") or Labels(call.shape)]
+    return call.algebra.elementwise(picked, call.shape, "nonlinear", call.tag)

@@ -7,6 +7,9 @@ from .registry import Call, label_rule
 @label_rule("batch_norm", "_native_batch_norm_legit_no_training", "instance_norm")
 def batch_norm(call: Call) -> Labels | list[Labels | None]:
     labels = call.require("input")
+    if call.arguments.get("training") or call.arguments.get("use_input_stats"):  # no running statistics: the input's
+        over = range(2, len(labels.shape))
+        labels = call.algebra.normalise(labels, [0, *over] if call.operator != "instance_norm" else over)
     for name in ("weight", "bias", "running_mean", "running_var"):
         labels = call.algebra.affine(labels, call.labels(name), None, call.tag, dim=1)
     return _first_of(call, labels)

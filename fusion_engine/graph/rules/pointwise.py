@@ -6,7 +6,7 @@ from .registry import Call, label_rule
 
 @label_rule(
     "pointwise", "hardswish", "log_sigmoid", "rrelu", "threshold", "celu", "where", "masked_fill", "lerp",
-    "nan_to_num", "copy",
+    "nan_to_num", "copy", "__and__", "__or__", "__xor__",
 )  # fmt: skip
 def pointwise(call: Call) -> Labels:
     return call.algebra.elementwise(call.tensors(), call.shape, _mode(call), call.tag)

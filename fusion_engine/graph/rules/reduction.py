@@ -52,7 +52,7 @@ def resize(call: Call) -> Labels | list[Labels | None]:
     return call.results(kept)
 
 
-@label_rule("cumsum", "cumprod", "cummax", "sort", "topk", "argsort")
+@label_rule("cumsum", "cumprod", "cummax", "sort", "topk", "argsort", "diff")
 def ordered(call: Call) -> Labels | list[Labels | None]:
     """Order matters along `dim`; along other dimensions entries stay apart."""
     labels = call.tensors()[0]

@@ -51,7 +51,8 @@ class InBatches(fx.Interpreter):
         super().__init__(module)
         size, strands = capture.batch, capture.strands
         places = [capture.place(name) for name in fed]
-        totals = [t.shape[p.dim] // p.entries for t, p in zip(tensors, places, strict=True) if p is not None]
+        placed = [(t, p) for t, p in zip(tensors, places, strict=True) if p is not None]
+        totals = [t.shape[p.dim] // (p.entries * p.outer) for t, p in placed]
         total = totals[0] if totals else len(tensors[0])
         mixed = [name for name in (*fed, *outputs) if name in capture.samples and capture.place(name) is None]
         if mixed or size % strands or total % strands:
@@ -82,7 +83,11 @@ class InBatches(fx.Interpreter):
         place = self._places.get(n)
         if place is None or not isinstance(value, _Batches):
             return value
-        self._whole[n] = _select(torch.cat(value, place.dim), place, self._back)
+        if place.outer > 1:
+            self._whole[n] = place.joined(torch.cat([place.apart(v) for v in value], place.dim + 1))
+        else:
+            self._whole[n] = torch.cat(value, place.dim)
+        self._whole[n] = _select(self._whole[n], place, self._back)
         return self._cut(self._whole[n], place)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,10 +103,15 @@ class InBatches(fx.Interpreter):
         return _Batches(values)
 
     def _cut(self, tensor: Tensor, place: Samples) -> _Batches:
-        return _Batches(_select(tensor, place, self._taken).split(self._size * place.entries, place.dim))
+        taken = _select(tensor, place, self._taken)
+        if place.outer > 1:
+            return _Batches(map(place.joined, place.apart(taken).split(self._size, place.dim + 1)))
+        return _Batches(taken.split(self._size * place.entries, place.dim))
 
 
 def _select(tensor: Tensor, place: Samples, samples: Tensor) -> Tensor:
     """The tensor of these samples."""
+    if place.outer > 1:
+        return place.joined(place.apart(tensor).index_select(place.dim + 1, samples.to(tensor.device)))
     entries = samples[:, None] * place.entries + torch.arange(place.entries)
     return tensor.index_select(place.dim, entries.flatten().to(tensor.device))

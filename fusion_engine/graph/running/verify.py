@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fusion_engine.core.errors import UnsupportedModelError, VerificationError
+from fusion_engine.core.errors import BlamedSpaceError, UnsupportedModelError, VerificationError
 from fusion_engine.core.seeds import numpy_generator, torch_generator
 from fusion_engine.core.types import Space, State
 
 from ..captured.capture import eval_mode
 from ..states.transforms import permute_state
-from ..structure.trace import Trace
+from ..structure.trace import Trace, left_in_place, lookup
 from .program import Program
+
+_ROUNDS = 3  # of looking for spaces to blame: without one, others may be blamed
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,25 @@ def verify_all(
     return [check.run(state) for state in states]
 
 
+def without_blamed(
+    trace: Trace, states: Sequence[State], example_inputs: Sequence[Any], seed: int = 0, tolerance: float = 1e-8
+) -> Trace:
+    """The trace without the spaces that the check blames in one of the states, for networks of which `verify` says so.
+
+    What is left verifies. Raises VerificationError if even that cannot be had, or the outputs are not finite.
+    """
+    for _ in range(_ROUNDS):
+        blamed: set[str] = set()
+        for state in states:
+            blamed |= set(_Check(trace.fitting(state), example_inputs, seed, tolerance).blamed(state))
+        if not blamed:
+            break
+        trace = left_in_place(trace, blamed)
+    for state in states:
+        verify(trace.fitting(state), state, example_inputs, seed, tolerance)
+    return trace
+
+
 def random_permutation(size: int, generator: np.random.Generator) -> np.ndarray:
     """A random permutation that moves every entry: a random cycle."""
     order = generator.permutation(size)
@@ -82,6 +103,12 @@ class _Check:
         self.inputs = [_double(t[:2] if trace.capture.dynamic else t) for t in tensors]
 
     def run(self, state: State) -> VerifyReport:
+        for name, value in self.trace.indices.items():
+            if not torch.equal(lookup(state, name, self.trace).cpu(), value.cpu()):
+                raise VerificationError(
+                    f"the indices in {name!r} are others than in the network that was traced, so its neurons do not "
+                    "mean the same; fuse networks with the same indices"
+                )
         state = {name: _double(tensor) for name, tensor in state.items()}
         with torch.no_grad():
             reference = self.program(state, *self.inputs)
@@ -102,6 +129,20 @@ class _Check:
                 "little; use trained weights or other example inputs"
             )
         return VerifyReport(difference, sensitivity, tuple(self.trace.spaces), tuple(warnings))
+
+    def blamed(self, state: State) -> list[str]:
+        """Spaces whose permutation changes the outputs, one after another on top of those that do not."""
+        state = {name: _double(tensor) for name, tensor in state.items()}
+        found = []
+        with torch.no_grad():
+            reference = self.program(state, *self.inputs)
+            for space in self.trace.spaces.values():
+                permuted = self._permuted(state, space)
+                if _difference(reference, self.program(permuted, *self.inputs)) <= self.tolerance:
+                    state = permuted
+                else:
+                    found.append(space.name)
+        return found
 
     def _permuted(self, state: State, space: Space) -> State:
         order = random_permutation(space.size, numpy_generator(self.seed, "verify", space.name))
@@ -125,11 +166,11 @@ class _Check:
                 modules = [s.module for s in space.sites if s.module]
                 where = ", ".join(dict.fromkeys(modules)) or "the model itself"
                 tensors = ", ".join(dict.fromkeys(m.tensor for m in space.members))
-                raise VerificationError(
+                raise BlamedSpaceError(
                     f"permuting space {space.name!r} (tensors {tensors}) changes the outputs by {difference:.1e}; an "
                     f"operator in {where} has a wrong label rule, or the weights do not belong to the traced model"
                 )
-        raise VerificationError(f"permuting all spaces at once changes the outputs by {together:.1e}")
+        raise BlamedSpaceError(f"permuting all spaces at once changes the outputs by {together:.1e}")
 
     def same_as_module(self, model: nn.Module) -> None:
         """The traced graph computes what the module computes in eval mode."""

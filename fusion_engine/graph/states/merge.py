@@ -18,6 +18,7 @@ from fusion_engine.core.errors import ParentError, UnsupportedModelError
 from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
 from ..captured.nodes import shape as node_shape
+from ..structure.computed import computed_weights, grouped_names, spelled_out, taken_apart
 from ..structure.trace import Trace, lookup
 from .layout import read_layout
 from .scales import scale_tensors
@@ -32,23 +33,29 @@ def merge_states(
     output_weights: Sequence[Tensor] | None = None,
     *,
     names: Collection[str] | None = None,
+    information: bool = False,
 ) -> dict[str, Tensor]:
     """The fused state of k parents: names, order and types of the first parent's.
 
     groupings: space name -> Grouping; a space that is missing is averaged neuron by neuron. output_weights: per
     parent (classes,) weights of the last layer's outputs, summing to one over the parents; None for 1/k.
     names: only these tensors are made (None: all). Integer buffers come from the first parent. Parents may differ
-    in width where every affected space is grouped. Computed in float64.
+    in width where every affected space is grouped. Computed in float64. Weights that the network computes from other
+    tensors (weight norm, pruning) are averaged themselves, unless the states hold `information` about the tensors.
 
     Raises UnsupportedModelError if a space cannot change its width, or the model has no linear output layer for
     `output_weights`; ParentError if the parents do not fit together.
     """
+    computed = [] if information else computed_weights(trace.capture, states[0])
+    original = states[0]
+    states = [spelled_out(state, computed) if computed else state for state in states]
+    wanted = grouped_names(names, computed)
     merger = _Merger(states, trace, groupings)
     scales = _output_scales(trace, output_weights)
     done: dict[str, Tensor] = {}
     result: dict[str, Tensor] = {}
     for name, tensor in states[0].items():
-        if names is not None and name not in names:
+        if wanted is not None and name not in wanted:
             continue
         canonical = trace.aliases.get(name, (name,))[0]
         if canonical not in done:
@@ -57,7 +64,10 @@ def merge_states(
             else:
                 done[canonical] = tensor.detach().clone()
         result[name] = done[canonical]
-    return result
+    if computed:
+        made = taken_apart(result, [w for w in computed if w.names[0] in result])
+        result |= {name: tensor.to(original[name].dtype) for name, tensor in made.items()}
+    return result if names is None else {name: tensor for name, tensor in result.items() if name in names}
 
 
 def merge_outputs(

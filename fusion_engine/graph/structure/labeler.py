@@ -19,7 +19,7 @@ _CREATION = frozenset(
     f"{prefix}{name}{suffix}"
     for name in ("zeros", "ones", "full", "empty")
     for prefix, suffix in (("", ""), ("", "_like"), ("new_", ""))
-) | {"scalar_tensor"}
+) | {"scalar_tensor", "fill", "zero"}
 _RECURRENT = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
 
 
@@ -27,7 +27,8 @@ class Labeler:
     """Labels of a graph.
 
     slots: state name -> one layer of atoms for every labelled dimension of the tensor. labels: node -> Labels.
-    activations: names of nodes that depend on the inputs. Raises UnsupportedModelError for an operator without rule.
+    activations: names of nodes that depend on the inputs. indices: state names of integer buffers whose values
+    say where labels go. Raises UnsupportedModelError for an operator without rule.
     """
 
     def __init__(self, capture: Capture) -> None:
@@ -36,6 +37,7 @@ class Labeler:
         self.slots: dict[str, list[Array]] = {}
         self.labels: dict[fx.Node, Any] = {}
         self.warnings: list[str] = []
+        self.indices: set[str] = set()
         self.activations = dependents(capture.graph, capture.inputs)
         self._leaves: dict[str, Labels] = {}
         self._constants: dict[fx.Node, Any] = {}
@@ -157,10 +159,14 @@ class Labeler:
         if is_symbolic(node):
             found = node.meta["val"]
             return dimension(found) if isinstance(found, torch.SymInt | int) else found
-        if node.name in self.activations or node.name in self.capture.tensors:
+        is_data = node.name in self.capture.tensors and node.name not in self.capture.integers
+        if node.name in self.activations or is_data:
             raise NoRuleError("an index or a size depends on the data")
         if node not in self._constants:
-            if node.op == "placeholder":
+            if node.name in self.capture.integers:
+                self.indices.add(self.capture.tensors[node.name])
+                self._constants[node] = self.capture.integers[node.name]
+            elif node.op == "placeholder":
                 self._constants[node] = self.capture.constants[node.name]
             else:
                 args = fx.node.map_arg(node.args, self._value)

@@ -107,7 +107,7 @@ class _Flow:
             if node in outputs:
                 last = len(self.sequence)
             # A program can start where samples follow each other along the first dimension.
-            starts = self.capture.place(node.name) == Samples(0)
+            starts = self.capture.place(node.name, folded=False) == Samples(0)
             if reach <= i and node.name not in inputs and node not in outputs and starts:
                 cuts.append(node)
             reach = max(reach, last)

@@ -1,16 +1,18 @@
 """Spaces of coupled neurons, built from the families of interchangeable classes of a labelled graph."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from torch import fx
 
 from fusion_engine.core.types import Freedom, Layer, Member, Role, Site, Space
 
-from ..captured.nodes import module_path, operator
+from ..captured.nodes import dependents, module_path, operator
 from ..labels.algebra import Labels
 from ..labels.atoms import live_dims
+from ..rules.movement import PICKS
 from .classes import Families, Slot, find_families
 from .labeler import Labeler
 
@@ -38,9 +40,10 @@ def find_spaces(
         name: replace(layer, space=next((s.name for s in made.values() if _produces(s, producers[name])), None))
         for name, layer in layers.items()
     }
-    additions = {node.name for node in labeler.capture.graph.nodes if operator(node) == "add"}
+    graph = labeler.capture.graph
+    labeler.warnings += _picked(labeler, families, {p: name for name, p in producers.items()}, made.values())
     return (
-        {name: _with_features(space, found, producers, additions) for name, space in made.items()},
+        {name: _with_features(space, found, producers, graph) for name, space in made.items()},
         found,
         _frozen(labeler, families),
     )
@@ -72,14 +75,20 @@ def _named(
 
 
 def _with_features(
-    space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]], additions: set[str]
+    space: Space, layers: Mapping[str, Layer], producers: Mapping[str, tuple[str, int]], graph: fx.Graph
 ) -> Space:
     """Features are read where layers make the space; a residual stream, which several make, where it is summed up.
     Where no layer makes the space, at the first node that shows it."""
+    additions = {node.name for node in graph.nodes if operator(node) == "add"}
     outputs = {layer.output for name, layer in layers.items() if _shows(space, producers[name])}
     made = tuple(site for site in space.sites if site.node in outputs)
     sums = tuple(site for site in space.sites if site.node in additions)
-    return replace(space, features=(sums if len(made) > 1 else ()) or made or space.sites[:1])
+    if len(made) > 1 and sums:
+        # A stream is summed up from all layers that make it; turned queries (rotary positions) are sums of their own.
+        ends = {site.node for site in sums}
+        if all(dependents(graph, {site.node}) & ends for site in made):
+            made = sums
+    return replace(space, features=made or space.sites[:1])
 
 
 def _shows(space: Space, output: tuple[str, int]) -> bool:
@@ -175,6 +184,24 @@ def _frozen(labeler: Labeler, families: Families) -> list[tuple[str, str]]:
             for slot in slots:
                 reasons[slot[0], _reason(labeler, tag)] = None
     return sorted(reasons)
+
+
+def _picked(
+    labeler: Labeler, families: Families, layers: Mapping[tuple[str, int], str], spaces: Iterable[Space]
+) -> list[str]:
+    """Layers whose outputs are picked out one by one (gates, experts) and lie in no space: a line each. layers: by
+    weight and dimension of its outputs."""
+    nodes = {node.name: node for node in labeler.capture.graph.nodes}
+    moved = {(m.tensor, d) for space in spaces for m in space.members for d in m.dims}
+    found: dict[str, None] = {}
+    for slots, colours in families.frozen:
+        tags = {str(colour[0]).split(".")[0] for colour in colours}
+        picks = sorted(operator(nodes[tag]) for tag in tags if tag in nodes and operator(nodes[tag]) in PICKS)
+        made = {(name, d) for name, number in slots for d in live_dims(labeler.slots[name][number])} - moved
+        for output in made & layers.keys() if picks and "output" not in tags else ():
+            found[f"outputs of {layers[output]!r} are picked out by position ({picks[0]!r}): they stay in place, not "
+                  "grouped but averaged one by one"] = None  # fmt: skip
+    return sorted(found)
 
 
 def _reason(labeler: Labeler, tag: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,11 +14,14 @@ from fusion_engine.core.types import Layer, Level, Space, State
 
 from ..captured.capture import Capture, capture
 from ..captured.nodes import shape
+from .computed import computed_weights
 from .labeler import Labeler
 from .layers import find_layers
 from .levels import find_levels
 from .nesting import Nest, find_nests
 from .spaces import find_spaces
+
+_BLAMED = "exchanging its neurons changes the outputs"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Trace:
     entries cannot be exchanged. aliases: state name -> all names of the same tensor (tied weights); `Layer` and
     `Member` use the first. shapes: of the tensors in the graph, at the width that was traced. parameters: what
     training may change (no buffers; tied weights once). variants: the same architecture at other widths; spaces,
-    layers, levels and nodes have the same names there.
+    layers, levels and nodes have the same names there. indices: integer tensors of the state that say which entries go
+    where: in all parents the same.
     """
 
     spaces: dict[str, Space]
@@ -46,6 +50,7 @@ class Trace:
     parameters: tuple[str, ...]
     capture: Capture
     variants: tuple[Trace, ...] = ()
+    indices: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def nests(self) -> dict[str, Nest]:
@@ -105,6 +110,25 @@ def with_aliases(changed: Mapping[str, Tensor], state: State, trace: Trace) -> d
     }
 
 
+def left_in_place(trace: Trace, names: Collection[str]) -> Trace:
+    """The trace without these spaces: their neurons keep their order, and a warning says so."""
+    if not names:
+        return trace
+    frozen = [(m.tensor, _BLAMED) for name in trace.spaces if name in names for m in trace.spaces[name].members]
+    return replace(
+        trace,
+        spaces={name: space for name, space in trace.spaces.items() if name not in names},
+        layers={n: replace(x, space=None) if x.space in names else x for n, x in trace.layers.items()},
+        frozen=[*trace.frozen, *dict.fromkeys(frozen)],
+        warnings=[
+            *trace.warnings,
+            *(f"warning: space {name!r} stays in place, not grouped but averaged neuron by neuron: {_BLAMED}"
+              for name in trace.spaces if name in names),
+        ],
+        variants=tuple(left_in_place(variant, names) for variant in trace.variants),
+    )  # fmt: skip
+
+
 def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     """Trace `model` on inputs like `example_inputs` (a tuple of tensors, batch first; values do not matter).
 
@@ -115,10 +139,15 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     labeler = Labeler(graph)
     spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
     levels, shared = find_levels(graph, layers)
+    computed = [
+        f"weight {weight.owner!r} is computed from others ({weight.kind}): its layer is averaged, not solved for"
+        for weight in computed_weights(graph, model.state_dict())
+    ]
     return Trace(
         spaces=spaces, layers=layers, levels=levels, inputs=list(graph.inputs),
         output=graph.outputs[0] if len(graph.outputs) == 1 else "output", frozen=frozen,
-        warnings=labeler.warnings + shared, aliases=graph.aliases,
+        warnings=labeler.warnings + shared + computed, aliases=graph.aliases,
         shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
         parameters=tuple(name for name, _ in model.named_parameters()), capture=graph,
+        indices={graph.tensors[n]: value for n, value in graph.integers.items() if graph.tensors[n] in labeler.indices},
     )  # fmt: skip

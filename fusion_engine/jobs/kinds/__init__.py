@@ -25,11 +25,12 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "import_parents": Kind(
-        "fusion_engine.jobs.kinds.import_parents", ("upload", "demo", "paths", "arch", "name", "base"), light=True
+        "fusion_engine.jobs.kinds.import_parents", ("upload", "demo", "paths", "arch", "weights", "name", "base"),
+        light=True,
     ),
     "import_data": Kind("fusion_engine.jobs.kinds.import_data", ("upload", "source", "name"), light=True),
     "preflight": Kind(
-        "fusion_engine.jobs.kinds.preflight", ("parents", "input_shape", "seed"), light=True, cached=True
+        "fusion_engine.jobs.kinds.preflight", ("parents", "input_shape", "seed", "data"), light=True, cached=True
     ),
     "train": Kind(
         "fusion_engine.jobs.kinds.train", ("arch", "data", "parents", "regime", "epochs", "seed", "name")

@@ -8,7 +8,7 @@ from fusion_engine import store
 from fusion_engine.core.errors import JobError
 from fusion_engine.core.progress import Progress
 from fusion_engine.evaluation import compare
-from fusion_engine.parents import check_parents, read_safetensors, settled
+from fusion_engine.parents import canonical_state, check_parents, read_safetensors, settled
 from fusion_engine.stats import checked_device
 from fusion_engine.store.files import write_json
 
@@ -31,7 +31,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     check_parents(parents, minimum=1)
     if arguments.get("run"):
         tensors, _ = read_safetensors(store.result_path(arguments["run"], "fused.safetensors"))
-        fused = {name: tensors[parents[0].key_map.get(name, name)] for name in parents[0].state}
+        fused = canonical_state(parents[0], tensors)
     progress.part(0.0, 1.0, "evaluate").report(0.2, f"Evaluating on {len(data):,} samples")
     found = compare(parents, fused, data, device=checked_device(arguments.get("device") or "cpu"))
     models = [{"name": entry.pop("file"), **entry} for entry in found.pop("parents")]

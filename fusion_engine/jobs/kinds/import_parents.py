@@ -1,6 +1,7 @@
 """Job import_parents: uploaded files, a set of demo parents or files of this machine become a parent set."""
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,12 +14,13 @@ from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
 from fusion_engine.demo import demo_files
-from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, save_parent
+from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent, remarks, save_parent, title
 from fusion_engine.store.files import write_json
 from fusion_engine.store.shapes import ParentsSummary
 
 from ..inputs import displayed, one_of
 from ..shapes import FileError, ImportedParents
+from ..shards import whole_parents
 
 _DEMOS = {"digits": "mlp", "digits_vgg": "vgg"}
 _METADATA = "parents.json"
@@ -36,7 +38,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
     errors: list[FileError] = []
     for (shown, path), _ in progress.part(0.0, 1.0, "read").each(files, lambda file: f"Reading {file[0]}"):
         try:
-            parent = load_parent(path, arch)
+            parent = load_parent(path, arch, weights=arguments.get("weights") or None)
             parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))
         except FusionError as error:
             errors.append({"file": shown, "error": displayed(error, path.name, shown)})
@@ -61,7 +63,10 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
         part
         for p in parents
         for counts in [p.metadata.class_counts]
-        for part in (p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts))
+        for part in (
+            p.name, p.digest, json.dumps([p.architecture.name, p.architecture.as_json()]), json.dumps(counts),
+            *_form(p),
+        )
     )
 
     def write(folder: Path) -> None:
@@ -70,6 +75,12 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
 
     store.save_parents(digest, write, _summary(parents, name, digest))
     return store.read_parents_summary(digest)
+
+
+def _form(parent: Parent) -> list[str]:
+    """What else tells one file of the same weights from another: its types, what lies beside them, what is said."""
+    form = [*map(str, parent.dtypes.items()), *parent.beside, *parent.copies, *parent.metadata.notes]
+    return [json.dumps([*form, *parent.key_map.values()])] if form else []
 
 
 def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummary:
@@ -97,7 +108,7 @@ def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummar
             }
             for number, p in enumerate(parents)
         ],
-        "warnings": [f"{p.name}: {note}" for p in parents for note in p.metadata.notes] + assumptions(parents),
+        "warnings": [*remarks(parents), *assumptions(parents)],
     }
 
 
@@ -112,17 +123,19 @@ def _files(source: str, value: Any) -> list[tuple[str, Path]]:
             raise JobError("paths must be a list of file names")
         return [(Path(path).name, Path(path)) for path in value]
     files = store.upload_files(value)
-    _rename_in_metadata(files)
-    return [(shown, path) for shown, path in files if path.name != _METADATA]
+    parents = whole_parents([(shown, path) for shown, path in files if path.name != _METADATA])
+    metadata = next((path for _, path in files if path.name == _METADATA), None)
+    if metadata is not None:
+        _rename_in_metadata(metadata, [*files, *parents])
+        for folder in {path.parent for _, path in parents if path.is_file()} - {metadata.parent}:
+            shutil.copyfile(metadata, folder / _METADATA)
+    return parents
 
 
-def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
+def _rename_in_metadata(metadata: Path, files: Sequence[tuple[str, Path]]) -> None:
     """Make an uploaded parents.json speak of the files by the names under which they are kept."""
     stored = {PurePosixPath(shown).stem: path.name for shown, path in files}
     stored |= {shown: path.name for shown, path in files}
-    metadata = next((path for _, path in files if path.name == _METADATA), None)
-    if metadata is None:
-        return
     if metadata.stat().st_size > _METADATA_LIMIT:
         raise ParentError("parents.json: larger than 1 MB; it should hold class counts only")
     try:
@@ -137,7 +150,7 @@ def _rename_in_metadata(files: Sequence[tuple[str, Path]]) -> None:
 
 def _unique(file: str, taken: Sequence[str]) -> str:
     """The file's name without its ending, numbered where another parent has it."""
-    stem = PurePosixPath(file).stem or file
+    stem = title(file) or file
     candidates = [stem, *(f"{stem} ({n})" for n in range(2, 10))]
     return next(name for name in candidates if name not in taken)
 

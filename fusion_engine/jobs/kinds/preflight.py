@@ -1,5 +1,6 @@
 """Job preflight: can these parents be fused, and what are they made of?"""
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,17 @@ from typing import Any
 import torch
 
 from fusion_engine.architectures import token_example
-from fusion_engine.core.errors import FusionError, JobError
+from fusion_engine.core.errors import BlamedSpaceError, FusionError, JobError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
+from fusion_engine.data import check_samples
+from fusion_engine.evaluation import chance_notes
 from fusion_engine.exploration.structure import described
-from fusion_engine.graph import Trace, VerifyReport, trace, verify_all
-from fusion_engine.parents import Parent, check_parents
+from fusion_engine.graph import Trace, VerifyReport, trace, verify_all, without_blamed
+from fusion_engine.parents import Parent, check_parents, settled
 from fusion_engine.store.files import write_json
 
-from ..inputs import read_parents, whole_number
+from ..inputs import read_data, read_parents, whole_number
 from ..shapes import Compatibility, Preflight, Verdict
 
 
@@ -32,7 +35,17 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     ):
         raise JobError("input_shape must be a list of positive whole numbers, such as [3, 32, 32]")
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
-    write_json(folder / "result.json", inspect(parents, shape, seed, progress))
+    said: list[str] = []
+    if arguments.get("data"):
+        try:
+            parents, said = settled(parents, data := read_data(arguments["data"], _LOOKED_AT, seed))
+            check_samples(data, parents[0].classes, parents[0].input_shape)
+            said += chance_notes(parents, data)
+        except FusionError as problem:
+            said = [str(problem)]
+    result = inspect(parents, shape, seed, progress)
+    result["warnings"] = [*said, *result["warnings"]]
+    write_json(folder / "result.json", result)
 
 
 def inspect(
@@ -109,7 +122,12 @@ def _looks(
             continue
         progress.part(0.0, 1.0, "verify").report(start + 0.3 * share, "Permuting the parents' neurons")
         states = [parents[number].state for number in members]
-        for number, (report, failure) in zip(members, _verified(graph, states, example, seed), strict=True):
+        reports = _verified(graph, states, example, seed)
+        if any(isinstance(failure, BlamedSpaceError) for _, failure in reports):
+            with contextlib.suppress(FusionError):
+                graph = without_blamed(graph, states, (example,), seed=seed)
+                reports = _verified(graph, states, example, seed)
+        for number, (report, failure) in zip(members, reports, strict=True):
             looks[number] = _Look(graph, report, failure)
     return looks
 
@@ -147,6 +165,7 @@ def _verdicts(
 
 
 # Errors of the tracer and of the permutation test name what they fail at in these words.
+_LOOKED_AT = 400  # samples that show what files do not say
 _BLAME = re.compile(
     r"operator '(?P<operation>[^']+)' in (?:module '(?P<module>[^']+)'|the model itself)"
     r"|an operator in (?P<several>.+) has a wrong label rule"

@@ -14,7 +14,7 @@ from ...fusing.folding import read_rows, write_rows
 from ...fusing.parent_features import ParentFeatures, batch_size
 from ...graph import Trace, merge_outputs, merge_states
 from ...grouping import Grouped
-from ...stats import feature_rows, linear_rows
+from ...stats import feature_rows
 from ..solvable import obstacle, solvable_layers
 from .grouped_ridge import GroupedRegression
 from .ridge import Regression
@@ -80,11 +80,14 @@ def _obstacle(trace: Trace, layer: Layer) -> str:
     return reason
 
 
-def _moved_rows(counted: Tensor | None, x: Tensor) -> Tensor | None:
-    """(rows,) bool for rows x (samples, positions, width) in the order of samples; None if all count."""
-    if counted is None or x.shape[1] != counted.shape[1]:
+def _counted_rows(counted: Tensor, x: Tensor) -> Tensor | None:
+    """(rows,) bool for the rows of inputs x (samples, ..., width), positions along the last dimension of their number;
+    None if all count, or x is of samples."""
+    dims = [dim for dim in range(1, x.dim() - 1) if x.shape[dim] == counted.shape[1]]
+    if not dims or bool(counted.all()):
         return None
-    return None if bool(counted.all()) else counted.reshape(-1)
+    size = [len(counted) if dim == 0 else counted.shape[1] if dim == dims[-1] else 1 for dim in range(x.dim() - 1)]
+    return counted.reshape(size).expand(x.shape[:-1]).reshape(-1)
 
 
 def _targets(trace: Trace, todo: list[Layer]) -> dict[str, Target]:
@@ -117,7 +120,6 @@ class _Solve:
         if self.chosen and self.ridge is None:
             self.guess = list(self.chosen.values())[-1]["ridge"] or _GUESS
         self.solved = 0
-        self.masked: set[str] = set()  # layers whose rows stand for positions, some of which do not count
 
     def run(self) -> dict[str, Tensor]:
         self.log.progress.report(0.0, "merging weights")
@@ -148,9 +150,9 @@ class _Solve:
             merge = [m.float().to(self.inputs.device) for m in matrices]
         outputs = sum(state[layer.weight].shape[0] for state in self.parents) if late else len(start)
         problem: Regression | GroupedRegression | None = None
-        for x, t, held in self._rows(layer, prefix, features, merge):
+        for samples, x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
-                rows = self._count(layer, len(t) // len(x) * len(self.inputs.data))
+                rows = -(-len(t) // samples) * len(self.inputs.data)
                 if layer.options.get("groups", 1) != 1:
                     problem = GroupedRegression(layer, shape, bias, reserve)
                 else:
@@ -173,13 +175,6 @@ class _Solve:
         self.solved += 1
         write_rows(self.state, layer, result.weights)
 
-    def _count(self, layer: Layer, rows: int) -> int:
-        """Rows in all, of so many with those that do not count."""
-        counted = self.inputs.counted
-        if counted is None or layer.name not in self.masked:
-            return rows
-        return int(counted.sum()) * max(1, rows // len(self.inputs.data))
-
     def _is_late(self, layer: Layer) -> bool:
         """Whether the layer's outputs are grouped only now, with the fused prefix known. That takes a space which
         this layer makes alone and in full."""
@@ -191,19 +186,22 @@ class _Solve:
 
     def _rows(
         self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out. Where some
-        positions do not count, rows that do take the place of samples."""
+    ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+        """Per batch: samples, the layer's inputs, target rows, and which of the inputs (along their first dimension)
+        are of samples that are held out. Inputs of linear layers come by sample, or, where some positions do not count,
+        by row; of convolutions maybe by frame or window."""
         first, masks = 0, self.inputs.counted if layer.kind == "linear" else None
         self._report(layer, 0.0)
         target_of = self.targets[layer.name]
         nodes = [layer.input] if target_of.other is None else [layer.input, target_of.other]
         fused = prefix.batches(self.state, nodes)
         order = None if target_of.moved is None else RowOrder(self.trace, layer, target_of.moved)
+        place, target_place = (self.trace.capture.lies(n) for n in (layer.input, target_of.node))
         sources = zip(fused, features.batches(target_of.node), self.inputs.batches(self.size), strict=True)
         for (x, *stream), parents, inputs in sources:
-            if order is not None:
-                x = order(x, inputs)
+            if layer.kind == "linear":
+                x = place.first(x) if order is None else order(x, inputs)
+                parents, stream = ([target_place.first(f) for f in fs] for fs in (parents, stream))
             rows = [feature_rows(layer, f) for f in parents]
             if layer.output == self.trace.output:
                 target = self.last.target(rows).float()
@@ -213,16 +211,13 @@ class _Solve:
                 target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
             if stream:
                 target = target - feature_rows(layer, stream[0])
-            samples = len(x) if masks is None else len(inputs)
-            held = self.held[first : first + samples].to(x.device)
-            counted = None if masks is None else masks[first : first + samples].to(x.device)
-            first += samples
-            kept = linear_rows(self.trace, layer.input, counted, x) if order is None else _moved_rows(counted, x)
+            held = self.held[first : first + len(inputs)].to(x.device)
+            kept = None if masks is None else _counted_rows(masks[first : first + len(inputs)].to(x.device), x)
+            first += len(inputs)
             if kept is not None:
-                self.masked.add(layer.name)
                 every = held.repeat_interleave(len(target) // len(held))
                 x, target, held = x.reshape(len(target), -1)[kept], target[kept], every[kept]
-            yield x, target, held
+            yield len(inputs), x, target, held if layer.kind == "linear" else place.spread(held)
             self._report(layer, 0.7 * first / len(self.held))
 
     def _report(self, layer: Layer, part: float) -> None:

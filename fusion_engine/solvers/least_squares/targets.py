@@ -59,6 +59,7 @@ class RowOrder:
 
     def __init__(self, trace: Trace, layer: Layer, moved: str) -> None:
         self._program = Program(trace, [*trace.inputs, layer.output], [moved])
+        self._place = trace.capture.lies(moved)
         self._shape = shape(trace.capture.node(layer.output)) or ()
         self._orders: dict[int, Tensor] = {}
 
@@ -69,7 +70,7 @@ class RowOrder:
             numbers = torch.arange(len(flat), dtype=torch.float32, device=rows.device)
             outputs = numbers.reshape(*rows.shape[:-1], 1).expand(*rows.shape[:-1], self._shape[-1])
             moved = self._program({}, inputs, outputs)[0]
-            self._orders[len(inputs)] = moved[..., 0].reshape(len(inputs), -1).long()
+            self._orders[len(inputs)] = self._place.first(moved[..., 0]).reshape(len(inputs), -1).long()
         return flat[self._orders[len(inputs)]]
 
 

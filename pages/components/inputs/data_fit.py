@@ -10,13 +10,13 @@ from ..shared.page_frame import existing
 from ..shared.text import count
 from .pickers import BUILT_IN, BUILT_IN_SHAPE
 
+_LISTED = 10
 _BUILT_IN: dict[str, Any] = {"shape": BUILT_IN_SHAPE, "classes": 10, "labelled": True, "counts": [1] * 10}
 
 
 def misfit(parents: Mapping[str, Any], data: str, *, test: bool = False) -> str:
     """Why a data set cannot be used with a set of parents, with the fix, as one line; '' where nothing speaks against
-    it or it is not known. The rules are those of `fusion_engine.data.check_calibration` and, for test data,
-    `check_samples`."""
+    it or it is not known. The rules are those of `fusion_engine.data.check_samples`; test data needs labels."""
     summary = _BUILT_IN if data in BUILT_IN else existing(store.read_data_summary, data) if data else None
     if summary is None:
         return ""
@@ -34,14 +34,22 @@ def misfit(parents: Mapping[str, Any], data: str, *, test: bool = False) -> str:
             f"{name} has labels up to {summary['classes'] - 1}; the parents know {count(knows, 'class', 'classes')}, "
             f"0 to {knows - 1}. Choose data with those labels."
         )
-    counts = list(summary["counts"]) + [0] * (knows - len(summary["counts"]))
-    if not test and (missing := [str(label) for label, number in enumerate(counts) if not number]):
-        named = ", ".join(missing[:10]) + ("…" if len(missing) > 10 else "")
-        return (
-            f"{name} has no samples of class {named}; a fusion needs some of every class. "
-            "Choose data with all classes, or data without labels."
-        )
     return ""
+
+
+def lacking(parents: Mapping[str, Any], data: str) -> str:
+    """Which classes labelled calibration data has no samples of, as one line; '' where it has all, or none has a label.
+    As `fusion_engine.data.missing_note` says it of a fusion."""
+    summary = existing(store.read_data_summary, data) if data and data not in BUILT_IN else None
+    if summary is None or not summary["labelled"] or misfit(parents, data) or not summary["counts"]:
+        return ""
+    counts = list(summary["counts"]) + [0] * (parents["classes"] - len(summary["counts"]))
+    missing = [str(label) for label, number in enumerate(counts) if not number]
+    if not missing:
+        return ""
+    more = len(missing) - _LISTED
+    named = ", ".join(missing[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+    return f"The calibration data has no samples of class {named}: nothing can be judged for what it lacks."
 
 
 def misfits(parents: Mapping[str, Any], data: str, test: str) -> list[str]:

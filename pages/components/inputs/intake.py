@@ -14,6 +14,7 @@ from ..shared.text import plain
 from .pickers import BUILT_IN, data_select, parents_select
 
 _WAYS = {"demo": "Shipped demo", "upload": "Upload", "train": "Train", "earlier": "Earlier sets"}
+_WEIGHTS = {"": "As trained", "ema": "Averaged (EMA, SWA)"}
 _NETWORKS = {
     "mlp": "MLP", "vgg": "Small VGG", "vgg_bn": "Small VGG with BatchNorm", "resnet20": "ResNet-20, half as wide",
     "vit": "Vision transformer, four blocks",
@@ -42,16 +43,22 @@ def _demo() -> None:
 def _upload() -> None:
     files = st.file_uploader(
         "Checkpoints, two to eight of the same architecture, and a parents.json if you have one",
-        type=["safetensors", "pt", "pth", "pt2", "bin", "ckpt", "json"], accept_multiple_files=True,
-        key="parents-files",
+        type=list(store.WEIGHTS), accept_multiple_files=True, key="parents-files",
     )
     st.caption(
-        "Files are read as data and never run. parents.json may hold class_counts for each parent: "
+        "Files are told by their content, read as data and never run. Shards come with their index, a Hugging Face "
+        "folder as a zip, one for each parent. parents.json may hold class_counts for each parent: "
         '{"parents": [{"file": "a.pt", "class_counts": [120, 80]}]}'.replace("[", r"\[").replace("{", r"\{")
     )
     name = st.text_input("Name of the set", placeholder="my parents", key="parents-name", max_chars=60)
+    weights = st.selectbox(
+        "Which weights", list(_WEIGHTS), format_func=lambda key: _WEIGHTS.get(key, key), key="parents-weights",
+        accept_new_options=True,
+        help="Checkpoints may hold several: averaged ones beside those trained last, a generator and a discriminator. "
+        "Choose, or type the key or the prefix of names that the weights are under.",
+    )
     if st.button("Import", type="primary", disabled=not files, key="parents-import"):
-        _import(files, "import_parents", {"name": name} if name else {})
+        _import(files, "import_parents", {k: v for k, v in {"name": name, "weights": weights}.items() if v})
 
 
 def _train() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from fusion_engine import store
 from fusion_engine.core.errors import DataError
-from fusion_engine.data import Dataset, check_calibration, check_samples
+from fusion_engine.data import Dataset, check_samples
 from pages.components.inputs.data_fit import misfit, misfits
 
 SHAPES = ((64,), (1, 8, 8), (8, 8), (63,))
@@ -20,7 +20,7 @@ LABELS = (None, [0, 1, 2], [0, 2], [0, 1], [0, 1, 2, 3])
 
 def engine_refuses(parents: dict[str, Any], data: Dataset, test: bool) -> bool:
     try:
-        (check_samples if test else check_calibration)(data, parents["classes"], tuple(parents["input_shape"]))
+        check_samples(data, parents["classes"], tuple(parents["input_shape"]))
     except DataError:
         return True
     return test and data.y is None

@@ -3,7 +3,7 @@
 import pickletools
 from typing import Final
 
-from ..core.errors import UnsafeFileError
+from ...core.errors import UnsafeFileError
 from .inert import refuse
 
 # What torch writes for modules, state dicts and checkpoints, and nothing else. Left out among others: INST and OBJ

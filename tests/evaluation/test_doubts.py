@@ -1,0 +1,43 @@
+"""Parents at chance, and data in other units than the test set's, are said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fusion_engine.data import Dataset, load_data
+from fusion_engine.demo import load_demo
+from fusion_engine.evaluation import chance_notes, unlike_notes
+from fusion_engine.pipeline import fuse
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_data("digits:train").subset(list(range(400)))
+
+
+def test_parents_at_chance_are_said(digits: Dataset) -> None:
+    parents = load_demo()[:2]
+    assert digits.y is not None
+    shuffled = replace(digits, y=digits.y[torch.randperm(400, generator=torch.Generator().manual_seed(0))])
+    lines = chance_notes(parents, shuffled)
+    assert len(lines) == 2
+    assert all("no better than chance" in line for line in lines)
+    assert chance_notes(parents, digits) == []
+    assert sum("no better than chance" in line for line in fuse(parents, shuffled, "average").report["warnings"]) == 2
+
+
+def test_data_in_other_units_is_said(digits: Dataset) -> None:
+    test = load_data("digits:test")
+    assert unlike_notes(digits, test) == unlike_notes(digits, None) == []
+    raw = Dataset(digits.x.float(), digits.y, classes=10, name="raw")
+    (line,) = unlike_notes(raw, test)
+    assert line.startswith("raw and digits:test differ as networks get them")
+    assert "other units" in line
+
+
+def test_too_few_samples_to_choose_by_are_said(digits: Dataset) -> None:
+    few = replace(digits.subset([0, 1, 2, 3, 4]), y=None, classes=10)
+    assert any("too few" in line for line in fuse(load_demo()[:2], few, "average").report["warnings"])
