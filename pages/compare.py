@@ -39,19 +39,28 @@ def labels(jobs: list[dict[str, Any]]) -> dict[str, str]:
 
 def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     rows = []
+    metrics = {run: reports.metric_of(report) for run, report in found.items()}
     for run, report in found.items():
-        accuracy = {m.label: m.accuracy for m in reports.models(report)}
+        metric = metrics[run]
+        known = {m.label: getattr(m, metric) for m in reports.models(report)}
+        known |= {"Best parent": reports.best_parent(report), "Mean parent": reports.mean_parent(report)}
         rows.append({
-            "Run": names[run], "Fused": percent(accuracy.get("Fused"), 2),
-            "Best parent": percent(reports.best_parent(report), 2),
-            "Mean parent": percent(reports.mean_parent(report), 2),
-            **{label: percent(accuracy.get(label), 2) for label in (
-                "Plain average", "Ensemble, logits", "Ensemble, softmax")},
+            "Run": names[run], **({} if set(metrics.values()) == {metric} else {"Measure": reports.METRICS[metric]}),
+            **{label: reports.score_text(known.get(label), metric) for label in (
+                "Fused", "Best parent", "Mean parent", "Plain average", "Ensemble, logits", "Ensemble, softmax")},
             "Takes": seconds(store.own_seconds(report)), "Memory": megabytes(report["peak_memory_mb"]),
         })
-    st.header("Accuracy", anchor=False)
+    kinds = list(dict.fromkeys(metrics.values()))
+    st.header(" and ".join(reports.METRICS[kind] for kind in kinds), anchor=False)
+    for line in dict.fromkeys((report.get("task") or {}).get("why", "") for report in found.values()):
+        if line:
+            st.caption(f":material/info: {plain(line)}")
+    if "perplexity" in kinds:
+        st.caption("Less perplexity is better; the bars and dots show how many next tokens are right.")
     if not any(reports.models(report) for report in found.values()):
         st.info("These runs had no test data, so nothing was measured. Choose test data and fuse again.")
+    elif "r2" in kinds:
+        st.caption("R² is 1 where every value is predicted exactly, and 0 where the mean would do as well.")
     elif len(found) == 1:
         models = reports.models(next(iter(found.values())))
         show(charts.accuracy_bars(models), "Bars: accuracy of parents, references and the fused network", "accuracy")

@@ -22,7 +22,7 @@ from pages.components.run.downloads import download_row
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, next_steps
 from pages.components.shared.tables import folded_table
-from pages.components.shared.text import count, percent, plain, seconds
+from pages.components.shared.text import count, plain, seconds
 
 SAMPLES = 400
 
@@ -136,16 +136,27 @@ def show_job(run: str) -> None:
         return
     state.put(run=run)
     report = store.read_report(run)
-    accuracies = {m.label: m.accuracy for m in reports.models(report)}
-    best, fused = reports.best_parent(report), accuracies.get("Fused")
+    metric = reports.metric_of(report)
+    scores = {m.label: getattr(m, metric) for m in reports.models(report)}
+    best, fused = reports.best_parent(report), scores.get("Fused")
     with st.container(border=True, key="result"):
         st.header("Result", anchor=False)
         columns = st.columns(5)
-        gain = None if fused is None or best is None else f"{100 * (fused - best):+.1f} points"
-        columns[0].metric("Fused", percent(fused), gain, help="The difference is to the best parent.")
-        columns[1].metric("Best parent", percent(best))
-        columns[2].metric("Plain average", percent(accuracies.get("Plain average")))
-        columns[3].metric("Softmax ensemble", percent(accuracies.get("Ensemble, softmax")))
+        gain = None
+        if fused is not None and best is not None:
+            gain = f"{100 * (fused - best):+.1f} points" if metric == "accuracy" else f"{fused - best:+.3f}"
+        joined = "Softmax ensemble" if "Ensemble, softmax" in scores or metric != "r2" else "Ensemble"
+        texts = {
+            "Fused": fused, "Best parent": best, "Plain average": scores.get("Plain average"),
+            joined: scores.get("Ensemble, softmax" if joined != "Ensemble" else "Ensemble, logits"),
+        }
+        for column, (label, value) in zip(columns, texts.items(), strict=False):
+            named = "" if metric == "accuracy" else f", {reports.METRICS[metric]}" if label == "Fused" else ""
+            column.metric(
+                label + named, reports.score_text(value, metric, 1), gain if label == "Fused" else None,
+                delta_color="inverse" if metric == "perplexity" else "normal",
+                help="The difference is to the best parent." if label == "Fused" else None,
+            )
         columns[4].metric("Fused in", seconds(store.own_seconds(report)), help=known_before(report))
         trained(run, report)
         notes(report.get("warnings", []))

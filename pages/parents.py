@@ -133,9 +133,13 @@ def data_overview() -> None:
     if data is None:
         return
     shape = " × ".join(map(str, data["shape"]))
-    labels = "with labels" if data["labelled"] else "without labels"
-    classes = count(data["classes"], "class", "classes")
-    st.caption(f"{count(data['samples'], 'sample')} of shape {shape}, {labels}, {classes}.")
+    kind = "labels of positions" if data["classes"] else "values to predict"
+    kind = "labels" if data["counts"] is not None else kind
+    labels = f"with {kind}" if data["labelled"] else "without labels"
+    classes = f", {count(data['classes'], 'class', 'classes')}" if data["classes"] else ""
+    what = "sample of tokens" if data["dtype"] == "int64" else "sample"
+    numbers = count(data["samples"], what, what.replace("sample", "samples"))
+    st.caption(f"{numbers} of shape {shape}, {labels}{classes}.")
 
 
 router.enter()

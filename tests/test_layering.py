@@ -19,6 +19,7 @@ LAYERS = [
     "core",
     "architectures",
     "data",
+    "tasks",
     "exported",
     "parents",
     "graph",

@@ -15,7 +15,7 @@ from ..core.recipe import Recipe, Step
 from ..core.registry import check_parameters, nearest
 from ..core.types import Grouping, State
 from ..data import Dataset, canonical_order, check_samples
-from ..evaluation import collect_logits
+from ..evaluation import collect_outputs
 from ..fusing import HeadWeights, Inputs, OutputWeights, output_weights
 from ..graph import Trace
 from ..parents import Parent, check_parents, module_for, settled
@@ -80,6 +80,8 @@ def analyse(
     wanted = _chosen(what, parents, data, fused)
     if data.y is None and what is None:
         notes.append("the data has no labels, so only similarity was analysed")
+    elif data.y is not None and data.y.is_floating_point() and what is None:
+        notes.append("the labels are values to predict, so only similarity was analysed")
     data = canonical_order(data)  # so that what is drawn from it does not depend on the order of the samples
     progress = Progress.to(on_progress)
     progress.part(0.0, 0.1, "trace").report(0.0, "tracing the architecture")
@@ -151,6 +153,10 @@ def _obstacle(name: str, parents: Sequence[Parent], data: Dataset, fused: FusedL
         return "connectivity is between two networks; give another parent, or a fused network"
     if name != "similarity" and data.y is None:
         return f"{data.name}: there are no labels; without them only similarity can be analysed"
+    if name != "similarity" and data.y is not None and data.y.is_floating_point():
+        return f"{data.name}: the labels are values to predict; with them only similarity can be analysed"
+    if name == "coverage" and data.tokens and not data.is_classified:
+        return f"{data.name}: coverage is about the classes of samples, and these labels are of tokens"
     return ""
 
 
@@ -173,14 +179,14 @@ def _pairs(parents: Sequence[Parent], fused: FusedLike | None, notes: list[str])
 
 
 def _outputs(parents: Sequence[Parent], fused: FusedLike | None, data: Dataset, device: torch.device) -> Tensor:
-    """(networks, N, classes) outputs of the parents, and of the fused network, the last, where there is one. Raises
+    """(networks, N, ...) outputs of the parents, and of the fused network, the last, where there is one. Raises
     ParentError for networks whose numbers overflow: nothing about them could be told."""
     models, states = [parent.model for parent in parents], [parent.state for parent in parents]
     names = [parent.name for parent in parents]
     if fused is not None:
         models, states = [*models, module_for(parents, fused.state)], [*states, fused.state]
         names.append("the fused network")
-    outputs = collect_logits(models, states, data, device=device)
+    outputs = collect_outputs(models, states, data, device=device)
     for name, rows in zip(names, outputs, strict=True):
         if not bool(rows.isfinite().all()):
             raise ParentError(f"{name} does not give finite outputs on {data.name}: its weights are too large")

@@ -23,10 +23,11 @@ from ..core.seeds import numpy_generator
 from ..core.types import State
 from ..data import Dataset
 from ..fusing import Inputs, RunLog
-from ..graph import Program, Trace
+from ..graph import Program, Trace, output_shape
 from ..post.norm_recalibration import norm_recalibration
 from ..post.norms import find_batch_norms
 from ..stats import fitting_batch
+from ..tasks import required_task
 from .alignment import align
 
 _RENEWED_FROM = 256  # samples
@@ -189,6 +190,9 @@ class _Measure:
         self._inputs, self._renew = inputs, renew
         self._sampled = replace(inputs, data=_drawn(inputs.data, inputs.seed))
         self._program = Program(inputs.trace, None, [inputs.trace.output])
+        self._task = required_task(inputs.data, output_shape(inputs.trace))
+        if not self._task.has_classes:
+            raise DataError(f"{inputs.data.name}: connectivity is about accuracy, and these labels are values")
         self._kept: list[tuple[Tensor, Tensor]] | None = None
         if 4 * inputs.data.x.numel() <= _KEPT_BYTES:
             self._kept = list(self._batches())  # normalised once for all points
@@ -197,12 +201,14 @@ class _Measure:
         state = {name: tensor.to(self._inputs.device) for name, tensor in state.items()}
         if self._renew:
             state = norm_recalibration(self._sampled, {}, state, RunLog())
-        loss, hits, count = 0.0, 0, len(self._inputs.data)
+        loss, hits, count = 0.0, 0, 0
         with torch.inference_mode():
             for x, y in self._kept or self._batches():
-                logits = self._program(state, x)[0].cpu()
-                loss += float(torch.nn.functional.cross_entropy(logits.double(), y, reduction="sum"))
-                hits += int((logits.argmax(1) == y).sum())
+                logits, wanted = self._task.rows(self._program(state, x)[0].cpu(), x.cpu(), y)
+                assert wanted is not None  # checked at the start
+                loss += float(torch.nn.functional.cross_entropy(logits.double(), wanted, reduction="sum"))
+                hits += int((logits.argmax(1) == wanted).sum())
+                count += len(wanted)
         return loss / count, hits / count
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:

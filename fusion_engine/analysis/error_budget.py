@@ -28,10 +28,11 @@ from ..core.errors import DataError, ParentError
 from ..core.progress import Progress
 from ..core.types import Grouping, State
 from ..data import Dataset
-from ..evaluation import Evaluation, measure
+from ..evaluation import Evaluation, measure_logits
 from ..fusing import OutputWeights
-from ..graph import Program, Trace, merge_activations, unmerge_activations
+from ..graph import Program, Trace, merge_activations, output_shape, unmerge_activations
 from ..stats import fitting_batch
+from ..tasks import required_task
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,17 @@ class ErrorBudget:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for reports; losses in accuracy, as shares: positive is lost."""
-        ensemble = self.ensemble.accuracy
+
+        def between(first: Evaluation, second: Evaluation) -> float:
+            return (first.accuracy or 0.0) - (second.accuracy or 0.0)
+
         return {
             "ensemble": _short(self.ensemble),
             "fused": _short(self.levels[-1].fused),
             "levels": [
                 vars(v) | {"grouped": _short(v.grouped), "fused": _short(v.fused)} | {
-                    "grouping_loss": ensemble - v.grouped.accuracy,
-                    "approximation_loss": v.grouped.accuracy - v.fused.accuracy,
+                    "grouping_loss": between(self.ensemble, v.grouped),
+                    "approximation_loss": between(v.grouped, v.fused),
                 }
                 for v in self.levels
             ],
@@ -85,6 +89,9 @@ def error_budget(
     """
     if data.y is None:
         raise DataError(f"{data.name}: there are no labels, and an error budget needs them (add an array y)")
+    task = required_task(data, output_shape(trace))
+    if not task.has_classes:
+        raise DataError(f"{data.name}: an error budget is one of accuracy, and these labels are values to predict")
     if any(len(grouping.merge) != len(states) for grouping in groupings.values()):
         raise ParentError("the fused network was made from another number of parents; give the parents it was made of")
     k, inner = len(states), trace.levels[:-1]
@@ -94,7 +101,10 @@ def error_budget(
     outputs: dict[str, list[Tensor]] = {}
 
     def keep(key: str, logits: Sequence[Tensor]) -> None:
-        outputs.setdefault(key, []).append(head.target([rows.cpu() for rows in logits]))
+        outputs.setdefault(key, []).append(task.spread(head.target([own_outputs(rows.cpu()) for rows in logits])))
+
+    def own_outputs(tensor: Tensor) -> Tensor:
+        return task.outputs(task.logits(tensor))
 
     done, progress = 0, progress or Progress()
     with torch.inference_mode():
@@ -102,7 +112,7 @@ def error_budget(
             own = [program(state, x.to(device)) for state in states]
             made = program(fused, x.to(device))
             keep("ensemble", [tensors[-1] for tensors in own])
-            outputs.setdefault("fused", []).append(made[-1].cpu())
+            outputs.setdefault("fused", []).append(task.logits(made[-1].cpu()))
             for level, rest in zip(inner, rests, strict=True):
                 progress.report(done / len(data), f"features after level {level.name}")
                 at = level.index
@@ -112,12 +122,12 @@ def error_budget(
                     logits = [rest(state, copy)[0] for state, copy in zip(states, copies, strict=True)]
                     keep(f"{key} {at}", logits)
             done += len(x)
-    found = {key: measure(torch.cat(parts), data) for key, parts in outputs.items()}
+    found = {key: measure_logits(torch.cat(parts), data, task) for key, parts in outputs.items()}
     levels = [LevelBudget(v.index, v.name, found[f"grouped {v.index}"], found[f"fused {v.index}"]) for v in inner]
     last = trace.levels[-1]
     levels.append(LevelBudget(last.index, last.name, found["ensemble"], found["fused"]))
     return ErrorBudget(found["ensemble"], tuple(levels))
 
 
-def _short(evaluation: Evaluation) -> dict[str, float]:
+def _short(evaluation: Evaluation) -> dict[str, float | None]:
     return {"accuracy": evaluation.accuracy, "loss": evaluation.loss}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..core.errors import UnsupportedModelError
 from ..core.seeds import torch_generator
 from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
-from .custom import CustomConfig, build_custom, custom_config, is_custom
+from .adapted import adapted, find_logits, token_example
+from .custom import CustomConfig, build_configured, build_custom, custom_config, is_custom, outputs_of
 from .fitting import fit, listed, own_parts
 from .mlp import MLP, MLPConfig
 from .registry import Architecture, Config, Match, Shapes, get, names, network_shapes, register, scaled
@@ -33,20 +34,24 @@ __all__ = [
     "VGGConfig",
     "ViT",
     "ViTConfig",
+    "adapted",
     "build",
     "configured",
     "example_input",
+    "find_logits",
     "fits",
     "get",
     "is_custom",
     "match",
     "names",
     "network_shapes",
+    "outputs_of",
     "read_config",
     "recognise",
     "register",
     "scaled",
     "split_spec",
+    "token_example",
 ]
 
 
@@ -55,17 +60,20 @@ def recognise(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tupl
     return match(state, arch, input_shape).config
 
 
-def match(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None) -> Match:
+def match(
+    state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None,
+    tokens: Sequence[str] = (),
+) -> Match:
     """Config of a state dict, and canonical name -> the state's own name.
 
     arch: 'auto' tries every built-in architecture, or a built-in name, or 'package.module:callable' (imports the
-    user's code; `input_shape` of one sample is then required; prefixes and what is
-    not the network's do not matter, see `fitting.fit`). Raises UnsupportedModelError.
+    user's code; `input_shape` of one sample is then required; prefixes and what is not the network's do not matter, see
+    `fitting.fit`). tokens: names of token inputs, none for real-valued ones. Raises UnsupportedModelError.
     """
     if is_custom(arch):
-        config = custom_config(arch, input_shape)
+        config, assumed = custom_config(arch, input_shape, tokens)
         own = fit(arch, build_custom(arch), state)
-        return Match(config, own.key_map, beside=own.beside, copies=own.copies, notes=own.notes)
+        return Match(config, own.key_map, assumed, beside=own.beside, copies=own.copies, notes=own.notes)
     tried = names() if arch == "auto" else [get(arch).name]
     problem = UnsupportedModelError(
         f"the weights were not recognised (tried {', '.join(tried)}; first tensor {next(iter(state), 'none')!r}); "
@@ -117,12 +125,15 @@ def _recognised(name: str, shapes: Shapes, input_shape: tuple[int, ...] | None) 
 def build(config: Config) -> nn.Module:
     """A freshly initialised module in eval mode; its state dict has the canonical names."""
     if isinstance(config, CustomConfig):
-        return build_custom(config.name)
+        return build_configured(config)
     return get(config.name).build(config).eval()
 
 
 def example_input(config: Config, batch: int = 2) -> Tensor:
-    """(batch, *input_shape) float32 standard normal, the same at every call."""
+    """(batch, *input_shape) float32 standard normal, or int64 tokens 0; the same at every call."""
+    names = getattr(config, "inputs", ())
+    if names:
+        return token_example(config.input_shape, names, batch)
     shape = (batch, *config.input_shape)
     return torch.randn(shape, generator=torch_generator(0, "example input"))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +11,28 @@ from torch import nn
 
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
+from .adapted import adapted, as_booleans, bound, find_logits, token_example, unused
 from .settings import split_spec
 
 
 @dataclass(frozen=True)
 class CustomConfig:
-    """spec: 'package.module:callable'; the callable takes no arguments and returns an nn.Module."""
+    """spec: 'package.module:callable'; the callable takes no arguments and returns an nn.Module. inputs: names of its
+    token inputs, none for real-valued ones (see `adapted`)."""
 
     name: str
     input_shape: tuple[int, ...]
     classes: int
+    inputs: tuple[str, ...] = ()
+    several: bool = False
 
     def __str__(self) -> str:
         return self.name
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for reports: a custom architecture is never built from a file's metadata."""
-        return {"input_shape": list(self.input_shape), "classes": self.classes}
+        tokens = {"inputs": list(self.inputs)} if self.inputs else {}
+        return {"input_shape": list(self.input_shape), "classes": self.classes, **tokens}
 
 
 def is_custom(spec: str) -> bool:
@@ -55,21 +61,76 @@ def build_custom(spec: str) -> nn.Module:
     return model.eval()
 
 
-def custom_config(spec: str, input_shape: tuple[int, ...] | None) -> CustomConfig:
-    """Build the module once and run an example of `input_shape` through it, to learn the number of classes."""
+def build_configured(config: CustomConfig) -> nn.Module:
+    """The module of a config, with one tensor in and one out."""
+    model = build_custom(config.name)
+    return adapted(model, config.inputs) if config.several or len(config.inputs) > 1 else model
+
+
+def custom_config(
+    spec: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str] = ()
+) -> tuple[CustomConfig, dict[str, str]]:
+    """Build the module once and run an example of `input_shape` through it, to learn the number of outputs.
+
+    tokens: names of the data's token inputs. Returns the config, and lines that say what was assumed, by subject.
+    """
     if input_shape is None:
         raise UnsupportedModelError(f"--arch {spec}: the input's shape is needed too, such as --input-shape 3,32,32")
     model = build_custom(spec)
     try:
-        with torch.inference_mode():
-            output = model(torch.zeros(2, *input_shape))
+        output, inputs = _tried(model, tuple(input_shape), tuple(tokens))
+        found = find_logits(output)
+    except UnsupportedModelError as problem:
+        raise UnsupportedModelError(f"--arch {spec}: {problem}") from problem
     except Exception as problem:
+        kind = f" ({', '.join(tokens)})" if tokens else ""
         raise UnsupportedModelError(
-            f"--arch {spec}: the module does not take inputs of shape {input_shape}: {_line(problem)}"
+            f"--arch {spec}: the module does not take inputs of shape {input_shape}{kind}: {_line(problem)}"
         ) from problem
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 2 or math.prod(output.shape) == 0:
-        raise UnsupportedModelError(f"--arch {spec}: the module must return logits of shape (samples, classes)")
-    return CustomConfig(spec, tuple(input_shape), int(output.shape[1]))
+    size = tuple(found.logits.shape)
+    if not size or size[0] != 2 or math.prod(size) == 0:
+        raise UnsupportedModelError(
+            f"--arch {spec}: the module must return outputs with samples first, such as logits (samples, classes), and "
+            f"returns {size} for two samples"
+        )
+    assumed = {"outputs": f"--arch {spec}: {found.note}"} if found.note else {}
+    left = unused(model, inputs)
+    if left:
+        assumed["inputs"] = f"--arch {spec}: the module takes no {' and no '.join(left)}; left out"
+    several = not isinstance(output, torch.Tensor)
+    return CustomConfig(spec, tuple(input_shape), outputs_of(size, bool(tokens)), inputs, several), assumed
+
+
+def outputs_of(size: Sequence[int], tokens: bool) -> int:
+    """Number of outputs a position of a network that gives a tensor of this size: of (n,) 1, of (n, outputs) and of
+    tokens' (n, t, outputs) the last dimension, of maps (n, outputs, ...) the second."""
+    return 1 if len(size) == 1 else int(size[-1] if tokens or len(size) == 2 else size[1])
+
+
+def _tried(model: nn.Module, shape: tuple[int, ...], tokens: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """What the module returns for two samples, and the names of its inputs, masks as booleans if it wants them so."""
+    with torch.inference_mode():
+        if not tokens:
+            return model(torch.zeros(2, *shape)), ()
+        example = token_example(shape, tokens)
+        if len(tokens) == 1:
+            return model(example), tokens
+
+        def run(inputs: tuple[str, ...]) -> Any:
+            given = {n: example[:, i].bool() if b else example[:, i] for n, (i, b) in bound(model, inputs).items()}
+            return model(**given)
+
+        try:
+            return run(tokens), tokens
+        except (RuntimeError, TypeError):
+            booleans = as_booleans(tokens)
+            if booleans == tokens:
+                raise
+            try:
+                return run(booleans), booleans
+            except (RuntimeError, TypeError):
+                pass
+            raise
 
 
 def _line(problem: BaseException) -> str:

@@ -49,9 +49,15 @@ def run(arguments: argparse.Namespace) -> None:
     data = draw_samples(load_data(arguments.data, y_required=False), arguments.samples, arguments.seed)
     arch, weights = arguments.arch, arguments.weights
     if len(arguments.parents) > 1:
-        parents = load_parents(arguments.parents, arch, input_shape=data.input_shape, weights=weights)
+        parents = load_parents(
+            arguments.parents, arch, input_shape=data.input_shape, tokens=data.tokens, weights=weights
+        )
     else:
-        parents = [load_parent(arguments.parents[0], arch, input_shape=data.input_shape, weights=weights)]
+        parents = [
+            load_parent(
+                arguments.parents[0], arch, input_shape=data.input_shape, tokens=data.tokens, weights=weights
+            )
+        ]
     fused = None
     if arguments.folder is not None:
         fused = fused_of_folder(arguments.folder, parents, arguments.arch)

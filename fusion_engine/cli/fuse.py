@@ -14,7 +14,7 @@ from fusion_engine.core.files import atomic_path, check_file
 from fusion_engine.core.recipe import Recipe, parse_settings
 
 from .options import add_options
-from .output import check_writable, progress_line, table, write_report
+from .output import check_writable, figure, progress_line, table, write_report
 
 if TYPE_CHECKING:
     from fusion_engine.pipeline import FusionResult
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--edits", metavar="FILE", help="changes of groups by hand (YAML or JSON), after the recipe's: docs/files.md"
     )
-    add_options(parser, "--samples", "--seed", "--device")
+    add_options(parser, "--task", "--samples", "--seed", "--device")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="where the fused weights go")
     add_options(parser, "--report")
     plain = parser.format_help
@@ -60,11 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.parents import load_base, load_parents, write_state
     from fusion_engine.pipeline import fuse
 
-    calibration = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
-    shape = calibration.input_shape
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=shape, weights=arguments.weights)
+    given = load_data(arguments.calibration, y_required=False, task=arguments.task)
+    calibration = draw_samples(given, arguments.samples, arguments.seed)
+    parents = load_parents(
+        arguments.parents, arguments.arch, input_shape=calibration.input_shape, tokens=calibration.tokens,
+        weights=arguments.weights,
+    )
     base = load_base(arguments.base, parents)
-    test = None if arguments.test is None else load_data(arguments.test)
+    test = None if arguments.test is None else load_data(arguments.test, task=arguments.task)
     warm_tracing()
     seconds = time.perf_counter() - started
     with progress_line() as progress:
@@ -112,10 +115,11 @@ def _text(path: Path) -> str:
 def summary(result: FusionResult) -> str:
     """The report in a few lines."""
     report = result.report
-    rows: list[tuple[str, float]] = [(p["file"], p["accuracy"]) for p in report["parents"] if "accuracy" in p]
+    metric = report.get("task", {}).get("metric", "accuracy")
+    rows: list[tuple[str, str]] = [(p["file"], figure(p, metric)) for p in report["parents"] if "loss" in p]
     for name in ("average", "ensemble", "softmax_ensemble", "fused"):
-        if "accuracy" in report.get(name, {}):
-            rows.append((name.replace("_", " "), report[name]["accuracy"]))
-    lines = [table(("model", "accuracy"), [(n, f"{a:.2%}") for n, a in rows])] if rows else []
+        if "loss" in report.get(name, {}):
+            rows.append((name.replace("_", " "), figure(report[name], metric)))
+    lines = [table(("model", metric), rows)] if rows else []
     lines.append(f"fused in {report['seconds']['total']:.2f} s with recipe {report['recipe']['name']}")
     return "\n".join([*lines, *(f"note: {line}" for line in report["warnings"])])

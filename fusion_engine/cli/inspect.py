@@ -11,6 +11,7 @@ from fusion_engine.core.errors import FusionError
 from fusion_engine.core.files import atomic_path
 from fusion_engine.core.progress import Progress
 
+from .leaderboard.inputs import words
 from .options import add_options
 from .output import check_writable, progress_line, table, write_report
 
@@ -20,6 +21,9 @@ _COLUMNS = ("neuron", "importance", "group", "mates", "mean", "std", "neighbours
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "parents", "--arch", "--weights")
     parser.add_argument("--input-shape", type=_shape, metavar="3,32,32", help="shape of one sample, if not known")
+    parser.add_argument(
+        "--tokens", type=words, default=[], metavar="input_ids,attention_mask", help="names of token inputs"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the permutations (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
@@ -41,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.parents import load_parent
 
     parents = [
-        load_parent(path, arguments.arch, input_shape=arguments.input_shape, weights=arguments.weights)
+        load_parent(
+            path, arguments.arch, input_shape=arguments.input_shape, tokens=arguments.tokens, weights=arguments.weights
+        )
         for path in arguments.parents
     ]
     with progress_line() as progress:
@@ -71,7 +77,7 @@ def _tell(arguments: argparse.Namespace) -> None:
     wanted = split_spaces(arguments.neurons)
     data = draw_samples(load_data(arguments.calibration, y_required=False), arguments.samples, arguments.seed)
     parents = load_parents(
-        arguments.parents, arguments.arch, input_shape=data.input_shape, weights=arguments.weights
+        arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens, weights=arguments.weights
     )
     recipe = {"importance": arguments.importance, "grouping": arguments.grouping}
     with progress_line() as progress:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from fusion_engine.core.types import TASKS
+
 _FILES: Final = (
     "weights: safetensors, a file of torch.save or torch.export.save under any name, an index of shards, or a Hugging "
     "Face folder"
@@ -24,6 +26,11 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "type": int, "metavar": "N", "help": "draw N calibration samples, balanced over classes (default: all)",
     },
     "--seed": {"type": int, "default": 0, "help": "seed of everything random (default 0)"},
+    "--task": {
+        "default": "auto", "choices": ("auto", *TASKS),
+        "help": "what the outputs are for: auto (default: told by the labels' type and shape and the outputs' shape), "
+        "or one of " + ", ".join(TASKS),
+    },
     "--device": {"default": "cpu", "help": "cpu (default), cuda or mps"},
     "--report": {"type": Path, "metavar": "FILE.json", "help": "where the report goes"},
 }

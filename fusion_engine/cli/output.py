@@ -3,9 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fusion_engine.core.errors import FusionError
 from fusion_engine.core.files import atomic_path
@@ -51,6 +52,14 @@ def write_report(path: Path | None, report: object) -> None:
     if path is not None:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def figure(entry: Mapping[str, Any], metric: str) -> str:
+    """The figure that networks are compared by, as text."""
+    value = entry.get(metric)
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if metric == "accuracy" else f"{value:.4f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 Role = Literal["out", "in"]
 Freedom = Literal["gl", "orth", "perm"]
 
+TASKS = ("classification", "binary", "positions", "regression", "language")
+"""What a model's outputs can be for; see `fusion_engine.tasks`."""
+
+
+def merit(metric: str, value: float) -> float:
+    """A figure that networks are compared by, so that more is better: less perplexity is."""
+    return -value if metric == "perplexity" else value
+
+
 Array: TypeAlias = "NDArray[np.float64]"
 Indices: TypeAlias = "NDArray[np.int64]"
 """Positions, or numbers of groups."""

@@ -33,7 +33,7 @@ def held_out(data: Dataset, fraction: float = 0.2, seed: int = 0) -> Tensor:
     if len(data) < 2 or not 0 < fraction < 1:
         raise DataError(f"{data.name}: cannot hold out {fraction:g} of {len(data)} samples")
     held = np.empty(0, dtype=np.int64)
-    if data.y is not None:
+    if data.is_classified:
         # Rounding the running total instead of every class's own share keeps the sum right for small classes.
         totals = np.rint(np.cumsum(data.counts) * fraction).astype(int)
         wanted = np.diff(totals, prepend=0).tolist()
@@ -48,10 +48,13 @@ def held_out(data: Dataset, fraction: float = 0.2, seed: int = 0) -> Tensor:
 
 def canonical_order(data: Dataset) -> Dataset:
     """The same samples sorted by a hash of their contents, so that results do not depend on the order given."""
-    labels = [0] * len(data) if data.y is None else data.y.tolist()
+    labels = [bytes(8)] * len(data)
+    if data.y is not None:
+        whole = data.is_classified
+        labels = [y.to_bytes(8, "big") for y in data.y.tolist()] if whole else [y.tobytes() for y in data.y.numpy()]
     rows = data.x.contiguous().numpy()
     keys = [
-        hashlib.blake2b(row.tobytes(), digest_size=16).digest() + label.to_bytes(8, "big")
+        hashlib.blake2b(row.tobytes(), digest_size=16).digest() + label
         for row, label in zip(rows, labels, strict=True)
     ]
     return data.subset(sorted(range(len(data)), key=keys.__getitem__))
@@ -64,7 +67,8 @@ def check_samples(data: Dataset, classes: int, input_shape: tuple[int, ...]) -> 
     fits = math.prod(given) == input_shape[0] if len(input_shape) == 1 else given == input_shape
     if not fits:
         raise DataError(f"{data.name}: the parents take samples of shape {input_shape}, and these have {given}")
-    if data.y is not None and data.classes > classes:
+    # One output is two classes; labels of positions and values are judged with the outputs (fusion_engine.tasks).
+    if data.is_classified and data.classes > max(classes, 2 if classes == 1 else 0):
         raise DataError(f"{data.name}: the labels go up to {data.classes - 1}, but the parents know {classes} classes")
 
 
@@ -75,6 +79,8 @@ def check_calibration(data: Dataset, classes: int, input_shape: tuple[int, ...],
     if data.y is None:
         if labels:
             raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
+        return
+    if not data.is_classified or classes < 2:
         return
     counts = np.pad(data.counts, (0, classes - data.classes))
     missing = np.flatnonzero(counts == 0)

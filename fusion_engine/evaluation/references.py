@@ -1,14 +1,24 @@
 """The models every fused network is compared with: its parents, their average, and their ensembles."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from ..data import Dataset, check_samples
 from ..parents import Parent, module_for, same_widths
-from .measures import Evaluation, collect_logits, evaluate, measure
+from ..tasks import Task
+from .measures import Evaluation, collect_outputs, evaluate, measure_rows, no_labels, task_of
+
+
+class About(TypedDict):
+    """What outputs are for. name: classification, binary, positions, regression or language. metric: what networks are
+    compared by: accuracy, r2 or perplexity. why: by what it was told, '' for plain classification."""
+
+    name: str
+    metric: str
+    why: str
 
 
 def average_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -20,17 +30,20 @@ def average_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def ensembles(logits: Tensor, head_weights: Tensor | None = None) -> dict[str, Tensor]:
+def ensembles(
+    logits: Tensor, head_weights: Tensor | None = None, *, has_classes: bool = True
+) -> dict[str, Tensor]:
     """Outputs (N, classes) of the ensembles of k parents' `logits` (k, N, classes).
 
-    ensemble: mean of logits. softmax_ensemble: log of the mean of softmax probabilities. head_weighted_ensemble: sum
-    of logits weighted per parent and class by `head_weights` (k, classes), where given.
+    ensemble: mean of logits. softmax_ensemble: log of the mean of softmax probabilities; none of values, which
+    `has_classes` False says. head_weighted_ensemble: sum of logits weighted per parent and class by `head_weights`
+    (k, classes), where given.
     """
     k = len(logits)
-    found = {
-        "ensemble": logits.mean(0),
-        "softmax_ensemble": logits.double().log_softmax(-1).logsumexp(0) - torch.log(torch.tensor(float(k))),
-    }
+    found = {"ensemble": logits.mean(0)}
+    if has_classes:
+        mixed = logits.double().log_softmax(-1).logsumexp(0) - torch.log(torch.tensor(float(k)))
+        found["softmax_ensemble"] = mixed
     if head_weights is not None:
         found["head_weighted_ensemble"] = (logits * head_weights.to(logits)[:, None]).sum(0)
     return found
@@ -52,8 +65,8 @@ def compare(
     gives what computing the outputs of parents and average gives, which is the same for all fusions of the parents.
     Returns the report's plain values: 'parents' (a list; 'file' is the parent's name), 'best_parent', 'mean_parent',
     'average', 'ensemble', 'softmax_ensemble', 'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class,
-    confusion ('mean_parent': accuracy and loss). Raises DataError without labels, and for samples that do not fit the
-    parents.
+    confusion ('mean_parent': accuracy and loss), or the figures of another task (`Evaluation`); and 'task': what it is,
+    see `about`. Raises DataError without labels that the parents can predict, and for samples that do not fit them.
     """
     check_samples(data, parents[0].classes, parents[0].input_shape)
     same_width = same_widths(parents)
@@ -62,21 +75,50 @@ def compare(
     if same_width:
         states.append(average_state(states))
         models.append(module_for(parents, states[-1]))
-    logits = once(lambda: collect_logits(models, states, data, batch_size=batch_size, device=device))
+    if data.y is None and not data.tokens:
+        raise no_labels(data)
+    outputs = once(lambda: collect_outputs(models, states, data, batch_size=batch_size, device=device))
+    task = task_of(outputs[0], data)
+    pairs = [task.rows(single, data.x, data.y) for single in outputs]
+    logits, wanted = torch.stack([rows for rows, _ in pairs]), pairs[0][1]
+    if wanted is None:
+        raise no_labels(data)
     own = logits[: len(parents)]
-    singles = [measure(rows, data) for rows in own]
-    best = max(range(len(singles)), key=lambda p: singles[p].accuracy)
-    named: dict[str, Evaluation] = {"average": measure(logits[len(parents)], data)} if same_width else {}
-    named |= {name: measure(rows, data) for name, rows in ensembles(own, head_weights).items()}
+    singles = [measure_rows(rows, wanted, task) for rows in own]
+    best = max(range(len(singles)), key=lambda p: _merit(singles[p], task))
+    named: dict[str, Evaluation] = {"average": measure_rows(logits[len(parents)], wanted, task)} if same_width else {}
+    joined = ensembles(own, head_weights, has_classes=task.has_classes)
+    named |= {name: measure_rows(rows, wanted, task) for name, rows in joined.items()}
     if fused is not None:
         module = module_for(parents, fused)
         named["fused"] = evaluate(module, fused, data, batch_size=batch_size, device=device)
     return {
         "parents": [{"file": p.name, **single.as_json()} for p, single in zip(parents, singles, strict=True)],
         "best_parent": {"file": parents[best].name, **singles[best].as_json()},
-        "mean_parent": {
-            "accuracy": sum(s.accuracy for s in singles) / len(singles),
-            "loss": sum(s.loss for s in singles) / len(singles),
-        },
+        "mean_parent": _mean(singles),
         **{name: evaluation.as_json() for name, evaluation in named.items()},
+        "task": about(task),
     }
+
+
+def about(task: Task) -> About:
+    """What a report says of a task: its name, the metric that networks are compared by, and why it was taken."""
+    return {"name": task.name, "metric": task.metric, "why": task.why}
+
+
+def _merit(single: Evaluation, task: Task) -> float:
+    """More is better."""
+    if task.metric == "accuracy" and single.accuracy is not None:
+        return single.accuracy
+    return -single.loss
+
+
+def _mean(singles: Sequence[Evaluation]) -> dict[str, float | None]:
+    """The mean of each figure that all have."""
+    found: dict[str, float | None] = {}
+    for name in ("accuracy", "loss", "r2", "perplexity"):
+        values = [getattr(single, name) for single in singles]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            found[name] = sum(known) / len(known)
+    return {"accuracy": None, **found}

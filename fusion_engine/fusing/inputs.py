@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..core.types import State
 from ..data import Dataset, held_out
-from ..graph import Trace
+from ..graph import Trace, output_shape
+from ..tasks import Task, find_task
 from .folding import fold_norms
 
 
@@ -66,6 +67,16 @@ class Inputs:
         if len(self.data) < 2:
             return torch.zeros(len(self.data), dtype=torch.bool)
         return held_out(self.data, 0.2, self.seed)
+
+    @cached_property
+    def task(self) -> Task | None:
+        """What the outputs are for; None where neither labels nor outputs tell."""
+        return find_task(self.data, output_shape(self.trace))
+
+    @cached_property
+    def counted(self) -> Tensor | None:
+        """(samples, T) bool: the positions that count by the samples' mask; None where all do."""
+        return self.data.counted(self.data.x)
 
     @cached_property
     def folded(self) -> list[dict[str, Tensor]]:

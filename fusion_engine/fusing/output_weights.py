@@ -11,6 +11,7 @@ from ..core.errors import RecipeError
 from ..core.registry import Param
 from ..core.types import Layer
 from ..graph import Trace
+from ..tasks import Task
 from .inputs import Inputs
 from .run_log import RunLog
 
@@ -20,10 +21,12 @@ HeadParameter = Annotated[HeadWeights, Param("how much each parent is trusted fo
 
 @dataclass(frozen=True)
 class OutputWeights:
-    """weights: (k, classes), columns sum to one over the parents. confidence: weigh each sample by itself."""
+    """weights: (k, outputs), columns sum to one over the parents. confidence: weigh each sample by itself, as `task`
+    has classes."""
 
     weights: Tensor
     confidence: bool = False
+    task: Task | None = None
 
     def for_merge(self, trace: Trace, log: RunLog) -> list[Tensor] | None:
         """The weights by parent for `merge_states`; None, and a note, for a model that does not end in a layer."""
@@ -33,24 +36,32 @@ class OutputWeights:
         return None
 
     def target(self, logits: Sequence[Tensor]) -> Tensor:
-        """Merged logits (rows, classes) of the parents' logits, k of (rows, classes).
+        """Merged outputs (..., outputs) of the parents' outputs, k of (..., outputs).
 
         The weighted mean; with `confidence` the log of the softmax ensemble, shifted to the mean logit level, so
         that its softmax is exactly the ensemble's prediction.
         """
         stacked = torch.stack(list(logits)).double()
-        mean = (stacked * self.weights.to(stacked)[:, None]).sum(0)
+        mean = (stacked * self._beside(stacked)).sum(0)
         if not self.confidence:
             return mean
-        log = torch.logsumexp(stacked.log_softmax(-1), 0) - torch.log(torch.tensor(float(len(stacked))))
-        return log - log.mean(-1, keepdim=True) + mean.mean(-1, keepdim=True)
+        own = stacked if self.task is None else self.task.spread(stacked)
+        log = torch.logsumexp(own.log_softmax(-1), 0) - torch.log(torch.tensor(float(len(stacked))))
+        level = mean if self.task is None else self.task.spread(mean)
+        joined = log - log.mean(-1, keepdim=True) + level.mean(-1, keepdim=True)
+        return joined if self.task is None else self.task.outputs(joined)
 
     def ensemble(self, logits: Sequence[Tensor], temperature: float) -> Tensor:
-        """Softened predictions (rows, classes) of the weighted ensemble, in the type of the logits:
+        """Softened predictions (..., classes) of the weighted ensemble of k logits, in their type:
         sum_p w_pc softmax(logits_p / temperature)_c, normalised."""
         stacked = (torch.stack(list(logits)) / temperature).softmax(-1)
-        mixed = (stacked * self.weights.to(stacked)[:, None]).sum(0)
+        mixed = (stacked * self._beside(stacked)).sum(0)
         return mixed / mixed.sum(-1, keepdim=True)
+
+    def _beside(self, stacked: Tensor) -> Tensor:
+        """The weights, of a shape to multiply k tensors (..., outputs)."""
+        weights = self.weights.to(stacked)
+        return weights.reshape(len(weights), *[1] * (stacked.dim() - 2), -1)
 
 
 def output_layer(trace: Trace) -> Layer | None:
@@ -81,6 +92,12 @@ def output_weights(inputs: Inputs, rule: HeadWeights) -> OutputWeights:
                 "use head_weights 'importance'"
             )
         counts = torch.as_tensor(inputs.class_counts, dtype=torch.float64)
+        if counts.shape != output.shape:
+            raise RecipeError(
+                f"head_weights 'class_share' needs counts of the model's {output.shape[1]} outputs, and the parents' "
+                f"are of {counts.shape[1]} classes; use head_weights 'importance'"
+            )
         total = counts.sum(0)
         return OutputWeights(torch.where(total > 0, counts / total.clamp_min(1), torch.full_like(counts, 1 / k)))
-    return OutputWeights(torch.full_like(output, 1 / k), confidence=rule == "confidence")
+    sure = rule == "confidence" and (inputs.task is None or inputs.task.has_classes)
+    return OutputWeights(torch.full_like(output, 1 / k), sure, inputs.task)

@@ -118,10 +118,12 @@ class ParentFeatures:
     def _read_kept(self, gathered: FeatureMoments, progress: Progress) -> None:
         """The moments from the kept tensors; what only they needed is let go of."""
         assert self._kept is not None
-        sizes = [len(x) for x in self._inputs.data.x.split(self._size)]
-        held = [None] * len(sizes) if self._held is None else self._held.to(self._inputs.device).split(sizes)
+        inputs = self._inputs
+        sizes = [len(x) for x in inputs.data.x.split(self._size)]
+        counted = [None] * len(sizes) if inputs.counted is None else inputs.counted.split(sizes)
+        held = [None] * len(sizes) if self._held is None else self._held.to(inputs.device).split(sizes)
         for node, _ in progress.each(gathered.nodes, lambda node: "moments of the features"):
-            for tensors, mask in zip(self._kept[node], held, strict=True):
-                gathered.update(node, tensors, mask)
+            for tensors, mask, own in zip(self._kept[node], held, counted, strict=True):
+                gathered.update(node, tensors, mask, own)
             if node not in self._nodes:
                 self._kept.pop(node)

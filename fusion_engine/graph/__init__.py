@@ -9,11 +9,11 @@ from .states.merge import merge_activations, merge_outputs, merge_states, unmerg
 from .states.transforms import permute_state, transform_state
 from .structure.layers import BATCH_NORMS
 from .structure.nesting import Nest
-from .structure.trace import Trace, lookup, trace, with_aliases
+from .structure.trace import Trace, lookup, output_shape, trace, with_aliases
 
 __all__ = [
     "BATCH_NORMS", "Nest", "Program", "Trace", "VerifyReport", "arguments", "dependents", "is_symbolic", "label_rule",
-    "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "permute_state",
-    "random_permutation", "read_site", "shape", "trace", "transform_state", "unmerge_activations", "verify",
-    "verify_all", "with_aliases",
+    "lookup", "merge_activations", "merge_outputs", "merge_states", "module_path", "operator", "output_shape",
+    "permute_state", "random_permutation", "read_site", "shape", "trace", "transform_state", "unmerge_activations",
+    "verify", "verify_all", "with_aliases",
 ]  # fmt: skip

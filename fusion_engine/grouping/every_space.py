@@ -133,7 +133,7 @@ def group_every_space(
         elif name in stats:
             groupings[name] = group(stats[name], step.method, step.parameters, progress)
         else:
-            sizes = [len(scores[name]) for scores in inputs.importance]
+            sizes = [trace.fitting(state).spaces[name].size for state in inputs.states]
             groupings[name] = identity_grouping(name, sizes, inputs.sizes.get(name, trace.spaces[name].size))
     groupings = {name: groupings[name] for name in trace.spaces}
     _report(log, groupings, [name for name in nests if name not in given])

@@ -7,8 +7,9 @@ from ..core.progress import Progress
 from ..core.registry import register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Program, Trace
-from .attribution import OUTPUT, has_classes, mean_scores, site_nodes, summed
+from ..graph import Program, Trace, output_shape
+from ..tasks import find_task
+from .attribution import OUTPUT, mean_scores, site_nodes, summed
 
 
 @register("importance", "activation", title="Mean activation", needs={"moments"})
@@ -16,11 +17,15 @@ def activation(trace: Trace, state: State, data: Dataset, progress: Progress) ->
     """Mean of |f|, the neuron's pre-activation, summed over positions. Needs no labels, and no classes."""
     sites, nodes = site_nodes(trace)
     program = Program(trace, None, nodes)
+    task = find_task(data, output_shape(trace))
 
     def scores(x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         with torch.inference_mode():
             values = program(state, x)
-        found = summed(sites, values[: len(sites)])
-        return {**found, OUTPUT: values[-1].abs().sum(0, dtype=torch.float64)} if has_classes(trace) else found
+        found = summed(trace, sites, values[: len(sites)], data.counted(x))
+        if task is None:
+            return found
+        logits, _ = task.rows(values[-1], x, None)
+        return {**found, OUTPUT: task.channels(logits.abs().sum(0, dtype=torch.float64))}
 
     return mean_scores(trace, state, data, progress, scores)

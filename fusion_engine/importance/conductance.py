@@ -10,8 +10,8 @@ from ..core.progress import Progress
 from ..core.registry import Param, register
 from ..core.types import State
 from ..data import Dataset
-from ..graph import Program, Trace
-from .attribution import OUTPUT, attribute, gradients, of_target, site_nodes, summed, target_logits
+from ..graph import Trace
+from .attribution import OUTPUT, Front, Targets, attribute, gradients, site_nodes, summed
 
 
 @register(
@@ -36,18 +36,22 @@ def conductance(
 
     The path integral of d logit / d f * d f (equation 3 of the paper) is a sum over Gauss-Legendre points a_0
     < ... < a_n of gradient(a_i) * (f(a_i+1) - f(a_i)), as in captum's LayerConductance. One forward and
-    one backward pass with all points in the batch serves every space at once.
+    one backward pass with all points in the batch serves every space at once. Of tokens it is their embeddings that
+    grow.
     """
     sites, nodes = site_nodes(trace)
-    program = Program(trace, None, nodes)
+    front = Front(trace, data)
+    program = front.program(nodes)
     dims = [trace.capture.batch_dim(site.node) for _, site in sites]
     points = torch.as_tensor((1 + np.polynomial.legendre.leggauss(n_steps + 1)[0]) / 2, dtype=torch.float32)
 
-    def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        scale = points.to(x).reshape(-1, *[1] * x.ndim)
-        path = (scale * x).flatten(0, 1).detach().requires_grad_()
-        *features, logits = program(state, path)
-        total = target_logits(logits, targets.repeat(len(points))).sum()
+    def scores(x: Tensor, targets: Targets) -> dict[str, Tensor]:
+        path = [
+            (points.to(s).reshape(-1, *[1] * s.ndim) * s).flatten(0, 1).detach().requires_grad_()
+            for s in front.start(state, x)
+        ]
+        *features, logits = program(state, *path, *front.rest(x, len(points)))
+        total = targets.logits(logits, len(points)).sum()
         slopes = gradients(total, features)
 
         def along_path(f: Tensor, slope: Tensor, dim: int) -> Tensor:
@@ -55,8 +59,8 @@ def conductance(
             attribution: Tensor = (at.diff(dim=dim) * gradient.narrow(dim, 0, len(points) - 1)).sum(dim)
             return attribution
 
-        found = summed(sites, map(along_path, features, slopes, dims))
+        found = summed(trace, sites, map(along_path, features, slopes, dims), data.counted(x))
         ends = logits.detach().unflatten(0, (len(points), len(x)))
-        return {**found, OUTPUT: of_target(ends[-1] - ends[0], targets)}
+        return {**found, OUTPUT: targets.of_outputs(ends[-1] - ends[0])}
 
     return attribute(trace, state, data, progress, scores, copies=2 * len(points))

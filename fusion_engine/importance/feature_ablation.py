@@ -11,7 +11,7 @@ from ..core.types import Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, dependents, is_symbolic
 from ..stats import fitting_batch
-from .attribution import OUTPUT, attribute, of_target, site_nodes, target_logits
+from .attribution import OUTPUT, Targets, attribute, site_nodes
 
 
 @register("importance", "feature_ablation", title="Feature ablation", needs={"moments"}, uses={"labels"})
@@ -29,11 +29,11 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
     dims = {node: trace.capture.batch_dim(node) for node in [*rests, *shared]}
     at_once = fitting_batch(trace)
 
-    def scores(x: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def scores(x: Tensor, targets: Targets) -> dict[str, Tensor]:
         with torch.inference_mode():
             values = dict(zip([*nodes, *shared], program(state, x), strict=True))
             logits = values[trace.output]
-            whole = target_logits(logits, targets)
+            whole = targets.logits(logits)
             found: dict[str, Tensor] = {}
             for name, site in sites:
                 feature, crossing = values[site.node], [values[node] for node in rests[site.node]]
@@ -43,10 +43,10 @@ def feature_ablation(trace: Trace, state: State, data: Dataset, progress: Progre
                     ablated = (keep * feature).movedim(0, dims[site.node]).flatten(dims[site.node], dims[site.node] + 1)
                     around = [torch.cat([c] * k, dims[n]) for c, n in zip(crossing, rests[site.node], strict=True)]
                     (out,) = programs[site.node](state, ablated, *around)
-                    change = whole - target_logits(out, targets.repeat(k)).unflatten(0, (k, len(x)))
-                    parts.append(change.abs().sum(1, dtype=torch.float64))
+                    change = whole - targets.logits(out, k).unflatten(0, (k, len(x)))
+                    parts.append(change.abs().flatten(1).sum(1, dtype=torch.float64))
                 found[name] = torch.cat(parts) + found.get(name, 0)
-            return {**found, OUTPUT: of_target(logits, targets)}
+            return {**found, OUTPUT: targets.of_outputs(logits)}
 
     return attribute(trace, state, data, progress, scores)
 

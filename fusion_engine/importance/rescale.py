@@ -5,7 +5,7 @@ but gets another derivative: the slope between baseline and sample, delta out / 
 through the changed graph then yields DeepLIFT multipliers instead of gradients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -39,17 +39,19 @@ _ELEMENTWISE = """
 _MAX_POOLS = frozenset(["max_pool1d", "max_pool2d", "max_pool3d"])
 
 
-def with_rescale_rule(trace: Trace) -> Trace:
+def with_rescale_rule(trace: Trace, sources: Collection[str] | None = None) -> Trace:
     """The same trace with rescale derivatives; its programs take batches of samples, then baselines.
 
-    Raises UnsupportedModelError, which names the operator, where the rule is not defined.
+    sources: nodes that samples and baselines begin at; None: the model's inputs. Raises UnsupportedModelError, which
+    names the operator, where the rule is not defined.
     """
-    variable = dependents(trace.capture.graph, set(trace.inputs))
+    begin = set(trace.inputs if sources is None else sources)
+    variable = dependents(trace.capture.graph, begin)
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in trace.capture.graph.nodes:
         copy = copies[node] = graph.node_copy(node, lambda n: copies[n])
-        if node.op != "call_function" or node.name not in variable or is_symbolic(node):
+        if node.op != "call_function" or node.name not in variable or node.name in begin or is_symbolic(node):
             continue
         rule = _rule(node, variable)
         if rule is not None:

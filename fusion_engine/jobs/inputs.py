@@ -47,7 +47,7 @@ def calibration(arguments: Mapping[str, Any]) -> Dataset:
 
 
 def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
-    """`samples` of the data, balanced over classes where it has labels; all of it if None or if there are fewer.
+    """`samples` of the data, balanced over classes where samples have them; all of it if None or if there are fewer.
 
     Raises DataError if there are none to draw, or if a class has no samples.
     """
@@ -55,7 +55,7 @@ def draw_samples(data: Dataset, samples: int | None, seed: int) -> Dataset:
         return data
     if samples < 1:
         raise DataError(f"{samples} calibration samples are too few; use at least one for each class")
-    if data.y is None:
+    if not data.is_classified:
         chosen = np.sort(numpy_generator(seed, "samples").choice(len(data), samples, replace=False))
         return data.subset(chosen.tolist())
     present = int((data.counts > 0).sum())

@@ -104,8 +104,11 @@ def _fused(inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress:
     report, memory = result.report, peak_memory_mb()
     measured = evaluate(result.model, None, inputs.test, device=inputs.device)
     _check_finite("the fused network", measured.loss)
+    others = {name: value for name in ("r2", "perplexity") if (value := getattr(measured, name)) is not None}
     return {
+        "metric": measured.metric,
         "accuracy": measured.accuracy,
+        **others,
         "loss": measured.loss,
         "per_class": list(measured.per_class),
         "seconds": report["seconds"],
@@ -124,13 +127,19 @@ def _compared(inputs: Inputs, cache: StatisticsCache | None, on_progress: Listen
         found = compare(inputs.parents, None, inputs.test, device=inputs.device)
     entries = [
         {"name": name, **{k: found[name].get(k) for k in ("accuracy", "loss", "per_class", "file")}}
+        | _more(found[name])
         for name in _REFERENCES
         if name in found
     ]
-    parents = [{k: entry[k] for k in ("file", "accuracy", "loss")} for entry in found["parents"]]
+    parents = [{k: entry[k] for k in ("file", "accuracy", "loss")} | _more(entry) for entry in found["parents"]]
     for entry in parents:
         _check_finite(entry["file"], entry["loss"])
     return {"references": [entry for entry in entries if math.isfinite(entry["loss"])], "parents": parents}
+
+
+def _more(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Figures of other tasks than classification."""
+    return {name: entry[name] for name in ("r2", "perplexity") if entry.get(name) is not None}
 
 
 def _fuse(

@@ -19,7 +19,8 @@ class FusionRow(TypedDict, total=False):
     recipe: dict[str, Any]  # all defaults filled in
     state: str  # done, failed or unavailable
     reason: str
-    accuracy: float
+    metric: str  # accuracy, or r2 or perplexity of other tasks, which are beside it then
+    accuracy: float | None
     loss: float
     per_class: list[float | None]
     seconds: dict[str, float]  # as in the fusion's report
@@ -50,6 +51,8 @@ class Entry(TypedDict):
     reason: str
     seeds: list[int]  # that are done
     planned: int
+    metric: str  # what networks are compared by: accuracy, or r2 or perplexity of other tasks
+    score: Spread | None  # of the metric
     accuracy: Spread | None
     loss: Spread | None
     seconds: float | None  # median of what a fusion takes by itself
@@ -61,7 +64,7 @@ class Entry(TypedDict):
 
 
 class Table(TypedDict):
-    """entries: the most accurate first, then those under way, then those that failed or cannot run."""
+    """entries: the best by their metric first, then those under way, then those that failed or cannot run."""
 
     entries: list[Entry]
     references: list[dict[str, Any]]

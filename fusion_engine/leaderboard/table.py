@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..core.types import merit
 from .rows import REFERENCES, label
 from .shapes import Entry, Spread, Table
 
@@ -19,7 +20,7 @@ def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
     for planned in plan:
         groups.setdefault(json.dumps(planned["recipe"], sort_keys=True), []).append(planned)
     entries = [_entry(planned, [found[p["key"]] for p in planned if p["key"] in found]) for planned in groups.values()]
-    points = [(e["seconds"] or 0.0, e["accuracy"]["mean"]) if e["accuracy"] else None for e in entries]
+    points = [(e["seconds"] or 0.0, merit(e["metric"], e["score"]["mean"])) if e["score"] else None for e in entries]
     for entry, on in zip(entries, pareto(points), strict=True):
         entry["pareto"] = on
     entries.sort(key=_rank)
@@ -47,6 +48,7 @@ def pareto(points: Sequence[tuple[float, float] | None]) -> list[bool]:
 def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Entry:
     first = planned[0]
     good = [row for row in rows if row["state"] == "done"]
+    metric = next((row.get("metric", "accuracy") for row in good), "accuracy")
     bad = [row for row in rows if row["state"] in ("failed", "unavailable")]
     if good:
         state = "done" if len(rows) == len(planned) else "partial"
@@ -62,7 +64,9 @@ def _entry(planned: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
         "reason": next((row["reason"] for row in bad), first["reason"]),
         "seeds": sorted(row["seed"] for row in good),
         "planned": len(planned),
-        "accuracy": _spread([row["accuracy"] for row in good]),
+        "metric": metric,
+        "score": _spread([row[metric] for row in good]),
+        "accuracy": _spread([row["accuracy"] for row in good if row["accuracy"] is not None]),
         "loss": _spread([row["loss"] for row in good]),
         "seconds": statistics.median(row["cost"] for row in good) if good else None,
         "spent": statistics.median(row["seconds"]["total"] for row in good) if good else None,
@@ -83,7 +87,8 @@ def _spread(values: Sequence[float]) -> Spread | None:
 _ORDER = ("done", "partial", "waiting", "failed", "unavailable")
 
 
-def _rank(entry: Entry) -> tuple[float, int]:
-    """Measured ones by accuracy, then the rest by state; ties keep the plan's order."""
-    accuracy = entry["accuracy"]
-    return (-accuracy["mean"] if accuracy else 1.0, _ORDER.index(entry["state"]))
+def _rank(entry: Entry) -> tuple[bool, float, int]:
+    """Measured ones by their metric, then the rest by state; ties keep the plan's order."""
+    score = entry["score"]
+    better = merit(entry["metric"], score["mean"]) if score else 0.0
+    return score is None, -better, _ORDER.index(entry["state"])

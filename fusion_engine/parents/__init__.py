@@ -1,7 +1,7 @@
 """Parents: the trained networks to be fused. Reading runs no code of the files; writing is atomic."""
 
 from .base import load_base
-from .check import MAX_PARENTS, assumptions, check_parents, remarks, same_widths
+from .check import MAX_PARENTS, assumptions, check_inputs, check_parents, remarks, same_widths
 from .files import read_safetensors, title, write_state
 from .header import header
 from .load import load_parent, load_parents, save_parent
@@ -25,6 +25,7 @@ __all__ = [
     "Parent",
     "assumptions",
     "canonical_state",
+    "check_inputs",
     "check_parents",
     "config_for",
     "file_tensors",

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from ..architectures import CustomConfig
 from ..architectures.resize import resized
-from ..core.errors import ParentError, UnsupportedModelError
+from ..core.errors import DataError, ParentError, UnsupportedModelError
+from ..data import Dataset
+from ..exported import ExportedConfig
 from .parent import Parent
 
 MAX_PARENTS = 8
@@ -34,6 +37,21 @@ def check_parents(parents: Sequence[Parent], *, minimum: int = 2) -> list[str]:
     if lacking and len(lacking) < len(parents):
         notes.append(f"class counts are not known for {', '.join(lacking)}, so they are not used")
     return [*notes, *remarks(parents), *assumptions(parents)]
+
+
+def check_inputs(data: Dataset, parent: Parent) -> None:
+    """Raise DataError unless the data's inputs are of the kind that the parent takes: real numbers, or its tokens."""
+    wanted = tuple(getattr(parent.architecture, "inputs", ()))
+    if isinstance(parent.architecture, CustomConfig | ExportedConfig) and not wanted:
+        return  # made from Python: the trace will tell
+    if data.tokens and not wanted:
+        raise DataError(
+            f"{data.name}: x holds whole numbers, which are tokens, and {parent.name} takes real numbers; store x as "
+            "uint8 or float32"
+        )
+    if wanted and data.tokens != tuple(name.removesuffix(":bool") for name in wanted):
+        given = ", ".join(data.tokens) or "real numbers"
+        raise DataError(f"{data.name}: {parent.name} was read for the inputs {', '.join(wanted)}, and here are {given}")
 
 
 def assumptions(parents: Sequence[Parent]) -> list[str]:

@@ -26,12 +26,12 @@ _SIDECAR_LIMIT = 2**20
 
 def load_parents(
     paths: Iterable[str | os.PathLike[str]], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    limit: int = DEFAULT_LIMIT, weights: str | None = None,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT, weights: str | None = None,
 ) -> list[Parent]:
     """Read 2 to 8 parents that belong together; names are made unique. See `load_parent` and `check_parents`."""
     parents: list[Parent] = []
     for path in paths:
-        parent = load_parent(path, arch, input_shape=input_shape, limit=limit, weights=weights)
+        parent = load_parent(path, arch, input_shape=input_shape, tokens=tokens, limit=limit, weights=weights)
         taken = {other.name for other in parents}
         name, number = parent.name, 2
         while name in taken:
@@ -43,7 +43,7 @@ def load_parents(
 
 def load_parent(
     path: str | os.PathLike[str], arch: str = "auto", *, input_shape: tuple[int, ...] | None = None,
-    limit: int = DEFAULT_LIMIT, weights: str | None = None,
+    tokens: Sequence[str] = (), limit: int = DEFAULT_LIMIT, weights: str | None = None,
 ) -> Parent:
     """Read one parent from a file or folder, whatever it is called: safetensors, a file of torch.save (state dict,
     checkpoint around one, or module), an exported program, an index of shards, a Hugging Face folder, or a zip of it.
@@ -51,16 +51,16 @@ def load_parent(
     No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
     built-in name, with settings that weights do not tell ('vit:heads=4') or without, or 'package.module:callable'
     (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
-    input_shape: shape of one sample, needed for a callable. Class counts come from the file's header or from a
-    parents.json beside it, which may also say what weights do not tell ("architecture": {"heads": 12}); what is assumed
-    otherwise, the metadata says, and its notes that half or double precision became float32. limit: largest
-    size in bytes, also unpacked. weights: which of several sets of weights: 'ema' for averaged ones, or the key or the
-    prefix of names under which they are. Raises ParentError, UnsafeFileError or UnsupportedModelError with one line
-    that names the file.
+    input_shape: shape of one sample, needed for a callable; tokens: the names of token inputs (`Dataset.tokens`). Class
+    counts come from the file's header or from a parents.json beside it, which may also say what weights do not tell
+    ("architecture": {"heads": 12}); what is assumed otherwise, the metadata says, and its notes that half or double
+    precision became float32. limit: largest size in bytes, also unpacked. weights: which of several sets of weights:
+    'ema' for averaged ones, or the key or the prefix of names under which they are. Raises ParentError, UnsafeFileError
+    or UnsupportedModelError with one line that names the file.
     """
     path = Path(path)
     try:
-        return _load(path, arch, input_shape, limit, weights)
+        return _load(path, arch, input_shape, tokens, limit, weights)
     except FusionError as problem:
         line = str(problem)
         if line.startswith((f"{path.name}: ", f"{_SIDECAR}: ")):
@@ -68,15 +68,17 @@ def load_parent(
         raise type(problem)(f"{path.name}: {line}") from problem
 
 
-def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int, weights: str | None) -> Parent:
+def _load(
+    path: Path, arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], limit: int, weights: str | None
+) -> Parent:
     content = read_content(path, limit, program=arch == "auto")
-    fits = partial(_fills, arch, input_shape) if is_custom(arch) else None
+    fits = partial(_fills, arch, input_shape, tokens) if is_custom(arch) else None
     chosen, notes = choose(content.sets, weights, fits)
     if weights is not None:  # the names that a file may state are of what is read without a choice
         content = replace(content, said={key: value for key, value in content.said.items() if key != "names"})
     shapes = outline(chosen.records)
     try:
-        found = _network(shapes, arch, input_shape, content.said, chosen.modules)
+        found = _network(shapes, arch, input_shape, tokens, content.said, chosen.modules)
     except UnsupportedModelError as problem:
         refuse_quantised(shapes)
         kind = content.said.get("config", {}).get("model_type")
@@ -104,9 +106,9 @@ def _load(path: Path, arch: str, input_shape: tuple[int, ...] | None, limit: int
     )
 
 
-def _fills(arch: str, input_shape: tuple[int, ...] | None, each: WeightSet) -> bool:
+def _fills(arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], each: WeightSet) -> bool:
     try:
-        match(outline(each.records), arch, input_shape)
+        match(outline(each.records), arch, input_shape, tokens)
     except (ParentError, UnsupportedModelError):
         return False
     return True
@@ -118,8 +120,8 @@ def save_parent(path: str | os.PathLike[str], parent: Parent) -> None:
 
 
 def _network(
-    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, said: Mapping[str, Any],
-    modules: Sequence[NamedModule],
+    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str],
+    said: Mapping[str, Any], modules: Sequence[NamedModule],
 ) -> Match:
     """The network of a file's tensors: what `arch` says, then what the file says, then what they are recognised as.
     said: the file's header. modules: those that a pickled network names."""
@@ -138,7 +140,7 @@ def _network(
                 f"the file says that its network is a {config.name}, and its tensors do not fit what it says; name the "
                 "architecture with --arch"
             )
-    found = stated or match(tensors, name, input_shape)
+    found = stated or match(tensors, name, input_shape, tokens)
     if stated is not None:
         found = replace(found, assumed=said.get("assumed") or {})
     elif not isinstance(found.config, CustomConfig):

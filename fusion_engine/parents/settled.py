@@ -38,11 +38,11 @@ def settled(parents: Sequence[Parent], data: Dataset) -> tuple[list[Parent], lis
     the same open. What is assumed stays unless another reading makes fewer errors by three standard errors of the
     difference; of the readings that are as good as the best, the one that changes least of what is assumed is taken.
     (Losses would mislead: read with a steeper activation, a network is often more certain of the same answers.)
-    Samples without labels, or too few of them, settle nothing.
+    Samples without class labels, or too few of them, settle nothing.
 
     Raises ParentError where what is assumed is clearly wrong and samples do not tell which of several others is right.
     """
-    if data.y is None or len(data) < _FEWEST:
+    if not data.is_classified or len(data) < _FEWEST or any(parent.classes < 2 for parent in parents):
         return list(parents), []
     found, lines = list(parents), list[str]()
     together: dict[tuple[Any, ...], list[int]] = {}

@@ -1,7 +1,7 @@
 """Parents made ready: checked, traced, verified and scored. What fusing and exploring start from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from ..core.recipe import Recipe, Step
 from ..core.types import State
 from ..data import Dataset, canonical_order, check_calibration, check_samples
 from ..fusing import Inputs, Resume, RunLog
-from ..graph import Trace, trace, verify
+from ..graph import Trace, output_shape, trace, verify
 from ..grouping.editing import refused_spaces
 from ..importance import score
-from ..parents import Parent, check_parents, load_base, same_widths, settled
+from ..parents import Parent, check_inputs, check_parents, load_base, same_widths, settled
 from ..presets import get_preset
 from ..stats import SharedStatistics, StatisticsCache, checked_device
+from ..tasks import find_task, required_task
 from .widths import Widths, plan_widths
 
 Given = str | Recipe | Mapping[str, Any]
+_OWN_PREDICTIONS = "the calibration data has no labels: each parent's own predictions stand in for them"
 # Shares of the progress of making ready.
 _SPANS = {"trace": (0.0, 0.16), "verify": (0.16, 0.32), "importance": (0.32, 1.0)}
 
@@ -69,8 +71,10 @@ def prepare(
     for line in dict.fromkeys([*check_parents(parents, minimum=1), *read]):
         log.note(line)
     (check_samples if exploring else check_calibration)(data, parents[0].classes, parents[0].input_shape)
+    check_inputs(data, parents[0])
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
+        check_inputs(test, parents[0])
     start = load_base(base, parents)
     chosen = checked_recipe(parents, data, recipe, start)
     if not exploring:
@@ -88,6 +92,7 @@ def prepare(
         _verified(parents, data, chosen, widths, seed, log, statistics)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
+    data = _with_task(data, test, chosen, widths.trace, log)
     with log.stage("importance"):
         progress = log.progress.part(*_SPANS["importance"], "importance")
         scores = score_parents(widths.trace, parents, states, data, chosen.importance, progress, statistics)
@@ -133,6 +138,25 @@ def score_parents(
     return tuple(scores)
 
 
+def _with_task(data: Dataset, test: Dataset | None, recipe: Recipe, graph: Trace, log: RunLog) -> Dataset:
+    """The samples, of the task that the labels of the test samples tell where they do not; the log says what was taken.
+    Raises DataError for labels that such outputs cannot predict."""
+    outputs = output_shape(graph)
+    task = find_task(data, outputs)
+    if task is None and data.y is None and test is not None and (told := find_task(test, outputs)) is not None:
+        data = replace(data, task=told.name)
+        task = find_task(data, outputs)
+        log.note(f"the calibration samples have no labels: the task is that of the test samples, {told.name!r}")
+    elif task is not None and task.why:
+        log.note(task.why)
+    unknown = data.tokens and data.y is None and task is not None and task.labels(data.x[:1], None) is None
+    if unknown and recipe.importance.method not in ("uniform", "activation"):
+        log.note(_OWN_PREDICTIONS)
+    if test is not None:
+        required_task(test, outputs)
+    return data
+
+
 def _resolved(recipe: Recipe, parents: Sequence[Parent], states: Sequence[State], graph: Trace) -> Recipe:
     """The recipe with edits that are known to fit the parents; FusionError in one line otherwise."""
     if not recipe.edits:
@@ -153,8 +177,8 @@ def _moved(state: State, device: torch.device) -> dict[str, Tensor]:
 
 
 def _note_assumptions(log: RunLog, data: Dataset, recipe: Recipe, base: Parent | None) -> None:
-    if data.y is None and recipe.importance.method not in ("uniform", "activation"):
-        log.note("the calibration data has no labels: each parent's own predictions stand in for them")
+    if data.y is None and not data.tokens and recipe.importance.method not in ("uniform", "activation"):
+        log.note(_OWN_PREDICTIONS)
     if base is not None and "base" not in recipe.solving_needs:
         log.note("the recipe has no use for the base model")
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from .. import __version__
 from ..core.types import Grouping
+from ..evaluation import about
 from ..fusing import RunLog, Stopwatch
 from ..graph import Trace
 from ..parents import Parent
@@ -52,6 +53,7 @@ def facts(prepared: Prepared, groupings: Mapping[str, Grouping], log: RunLog) ->
         ],
         "decisions": log.decisions,
         "warnings": log.notes,
+        **({} if prepared.inputs.task is None else {"task": dict(about(prepared.inputs.task))}),
         "calibration": {"samples": len(data), "digest": data.digest, "labels": data.y is not None},
         "versions": versions(),
         "seed": prepared.inputs.seed,

@@ -4,9 +4,12 @@ from typing import Any, TypedDict
 
 
 class Figures(TypedDict):
-    """Accuracy in [0, 1] and mean cross entropy in nats; those of one network also have per_class and confusion."""
+    """Accuracy in [0, 1] and mean cross entropy in nats; those of one network also have per_class and confusion.
 
-    accuracy: float
+    Of values to predict accuracy is null, loss the mean squared error, and there is r2; of next tokens there is
+    perplexity, and no per_class."""
+
+    accuracy: float | None
     loss: float
 
 
@@ -68,6 +71,7 @@ class Report(TypedDict, total=False):
     levels: list[dict[str, Any]]  # name, layers, tensors
     decisions: dict[str, Any]  # what was chosen automatically and by what measure, by method
     warnings: list[str]
+    task: dict[str, Any]  # name, metric (what networks are compared by), why; where labels or outputs tell
     calibration: dict[str, Any]  # samples, digest, labels
     width: Width
     edits: list[EditedSpace]  # of recipes with edits

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..core.types import State
 from ..fusing import FusedPrefix, Inputs, RunLog, batch_size
+from ..stats import counted_rows
 
 _BUDGET = 512 * 2**20
 
@@ -47,6 +48,17 @@ class ChannelMoments:
         return self._squares / (self.count - 1)
 
 
+def channel_rows(inputs: Inputs, node: str, y: Tensor, dim: int, first: int) -> Tensor:
+    """(rows, channels) of the tensor y at a node, channels along `dim`: of samples and positions that count. first:
+    number of the batch's first sample."""
+    rows, counted = y.movedim(dim, -1).reshape(-1, y.shape[dim]), inputs.counted
+    if counted is None:
+        return rows
+    own = counted[first : first + batch_size(inputs.trace)]
+    kept = counted_rows(inputs.trace, node, own, y.shape, (dim,))
+    return rows if kept is None else rows[kept.to(rows.device)]
+
+
 def channels_in_turn(
     inputs: Inputs, state: State, places: Mapping[str, tuple[str, int]], log: RunLog, step: str, begin: float = 0.0
 ) -> Iterator[tuple[str, ChannelMoments]]:
@@ -61,8 +73,10 @@ def channels_in_turn(
     for level in inputs.trace.levels:
         for name in [tensor for tensor in left if tensor in level.tensors]:
             done, (node, dim), moments = 1 - len(left) / len(places), left.pop(name), ChannelMoments()
+            first = 0
             for (y,) in prefix.batches(state, [node]):
-                moments.add(y.movedim(dim, -1).reshape(-1, y.shape[dim]))
+                moments.add(channel_rows(inputs, node, y, dim, first))
+                first += batch_size(inputs.trace)
                 log.progress.report(begin + (1 - begin) * done, f"{step}: {name.rpartition('.')[0]}")
             yield name, moments
         if not left:

@@ -13,11 +13,13 @@ from ..core.progress import Progress
 from ..core.registry import Param
 from ..core.seeds import torch_generator
 from ..core.types import State
+from ..data import IGNORED
 from ..fusing import HeadWeights, Inputs, OutputWeights, RunLog, forward_work
 from ..fusing.sampling import augmented
+from ..fusing.sampling import draw as drawn
 from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
 from ..graph import Program, Trace
-from ..importance.attribution import has_classes
+from ..tasks import Task
 
 _WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
 
@@ -58,41 +60,55 @@ def schedule(steps: int, rate: float | Literal["auto"], patience: int) -> Traini
     return TrainingSettings(steps, _CHECK_EVERY, patience, found, scheduler="super_convergence")
 
 
+def task_of(inputs: Inputs) -> Task:
+    """What the outputs are for; FusionError where nothing tells."""
+    if inputs.task is None:
+        raise FusionError(
+            "training needs to know what the outputs are for, and neither they nor the labels tell; name the task "
+            "(--task), or leave the step out"
+        )
+    return inputs.task
+
+
 class Teacher:
-    """The parents' softened softmax ensemble, for any inputs. FusionError for a model without logits to soften."""
+    """The parents' softened softmax ensemble, for any inputs; of values their weighted mean. FusionError where nothing
+    tells what the outputs are."""
 
     def __init__(self, inputs: Inputs, head: OutputWeights, temperature: float) -> None:
-        if not has_classes(inputs.trace):
-            raise FusionError(
-                "distillation needs a model whose output is logits (samples, classes), and this one's is not; "
-                "leave the step out"
-            )
-        self._states = inputs.states
+        self._task = task_of(inputs)
+        self._states, self._counted = inputs.states, self._task.seen
         self._program = Program(inputs.trace, None, [inputs.trace.output])
         self._head, self._temperature = head, temperature
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        """(batch, classes) probabilities for inputs x."""
-        return self._head.ensemble([self._program(state, x)[0] for state in self._states], self._temperature)
+        """(batch, ..., classes) probabilities for inputs x, 0 where a position does not count; or values."""
+        logits = [self._task.logits(self._program(state, x)[0]) for state in self._states]
+        if not self._task.has_classes:
+            return self._head.target(logits).to(logits[0])
+        shares, seen = self._head.ensemble(logits, self._temperature), self._counted(x)
+        return shares if seen is None else shares * seen[..., None]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs x (n, ...) float32 and label shares y (n, classes); zeros where there are no labels."""
+    """Inputs x (n, ...) and label shares y (n, classes), zeros where there are no labels; or values. Where every
+    position has a class, y are those (n, ...)."""
 
     x: Tensor
     y: Tensor
 
 
-def split_samples(inputs: Inputs, classes: int) -> tuple[Samples, Samples]:
+def split_samples(inputs: Inputs) -> tuple[Samples, Samples]:
     """Calibration samples to train on and to judge by: a held-out fifth (all of them where there are too few)."""
-    if inputs.data.y is not None and inputs.data.classes > classes:
-        raise FusionError(f"the model has {classes} outputs, and the labels {inputs.data.classes} classes to learn")
-    x = torch.cat(list(inputs.batches(1024)))
-    y = x.new_zeros(len(x), classes)
-    if inputs.data.y is not None:
-        y[torch.arange(len(x)), inputs.data.y.to(x.device)] = 1.0
+    x, given, task = torch.cat(list(inputs.batches(1024))), inputs.data.y, task_of(inputs)
+    y = torch.zeros(len(x), task.classes, device=x.device)
+    if inputs.data.is_classified and given is not None:
+        y[torch.arange(len(x)), given.to(x.device)] = 1.0
+    elif given is not None:
+        labels = task.labels(x, given.to(x.device))
+        assert labels is not None  # they were given
+        y = labels
     mask = inputs.held_out.to(x.device)
     if not bool(mask.any()):
         return Samples(x, y), Samples(x, y)
@@ -102,7 +118,6 @@ def split_samples(inputs: Inputs, classes: int) -> tuple[Samples, Samples]:
 def distil_everything(
     inputs: Inputs,
     state: State,
-    classes: int,
     target: Callable[[Tensor, Tensor], Tensor],
     draw: tuple[int, bool, float],
     settings: TrainingSettings,
@@ -110,15 +125,26 @@ def distil_everything(
     label: str,
 ) -> dict[str, Tensor]:
     """`distil` of all weights. target(x, y): the probabilities wanted for inputs x with label shares y. draw: samples a
-    step, mixed or not, and shifted by how much (see `augmented`)."""
-    pool, judge = split_samples(inputs, classes)
+    step, mixed or not, and shifted by how much (see `augmented`); where every position has a class they are neither,
+    and a note says so."""
+    pool, judge = split_samples(inputs)
+    task = task_of(inputs)
+    by_position = task.name in ("positions", "language")
+    if by_position and (draw[1] or draw[2]) and inputs.data.x.dtype != torch.int64:
+        log.note(f"{label}: samples with a class for every position are neither mixed nor shifted")
+
+    def wanted(x: Tensor, y: Tensor) -> Tensor:
+        return target(x, one_hot(y, task.classes) if by_position and y.dtype == torch.int64 else y)
 
     def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if by_position:
+            rows = drawn(len(pool.x), draw[0], generator)
+            return pool.x[rows], wanted(pool.x[rows], pool.y[rows])
         x, y = augmented(pool.x, pool.y, *draw, generator)
         return x, target(x, y)
 
     names = [name for name in inputs.trace.parameters if state[name].is_floating_point()]
-    student, judged = Program(inputs.trace, None, [inputs.trace.output]), (judge.x, target(judge.x, judge.y))
+    student, judged = Program(inputs.trace, None, [inputs.trace.output]), (judge.x, wanted(judge.x, judge.y))
     return distil(inputs, state, names, student, sample, judged, settings, log, label)
 
 
@@ -144,9 +170,14 @@ def distil(
     FusionError if the outputs are not finite.
     """
 
+    task = task_of(inputs)
+
+    def error(outputs: Tensor, target: Tensor) -> Tensor:
+        return _error(task, task.logits(outputs), target)
+
     @torch.no_grad()
     def judged(weights: State) -> float:
-        return float(_cross_entropy(student({**state, **weights}, judge[0])[0], judge[1]))
+        return float(error(student({**state, **weights}, judge[0])[0], judge[1]))
 
     begin = {name: state[name].to(inputs.device) for name in names}
     before = judged(begin)
@@ -159,7 +190,7 @@ def distil(
 
         def loss(weights: State) -> tuple[Tensor, int]:
             x, target = sample(generator)
-            return _cross_entropy(student({**state, **weights}, x)[0], target), len(x)
+            return error(student({**state, **weights}, x)[0], target), len(x)
 
         def on_step(step: int, value: float) -> None:
             if trial:
@@ -198,5 +229,15 @@ def distil(
     return {**state, **outcome.weights}
 
 
-def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    return -(target * logits.log_softmax(-1)).sum(-1).mean()
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(..., classes) float32; zeros where a label is IGNORED."""
+    return torch.nn.functional.one_hot(labels.clamp_min(0), classes).float() * (labels != IGNORED)[..., None]
+
+
+def _error(task: Task, logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross entropy with shares of classes over the positions that count; mean squared error of values."""
+    if not task.has_classes:
+        return task.loss(logits, target)
+    if logits.dim() == 2:
+        return -(target * logits.log_softmax(-1)).sum(-1).mean()
+    return -(target * logits.log_softmax(-1)).sum() / target.sum()

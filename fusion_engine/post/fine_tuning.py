@@ -10,7 +10,7 @@ from ..core.errors import DataError, FusionError
 from ..core.registry import Param, register
 from ..core.types import Grouping, State
 from ..fusing import Inputs, RunLog
-from ..graph import Program
+from ..tasks import Task
 from . import distillation
 
 
@@ -47,17 +47,26 @@ def fine_tuning(
     if inputs.data.y is None:
         raise DataError("fine_tuning: the calibration data has no labels; use full_distillation")
 
+    task = _task(inputs)
+    if smoothing and not task.has_classes:
+        log.note("fine_tuning: values are not smoothed")
+
     def target(x: Tensor, y: Tensor) -> Tensor:
-        return y.lerp(torch.full_like(y, 1 / y.shape[1]), smoothing)
+        if not task.has_classes:
+            return y
+        even = torch.full_like(y, 1 / y.shape[-1])
+        return y.lerp(even if y.dim() == 2 else even * y.sum(-1, keepdim=True), smoothing)
 
-    classes, draw = _classes(inputs, state), (batch, mix, shift)
+    draw = (batch, mix, shift)
     settings = distillation.schedule(distillation.affordable(inputs.trace, steps, batch, 0), rate, patience)
-    return distillation.distil_everything(inputs, state, classes, target, draw, settings, log, "fine_tuning")
+    return distillation.distil_everything(inputs, state, target, draw, settings, log, "fine_tuning")
 
 
-@torch.no_grad()
-def _classes(inputs: Inputs, state: State) -> int:
-    output = Program(inputs.trace, None, [inputs.trace.output])(state, next(inputs.batches(2)))
-    if len(output) != 1 or output[0].dim() != 2 or output[0].shape[1] < inputs.data.classes:
-        raise FusionError("fine_tuning: the model gives no logits of the labels' classes, so it cannot learn from them")
-    return output[0].shape[1]
+def _task(inputs: Inputs) -> Task:
+    """What is learnt; FusionError for labels that the model's outputs are not of."""
+    try:
+        if inputs.task is not None:
+            return inputs.task
+    except DataError:  # the line below says it
+        pass
+    raise FusionError("fine_tuning: the model gives no logits of the labels' classes, so it cannot learn from them")

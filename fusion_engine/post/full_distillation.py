@@ -49,8 +49,9 @@ def full_distillation(
         log.note("full_distillation: the calibration data has no labels, so it follows the ensemble alone")
 
     def target(x: Tensor, y: Tensor) -> Tensor:
-        return teacher(x).lerp(y, trust)
+        followed = teacher(x)
+        return followed.lerp(y, trust) if trust else followed
 
-    classes, draw = weights.weights.shape[1], (batch, mix, shift)
+    draw = (batch, mix, shift)
     settings = distillation.schedule(distillation.affordable(inputs.trace, steps, batch, inputs.count), rate, patience)
-    return distillation.distil_everything(inputs, state, classes, target, draw, settings, log, "full_distillation")
+    return distillation.distil_everything(inputs, state, target, draw, settings, log, "full_distillation")

@@ -47,7 +47,7 @@ def head_distillation(
     weights = output_weights(inputs, head_weights)
     teacher = distillation.Teacher(inputs, weights, temperature)
     before = Program(inputs.trace, None, [last.input])
-    pool, judge = distillation.split_samples(inputs, weights.weights.shape[1])
+    pool, judge = distillation.split_samples(inputs)
     with torch.no_grad():
         # Nothing before the last layer changes, so its inputs and the targets are computed once.
         features, wanted = before(state, pool.x)[0], teacher(pool.x)

@@ -10,8 +10,7 @@ from ..core.registry import register
 from ..core.types import Grouping, Layer, State
 from ..fusing import Inputs, RunLog, batch_size, per_channel, read_layer, write_layer
 from ..graph import Program, Trace, merge_outputs
-from ..stats import feature_rows
-from .channels import ChannelMoments, channels_in_turn
+from .channels import ChannelMoments, channel_rows, channels_in_turn
 
 _DEAD = 1e-5
 
@@ -92,7 +91,7 @@ def _targets(
         seen = 0
         for x in inputs.batches(size):
             for layer, y in zip(layers, program(state, x), strict=True):
-                rows = feature_rows(layer, y)
+                rows = channel_rows(inputs, layer.output, y, 1 if layer.kind == "conv" else -1, seen)
                 if layer.name in mixed:
                     rows = rows @ merges[layer.name][p].T.to(rows)
                 moments[layer.name].add(rows)

@@ -13,10 +13,11 @@ from ..core.progress import Progress
 from ..core.registry import Param, register
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, State
+from ..data import IGNORED
 from ..fusing import HeadParameter, Inputs, RunLog, batch_size, output_weights, parent_part
 from ..graph import Program, lookup, merge_states, with_aliases
 from ..grouping import Grouped
-from ..importance.attribution import has_classes
+from ..tasks import Task
 
 _HELD_BYTES = 16 * 2**20
 
@@ -61,8 +62,8 @@ def fisher(
     trace = inputs.trace
     at_output = output_weights(inputs, head_weights).for_merge(trace, log)
     fused = merge_states(inputs.states, trace, grouped.groupings, at_output)
-    if not has_classes(trace):
-        log.note("the model does not return logits (samples, classes): without Fisher information it is averaged")
+    if inputs.task is None:
+        log.note("nothing tells what the outputs are for, so there is no Fisher information: the model is averaged")
         return fused
     # A tensor of several names (tied weights) is made once, under its first, and written under all.
     names = list(dict.fromkeys(trace.aliases.get(name, (name,))[0] for name in trace.parameters))
@@ -109,40 +110,75 @@ def fisher_information(
 
     F = mean over samples x of E_{y ~ p(y|x)} (d log p(y|x) / d w)^2, in eval mode. The expectation is exact for up to
     `draws` classes. Beyond, it is estimated by `draws` classes that are drawn systematically from p(y|x), with a stream
-    that hangs on the sample and not on its place. The gradients that are held at once take about 16 MiB, or are one,
-    however many samples there are.
+    that hangs on the sample and not on its place. Where every position has a class, y is drawn for all that count at
+    once; predicted values have the normal distribution of variance 1 about them. The gradients that are held at once
+    take about 16 MiB, or are one, however many samples there are.
     """
-    trace = inputs.trace
+    trace, task = inputs.trace, inputs.task
+    assert task is not None  # the caller looked
     predict = Program(trace, None, [trace.output])
     leaves = {name: lookup(state, name, trace) for name in names}
     totals = {name: torch.zeros_like(leaf, dtype=torch.float64) for name, leaf in leaves.items()}
     at_once = max(1, _HELD_BYTES // max(1, sum(leaf.nbytes for leaf in leaves.values())))
 
     def log_p(leaves: Mapping[str, Tensor], x: Tensor, c: Tensor) -> Tensor:
-        outputs = predict({**state, **with_aliases(leaves, state, trace)}, x[None])[0]
-        return outputs[0].log_softmax(0).gather(0, c[None])[0]
+        logits = task.logits(predict({**state, **with_aliases(leaves, state, trace)}, x[None])[0])[0]
+        if not task.has_classes:
+            return logits[c]
+        if logits.dim() == 1:
+            return logits.log_softmax(0).gather(0, c[None])[0]
+        picked = logits.log_softmax(-1).gather(-1, c.clamp_min(0)[..., None])[..., 0]
+        return (picked * (c != IGNORED)).sum()
 
     # One forward pass for each sample and class: a single level of vmap, which every operator takes.
     each_gradient = vmap(grad(log_p), (None, 0, 0))
     done = 0
     for batch in inputs.batches(batch_size(trace)):
         with torch.no_grad():
-            p = predict(state, batch)[0].double().softmax(1).cpu()
-        trust = torch.stack([_class_weights(one, x, draws, inputs.seed) for one, x in zip(p, batch, strict=True)])
-        pairs = trust.nonzero().to(batch.device)  # (pairs, 2): sample and class
+            logits = task.logits(predict(state, batch)[0]).double()
+        rows, classes, weights = _drawn(task, logits, batch, draws, inputs.seed)
         for start, _ in progress.part(done / len(inputs.data), (done + len(batch)) / len(inputs.data)).each(
-            range(0, len(pairs), at_once), lambda start: "Fisher information"
+            range(0, len(rows), at_once), lambda start: "Fisher information"
         ):
-            row, c = pairs[start : start + at_once].T
+            row, c = rows[start : start + at_once], classes[start : start + at_once]
             # The plain attention kernel is the one that vmap can batch.
             with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
                 gradients = each_gradient(leaves, batch[row], c)
-            weight = trust[row.cpu(), c.cpu()].to(batch.device)
+            weight = weights[start : start + at_once].to(batch.device)
             for name, gradient in gradients.items():
                 squares = gradient.square().flatten(1)  # not in place: terms of one sum share their gradient
                 totals[name] += (weight.to(squares) @ squares).reshape(gradient.shape[1:])
         done += len(batch)
     return {name: total / done for name, total in totals.items()}
+
+
+def _drawn(task: Task, logits: Tensor, batch: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples (pairs,), what is drawn for them (pairs, ...), and how much each pair counts in the expectation.
+
+    logits: (n, ..., classes) float64 of the batch.
+    """
+    device = batch.device
+    if not task.has_classes:
+        trust = torch.ones_like(logits)
+    elif logits.dim() == 2:
+        p = logits.softmax(1).cpu()
+        trust = torch.stack([_class_weights(one, x, draws, seed) for one, x in zip(p, batch, strict=True)])
+    else:
+        p, seen = logits.softmax(-1).cpu(), task.seen(batch)
+        drawn = torch.stack([_positions(one, x, draws, seed) for one, x in zip(p, batch, strict=True)], 1).to(device)
+        if seen is not None:
+            drawn = drawn.masked_fill(~seen, IGNORED)
+        rows = torch.arange(len(batch), device=device).repeat(draws)
+        return rows, drawn.flatten(0, 1), torch.full((len(rows),), 1 / draws, dtype=torch.float64)
+    pairs = trust.nonzero()
+    return pairs[:, 0].to(device), pairs[:, 1].to(device), trust[pairs[:, 0], pairs[:, 1]]
+
+
+def _positions(p: Tensor, x: Tensor, draws: int, seed: int) -> Tensor:
+    """(draws, ...) classes of all positions of a sample, from p (..., classes)."""
+    generator = torch_generator(seed, "fisher", x.cpu().numpy().tobytes().hex())
+    drawn = torch.multinomial(p.flatten(0, -2), draws, replacement=True, generator=generator)
+    return drawn.T.reshape(draws, *p.shape[:-1])
 
 
 def _class_weights(p: Tensor, x: Tensor, draws: int, seed: int) -> Tensor:

@@ -3,6 +3,7 @@
 from .batches import fitting_batch, sample_bytes
 from .cache import StatisticsCache
 from .conv_moments import ConvMoments
+from .counted import counted_at, counted_rows, linear_rows
 from .device import checked_device
 from .moments import CrossAccumulator, GramAccumulator, Precision
 from .parent_moments import (
@@ -21,7 +22,7 @@ from .space_stats import SpaceStats
 
 __all__ = [
     "ConvMoments", "CrossAccumulator", "FeatureMoments", "GramAccumulator", "Moments", "Precision", "SharedStatistics",
-    "SpaceStats", "StatisticsCache", "Wanted", "checked_device", "entry_key", "feature_rows", "feature_sites",
-    "fitting_batch", "grouping_sites", "layer_rows", "parent_moments", "post_activation_sites", "read_moments",
-    "sample_bytes",
+    "SpaceStats", "StatisticsCache", "Wanted", "checked_device", "counted_at", "counted_rows", "entry_key",
+    "feature_rows", "feature_sites", "fitting_batch", "grouping_sites", "layer_rows", "linear_rows", "parent_moments",
+    "post_activation_sites", "read_moments", "sample_bytes",
 ]  # fmt: skip

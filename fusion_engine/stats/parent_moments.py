@@ -16,6 +16,7 @@ from ..core.types import Array, Site, State
 from ..data import Dataset
 from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
+from .counted import counted_rows
 from .moments import GramAccumulator, Precision
 
 Sites = Mapping[str, Sequence[Site]]
@@ -90,7 +91,7 @@ class FeatureMoments:
     """
 
     def __init__(self, trace: Trace, sites: Sites, precision: Precision = "double") -> None:
-        self._sites, self._precision = sites, precision
+        self._trace, self._sites, self._precision = trace, sites, precision
         self._at: dict[str, list[tuple[str, int, Site, int | None]]] = {}
         for name, places in sites.items():
             for i, site in enumerate(places):
@@ -104,23 +105,29 @@ class FeatureMoments:
         """Names of the nodes that are read, once each."""
         return list(self._at)
 
-    def update(self, node: str, tensors: Sequence[Tensor], held: Tensor | None = None) -> None:
+    def update(
+        self, node: str, tensors: Sequence[Tensor], held: Tensor | None = None, counted: Tensor | None = None
+    ) -> None:
         """Add the parents' tensors at `node` for one batch. held: (samples,) mask of samples whose moments are to be
-        known apart as well."""
+        known apart as well. counted: (samples, T) mask of the positions that count, None for all."""
         began = time.perf_counter()
         dim = self._batch_dims[node]
         if held is None or any(t.shape[dim] != len(held) for t in tensors):  # samples and heads as one dimension
-            self._add(node, tensors, False)
+            self._add(node, tensors, False, counted)
         else:
             for part, mask in ((False, ~held), (True, held)):
                 if bool(mask.any()):
                     picked = mask.nonzero().flatten()
-                    self._add(node, [t.index_select(dim, picked) for t in tensors], part)
+                    own = None if counted is None else counted[picked.to(counted.device)]
+                    self._add(node, [t.index_select(dim, picked) for t in tensors], part, own)
         self.seconds += time.perf_counter() - began
 
-    def _add(self, node: str, tensors: Sequence[Tensor], held: bool) -> None:
+    def _add(self, node: str, tensors: Sequence[Tensor], held: bool, counted: Tensor | None) -> None:
         for name, i, site, whole in self._at.get(node, ()):
-            if whole == 1 and tensors[0].dim() > 2:
+            kept = counted_rows(self._trace, node, counted, tensors[0].shape, site.dims)
+            if kept is not None:
+                self._add_some(name, i, site, tensors, held, kept.to(tensors[0].device))
+            elif whole == 1 and tensors[0].dim() > 2:
                 maps = torch.cat(list(tensors), 1).flatten(2)
                 self._gram(name, i, held, maps.shape[1]).update_maps(maps)
             elif whole is not None:
@@ -129,6 +136,20 @@ class FeatureMoments:
             else:
                 features = torch.cat([read_site(t, site) for t in tensors])
                 self._gram(name, i, held, len(features)).update(features.T)
+
+    def _add_some(
+        self, name: str, place: int, site: Site, tensors: Sequence[Tensor], held: bool, kept: Tensor
+    ) -> None:
+        """Add the rows of samples and positions that count."""
+        if not bool(kept.any()):
+            return
+        whole = _whole_dim(self._trace, site)
+        if whole is not None:
+            rows = [t.movedim(whole, -1).reshape(-1, t.shape[whole])[kept] for t in tensors]
+        else:  # every entry of a neuron has all samples and positions
+            rows = [read_site(t, site)[:, kept.repeat(site.index.shape[1])].T for t in tensors]
+        joined = torch.cat(rows, 1)
+        self._gram(name, place, held, joined.shape[1]).update(joined)
 
     def result(self) -> dict[str, Moments]:
         """Moments by space."""
@@ -212,9 +233,10 @@ def read_moments(
     done = 0
     with torch.inference_mode():
         for x, _ in data.batches(batch_size or fitting_batch(trace, copies=len(states))):
-            values = [program(state, x.to(device)) for state in moved]
+            values, counted = [program(state, x.to(device)) for state in moved], data.counted(x)
+            held = None if held_out is None else held_out[done : done + len(x)].to(device)
             for node, tensors in zip(gathered.nodes, zip(*values, strict=True), strict=True):
-                gathered.update(node, tensors, None if held_out is None else held_out[done : done + len(x)].to(device))
+                gathered.update(node, tensors, held, counted)
             done += len(x)
             if progress is not None:
                 progress.report(done / len(data), "reading the parents' features")

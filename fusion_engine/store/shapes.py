@@ -73,7 +73,8 @@ class ParentsSummary(TypedDict):
 
 
 class DataSummary(TypedDict):
-    """summary.json of a data set. shape: of one sample. counts: by class, if labelled. mean, std: by channel."""
+    """summary.json of a data set. shape: of one sample. counts: by class, if every sample has
+    one. mean, std: by channel."""
 
     id: str
     name: str

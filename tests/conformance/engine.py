@@ -23,9 +23,8 @@ from fusion_engine.core.types import Grouping, State
 from fusion_engine.data import Dataset
 from fusion_engine.fusing import Inputs, RunLog, fold_norms, output_layer, parent_features
 from fusion_engine.fusing.prefix import FusedPrefix
-from fusion_engine.graph import Trace
+from fusion_engine.graph import Trace, output_shape
 from fusion_engine.importance import score
-from fusion_engine.importance.attribution import has_classes
 from tests.fusions import Fusion, group, refine, solve
 
 __all__ = [
@@ -157,7 +156,7 @@ def refine_state(
 
 def ends_in_classes(trace: Trace) -> bool:
     """Whether the network gives logits (samples, classes) by a layer at its end."""
-    return output_layer(trace) is not None and has_classes(trace)
+    return output_layer(trace) is not None and len(output_shape(trace) or ()) == 1
 
 
 def output_tensors(trace: Trace) -> tuple[str, ...]:

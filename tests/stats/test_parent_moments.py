@@ -92,6 +92,9 @@ class _Double:
     def batches(self, size: int) -> list[tuple[torch.Tensor, None]]:
         return [(part, None) for part in self.x.split(size)]
 
+    def counted(self, x: torch.Tensor) -> None:
+        """All positions count."""
+
 
 def test_one_space_progress_and_cancel() -> None:
     models, traced, data = parents()

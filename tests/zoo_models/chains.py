@@ -98,7 +98,7 @@ class Tied(nn.Module):
 
 
 class LSTMNet(nn.Module):
-    """Recurrent layers run, but their hidden units are pinned."""
+    """A recurrent layer between linear ones: its units are grouped with their gates."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--importances", metavar="A,B", help="methods to try with every preset; own: the preset's own (default)"
     )
     parser.add_argument("--seeds", default="0", metavar="0,1,2", help="one fusion a seed (default 0)")
-    add_options(parser, "--samples", "--device")
+    add_options(parser, "--task", "--samples", "--device")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="fusions at a time, each in a process")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the rows; given again, it goes on where it stopped"

@@ -10,7 +10,7 @@ from fusion_engine.core.errors import FusionError
 if TYPE_CHECKING:
     from fusion_engine.leaderboard.plan import Inputs
 
-READ = ("parents", "arch", "weights", "calibration", "test", "base", "samples", "seeds", "device")
+READ = ("parents", "arch", "weights", "calibration", "test", "base", "samples", "seeds", "device", "task")
 """The options that `read_inputs` looks at."""
 
 
@@ -22,13 +22,14 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     from fusion_engine.leaderboard.plan import Inputs
     from fusion_engine.parents import load_base, load_parents
 
-    data = load_data(arguments.calibration, y_required=False)
+    data = load_data(arguments.calibration, y_required=False, task=arguments.task)
     data = draw_samples(data, arguments.samples, read_seeds(arguments.seeds)[0])
-    shape = data.input_shape
-    parents = load_parents(arguments.parents, arguments.arch, input_shape=shape, weights=arguments.weights)
+    parents = load_parents(
+        arguments.parents, arguments.arch, input_shape=data.input_shape, tokens=data.tokens, weights=arguments.weights
+    )
     base = load_base(arguments.base, parents)
     warm_tracing()
-    return Inputs(parents, data, load_data(arguments.test), arguments.device, base)
+    return Inputs(parents, data, load_data(arguments.test, task=arguments.task), arguments.device, base)
 
 
 def words(given: str) -> list[str]:

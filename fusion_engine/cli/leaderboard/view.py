@@ -6,32 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusion_engine.core.progress import Listener, ProgressEvent
+from fusion_engine.core.types import merit
 from fusion_engine.leaderboard.rows import label
 
-from ..output import table
+from ..output import figure, table
 
 
 def text(board: Mapping[str, Any]) -> str:
     """The table of `standings`, best first, with the references among the rows and the reasons below."""
-    lines = [(entry["accuracy"]["mean"], _cells(entry)) for entry in board["entries"] if entry["accuracy"]]
-    lines += [
-        (reference["accuracy"], (f"({reference['name'].replace('_', ' ')})", f"{reference['accuracy']:.2%}", *[""] * 4))
-        for reference in board["references"]
-    ]
+    metric = next((entry["metric"] for entry in board["entries"] if entry["score"]), "accuracy")
+    lines = [(merit(metric, entry["score"]["mean"]), _cells(entry)) for entry in board["entries"] if entry["score"]]
+    for reference in board["references"]:
+        if reference.get(metric) is not None:
+            cells = (f"({reference['name'].replace('_', ' ')})", figure(reference, metric), *[""] * 4)
+            lines.append((merit(metric, reference[metric]), cells))
     lines.sort(key=lambda line: -line[0])
-    shown = [table(("recipe", "accuracy", "+-", "seconds", "MB", "seeds"), [cells for _, cells in lines])]
-    without = [entry for entry in board["entries"] if not entry["accuracy"]]
+    shown = [table(("recipe", metric, "+-", "seconds", "MB", "seeds"), [cells for _, cells in lines])]
+    without = [entry for entry in board["entries"] if not entry["score"]]
     shown += [f"{entry['label']}: {entry['reason'] or 'waiting'}" for entry in without]
     shown.append(f"{board['done']} of {board['total']} rows; * no other is both faster and more accurate")
     return "\n".join(shown)
 
 
 def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    accuracy, front = entry["accuracy"], " *" if entry["pareto"] else ""
-    several = f"{100 * accuracy['std']:.2f}" if len(entry["seeds"]) > 1 else ""
+    score, metric, front = entry["score"], entry["metric"], " *" if entry["pareto"] else ""
+    spread = f"{100 * score['std']:.2f}" if metric == "accuracy" else f"{score['std']:.4f}"
+    several = spread if len(entry["seeds"]) > 1 else ""
     seeds = f"{len(entry['seeds'])}/{entry['planned']}"
     memory = f"{entry['peak_memory_mb']:.0f}"
-    return entry["label"] + front, f"{accuracy['mean']:.2%}", several, f"{entry['seconds']:.2f}", memory, seeds
+    mean = figure({metric: score["mean"]}, metric)
+    return entry["label"] + front, mean, several, f"{entry['seconds']:.2f}", memory, seeds
 
 
 class LiveTable:
@@ -78,4 +82,6 @@ def _line(row: Mapping[str, Any]) -> str:
     name = label(row) if row["kind"] == "fusion" else "references"
     if row["state"] != "done":
         return f"{name}: {row['reason']}"
-    return f"{name}, seed {row['seed']}: {row['accuracy']:.2%} in {row['cost']:.2f} s" if "seed" in row else name
+    if "seed" not in row:
+        return name
+    return f"{name}, seed {row['seed']}: {figure(row, row.get('metric', 'accuracy'))} in {row['cost']:.2f} s"

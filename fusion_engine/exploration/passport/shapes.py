@@ -55,7 +55,7 @@ class Looks(TypedDict):
 class Measured(TypedDict):
     """loss: mean cross entropy in nats. By class: None where there are no samples."""
 
-    accuracy: float
+    accuracy: float | None
     loss: float
     accuracy_by_class: list[float | None]
     loss_by_class: list[float | None]

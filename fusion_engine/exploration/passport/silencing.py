@@ -10,7 +10,7 @@ from torch import Tensor
 from fusion_engine.core.errors import DataError
 from fusion_engine.core.types import Site, State
 from fusion_engine.data import Dataset
-from fusion_engine.evaluation.measures import measure
+from fusion_engine.evaluation.measures import measure_rows, task_of
 from fusion_engine.graph import Program, Trace
 from fusion_engine.stats import fitting_batch
 
@@ -99,10 +99,14 @@ def _means(graph: Trace, state: State, sites: Sequence[Site], data: Dataset) -> 
 
 
 def _measured(logits: Tensor, data: Dataset) -> Measured:
-    assert data.y is not None
-    found = measure(logits, data)
-    losses = torch.nn.functional.cross_entropy(logits.double(), data.y, reduction="none")
-    by_class = [losses[data.y == label] for label in range(logits.shape[1])]
+    task = task_of(logits, data)
+    rows, wanted = task.rows(logits, data.x, data.y)
+    assert wanted is not None  # there are labels
+    found = measure_rows(rows, wanted, task)
+    by_class: list[Tensor] = []
+    if task.metric == "accuracy":
+        losses = torch.nn.functional.cross_entropy(rows.double(), wanted, reduction="none")
+        by_class = [losses[wanted == label] for label in range(task.classes)]
     return {
         "accuracy": found.accuracy,
         "loss": found.loss,

@@ -88,9 +88,11 @@ def space_passports(about: Subject, progress: Progress | None = None) -> tuple[S
     top, bottom = extremes(values, EXTREMES)
     kept = np.unique(np.concatenate([top.ravel(), bottom.ravel()]))
     samples, kind, notes = shown(data, kept)
-    classes = 1 if data.y is None else about.parents[0].classes
-    labels = np.full(len(data), -1, np.int64) if data.y is None else data.y.numpy()
-    answers = class_answers(values, np.zeros_like(labels) if data.y is None else labels, classes)
+    # Labels of positions, and values, are no classes of samples.
+    y = data.y if data.is_classified else None
+    classes = 1 if y is None else max(about.parents[0].classes, data.classes)
+    labels = np.full(len(data), -1, np.int64) if y is None else y.numpy()
+    answers = class_answers(values, np.zeros_like(labels) if y is None else labels, classes)
     arrays = {
         "top": top, "bottom": bottom,
         "top_value": _taken(values, top), "bottom_value": _taken(values, bottom),
@@ -111,7 +113,7 @@ def space_passports(about: Subject, progress: Progress | None = None) -> tuple[S
         arrays |= _weights(weights)
     info: SpacePassports = {
         "space": about.space, "sizes": about.sizes, "sampled": len(data), "classes": classes,
-        "labelled": data.y is not None, "read": site.module or site.node, "grid": list(own[0].grid),
+        "labelled": y is not None, "read": site.module or site.node, "grid": list(own[0].grid),
         "sample_shape": list(samples.shape[1:]), "kind": kind, "notes": notes,
         "layer": weights[0].layer if why is None else None,
         "incoming_from": weights[0].source if why is None else None, "no_weights": why,

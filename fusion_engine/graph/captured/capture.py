@@ -23,6 +23,7 @@ from fusion_engine.core.errors import UnsupportedModelError
 
 from .nodes import dimension, module_path, operator
 from .samples import Samples, find_samples
+from .stacked import unstack
 
 aten = torch.ops.aten
 
@@ -91,6 +92,7 @@ def capture(model: nn.Module, example_inputs: Sequence[Any]) -> Capture:
     decomposed = not _make_functional(exported.graph)
     if decomposed:
         exported = exported.run_decompositions({})
+    unstack(exported.graph)
     return _clean(exported, model, decomposed)
 
 

@@ -112,10 +112,14 @@ class Labeler:
             detail = (str(error).splitlines() or [""])[0][:80]
             why = f"its label rule failed ({type(error).__name__}: {detail})"
             raise UnsupportedModelError(self._message(node, why)) from error
+        free = [self._unpinned(x) for x in found] if isinstance(found, list) else self._unpinned(found)
         if name in _RECURRENT:
             where = module_path(node) or "the model itself"
-            self.warnings.append(f"hidden units of the recurrent layer {where!r} are not grouped, only averaged")
-        return [self._unpinned(x) for x in found] if isinstance(found, list) else self._unpinned(found)
+            grouped = isinstance(free, list) and any(x is not None and x.layers for x in free)
+            how = "grouped with their gates, whose weights are averaged" if grouped else "not grouped, only averaged"
+            line = f"hidden units of the recurrent layer {where!r} are {how}; no solver solves for them"
+            self.warnings += [line] if line not in self.warnings else []
+        return free
 
     def _unlabelled(self, node: fx.Node, size: tuple[int, ...] | None, inputs: list[Labels]) -> Any:
         if size is None:

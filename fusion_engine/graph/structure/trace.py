@@ -74,6 +74,14 @@ class Trace:
         return next((level.index for level in self.levels if not made.isdisjoint(level.tensors)), None)
 
 
+def output_shape(trace: Trace) -> tuple[int, ...] | None:
+    """Shape of one sample's output; None of a model that returns several tensors."""
+    if trace.output not in trace.capture.outputs:
+        return None
+    size = shape(trace.capture.node(trace.output))
+    return None if size is None else size[1:]
+
+
 def tensor_of(state: State, name: str, trace: Trace) -> Tensor:
     """The tensor `name` of a state under any of its names; ParentError if it is missing."""
     for alias in (name, *trace.aliases.get(name, ())):

@@ -49,7 +49,7 @@ def data_summary(data: Dataset, name: str, digest: str) -> DataSummary:
         "shape": list(data.input_shape),
         "dtype": str(data.x.dtype).removeprefix("torch."),
         "classes": data.classes,
-        "counts": None if data.y is None else data.counts.tolist(),
+        "counts": data.counts.tolist() if data.is_classified else None,
         "labelled": data.y is not None,
         "mean": None if data.mean is None else data.mean.tolist(),
         "std": None if data.std is None else data.std.tolist(),

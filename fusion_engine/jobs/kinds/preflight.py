@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fusion_engine.architectures import token_example
 from fusion_engine.core.errors import FusionError, JobError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
@@ -96,7 +97,9 @@ def _looks(
         first = parents[members[0]]
         start, share = 0.1 + 0.9 * done / len(kinds), 0.9 / len(kinds)
         shape = tuple(input_shape or first.input_shape)
-        example = torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
+        tokens = getattr(first.architecture, "inputs", ())
+        random = torch.Generator().manual_seed(seed)
+        example = token_example(shape, tokens) if tokens else torch.randn(2, *shape, generator=random)
         try:
             progress.part(0.0, 1.0, "trace").report(start, "Tracing the architecture")
             graph = trace(first.model, (example,))

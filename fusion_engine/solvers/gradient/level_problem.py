@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from ...core.types import Grouping, Level, State
 from ...fusing import Inputs
 from ...graph import Program, Trace, merge_activations, operator, shape
+from ...stats import counted_at
 from .level_data import Goal, Lesson, Prefix
 
 _SCALE_ROWS = 512  # samples from which a target's variance is taken
@@ -47,7 +48,7 @@ class LevelProblem:
         """Loss over the samples `index`, differentiable in `weights`."""
         outputs = self._outputs(weights, index)
         terms = [
-            self._distance(node, output, self._lesson.merged.rows(node, index)) / self._scales[node]
+            self._distance(node, output, self._lesson.merged.rows(node, index), index) / self._scales[node]
             for node, output in zip(self._nodes, outputs, strict=True)
         ]
         return torch.stack(terms).mean()
@@ -67,11 +68,19 @@ class LevelProblem:
         x = self._prefix.rows(self._state, self.level.input, index)
         return self._program({**self._state, **weights}, x)
 
-    def _distance(self, node: str, output: Tensor, target: Tensor) -> Tensor:
+    def _distance(self, node: str, output: Tensor, target: Tensor, index: Tensor) -> Tensor:
         if node == self._distilled:
             gain = target.clamp_min(1e-30).log() - (output.double() / self._temperature).log_softmax(-1)
             return (target * gain).sum(-1).mean()
-        return ((output - target).square() * self._weights[node]).mean()
+        squares = (output - target).square() * self._weights[node]
+        inputs = self._lesson.inputs
+        if inputs.counted is not None:
+            sites = [s.dims for space in inputs.trace.spaces.values() for s in space.sites if s.node == node]
+            counted = inputs.data.counted(self.pool.x[index])
+            mask = counted_at(inputs.trace, node, counted, squares.shape, sites[0] if sites else (squares.dim() - 1,))
+            if mask is not None:
+                return (squares * mask).mean() / mask.float().mean()
+        return squares.mean()
 
     def _scale(self, node: str) -> float:
         target = self._lesson.merged.rows(node, self.pool.samples[:_SCALE_ROWS]).double()

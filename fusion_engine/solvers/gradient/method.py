@@ -14,7 +14,6 @@ from ...fusing.first_parent import align_to_first, keeps_first_width
 from ...fusing.training import Optimiser, Scheduler, TrainingSettings
 from ...graph import merge_states, shape
 from ...grouping import Grouped
-from ...importance.attribution import has_classes
 from ..least_squares.method import least_squares, nodes_to_read
 from .level_data import Goal, Lesson, Merged, draw_pool
 from .level_problem import level_nodes, node_weights
@@ -113,7 +112,7 @@ def gradient(
     solution = least_squares(inputs, grouped, log.part(0.0, 0.2), head_weights=head_weights, memory_mb=memory_mb)
     begin, solution = _begin(inputs, grouped, log, start, solution, head_weights)
     groupings = grouped.groupings
-    classes = has_classes(trace)
+    classes = inputs.task is not None and inputs.task.name == "classification"
     if not classes and head_target == "distil":
         log.note("gradient: the model has no output of shape (samples, classes); it is merged instead")
     goal = Goal(

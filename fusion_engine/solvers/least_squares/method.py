@@ -14,7 +14,7 @@ from ...fusing.folding import read_rows, write_rows
 from ...fusing.parent_features import ParentFeatures, batch_size
 from ...graph import Trace, merge_outputs, merge_states
 from ...grouping import Grouped
-from ...stats import feature_rows
+from ...stats import feature_rows, linear_rows
 from ..solvable import obstacle, solvable_layers
 from .grouped_ridge import GroupedRegression
 from .ridge import Regression
@@ -80,6 +80,13 @@ def _obstacle(trace: Trace, layer: Layer) -> str:
     return reason
 
 
+def _moved_rows(counted: Tensor | None, x: Tensor) -> Tensor | None:
+    """(rows,) bool for rows x (samples, positions, width) in the order of samples; None if all count."""
+    if counted is None or x.shape[1] != counted.shape[1]:
+        return None
+    return None if bool(counted.all()) else counted.reshape(-1)
+
+
 def _targets(trace: Trace, todo: list[Layer]) -> dict[str, Target]:
     """By layer what it is solved for; the layers before it are, or keep their average."""
     targets: dict[str, Target] = {}
@@ -110,6 +117,7 @@ class _Solve:
         if self.chosen and self.ridge is None:
             self.guess = list(self.chosen.values())[-1]["ridge"] or _GUESS
         self.solved = 0
+        self.masked: set[str] = set()  # layers whose rows stand for positions, some of which do not count
 
     def run(self) -> dict[str, Tensor]:
         self.log.progress.report(0.0, "merging weights")
@@ -142,7 +150,7 @@ class _Solve:
         problem: Regression | GroupedRegression | None = None
         for x, t, held in self._rows(layer, prefix, features, merge):
             if problem is None:
-                rows = len(t) // len(x) * len(self.inputs.data)
+                rows = self._count(layer, len(t) // len(x) * len(self.inputs.data))
                 if layer.options.get("groups", 1) != 1:
                     problem = GroupedRegression(layer, shape, bias, reserve)
                 else:
@@ -165,6 +173,13 @@ class _Solve:
         self.solved += 1
         write_rows(self.state, layer, result.weights)
 
+    def _count(self, layer: Layer, rows: int) -> int:
+        """Rows in all, of so many with those that do not count."""
+        counted = self.inputs.counted
+        if counted is None or layer.name not in self.masked:
+            return rows
+        return int(counted.sum()) * max(1, rows // len(self.inputs.data))
+
     def _is_late(self, layer: Layer) -> bool:
         """Whether the layer's outputs are grouped only now, with the fused prefix known. That takes a space which
         this layer makes alone and in full."""
@@ -177,8 +192,9 @@ class _Solve:
     def _rows(
         self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out."""
-        first = 0
+        """Per batch: the layer's inputs (samples, ...), target rows, and which samples are held out. Where some
+        positions do not count, rows that do take the place of samples."""
+        first, masks = 0, self.inputs.counted if layer.kind == "linear" else None
         self._report(layer, 0.0)
         target_of = self.targets[layer.name]
         nodes = [layer.input] if target_of.other is None else [layer.input, target_of.other]
@@ -197,8 +213,15 @@ class _Solve:
                 target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
             if stream:
                 target = target - feature_rows(layer, stream[0])
-            held = self.held[first : first + len(x)].to(x.device)
-            first += len(x)
+            samples = len(x) if masks is None else len(inputs)
+            held = self.held[first : first + samples].to(x.device)
+            counted = None if masks is None else masks[first : first + samples].to(x.device)
+            first += samples
+            kept = linear_rows(self.trace, layer.input, counted, x) if order is None else _moved_rows(counted, x)
+            if kept is not None:
+                self.masked.add(layer.name)
+                every = held.repeat_interleave(len(target) // len(held))
+                x, target, held = x.reshape(len(target), -1)[kept], target[kept], every[kept]
             yield x, target, held
             self._report(layer, 0.7 * first / len(self.held))
 

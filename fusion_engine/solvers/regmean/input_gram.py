@@ -31,6 +31,11 @@ class InputGram:
         known_by_rows = keep_rows or layer.options.get("groups", 1) != 1
         self._moments = None if known_by_rows else input_moments(layer, self._shape, 0)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether any rows of inputs can be added, and not only whole samples."""
+        return self._layer.kind == "linear"
+
     def add(self, x: Tensor) -> None:
         """Add the layer's input x (samples, ...)."""
         if isinstance(self._moments, ConvMoments):

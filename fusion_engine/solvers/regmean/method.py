@@ -14,7 +14,7 @@ from ...fusing.aligned import aligned_layer, parent_part
 from ...fusing.folding import write_rows
 from ...graph import Program, Trace, merge_activations, merge_states
 from ...grouping import Grouped
-from ...stats import sample_bytes
+from ...stats import linear_rows, sample_bytes
 from ..solvable import solvable_layers
 from .input_gram import InputGram
 from .regression_mean import regression_mean, rows_are_cheaper
@@ -111,8 +111,12 @@ class _RegressionMean:
         for seen, x in self._batches(size):
             for name, tensor in zip(names, program(self.inputs.states[parent], x), strict=True):
                 tensor = merge_activations(self.trace, self.parts[parent], name, [tensor])
+                kept = linear_rows(self.trace, name, self.inputs.data.counted(x), tensor)
                 for gram in readers[name]:
-                    gram.add(tensor)
+                    if kept is None or not gram.is_linear:
+                        gram.add(tensor)
+                    elif bool(kept.any()):
+                        gram.add(tensor.reshape(len(kept), -1)[kept.to(tensor.device)])
             self.log.progress.report(done / total + (parent + seen) * share, f"inputs of parent {parent + 1}")
         return grams
 

@@ -12,7 +12,7 @@ from ..run import progress, reports
 from ..shared import state
 from ..shared.page_frame import existing
 from ..shared.space import SpaceView
-from ..shared.text import count, percent, plain
+from ..shared.text import count, plain
 from . import edit_list
 
 # What explored groups are solved with, as no recipe says it: the first preset's way.
@@ -68,20 +68,29 @@ def _result(run: str) -> None:
         st.markdown(f"**Fused with {count(done, 'edit')}**")
         columns = st.columns(3)
         before = job["arguments"].get("from_run")
-        old = _accuracy(existing(store.read_report, before)) if before else None
-        new = _accuracy(report)
-        columns[0].metric("Accuracy before", percent(old), help="Of the fusion whose groups were edited.")
-        change = None if old is None or new is None else f"{100 * (new - old):+.2f} points"
-        columns[1].metric("after", percent(new), change)
-        columns[2].metric("Best parent", percent(reports.best_parent(report)))
+        metric = reports.metric_of(report)
+        old = _score(existing(store.read_report, before), metric) if before else None
+        new = _score(report, metric)
+        name, is_share = reports.METRICS[metric], metric == "accuracy"
+        columns[0].metric(
+            f"{name} before", reports.score_text(old, metric, 1), help="Of the fusion whose groups were edited."
+        )
+        change = None
+        if old is not None and new is not None:
+            change = f"{100 * (new - old):+.2f} points" if is_share else f"{new - old:+.3f}"
+        columns[1].metric(
+            "after", reports.score_text(new, metric, 1), change,
+            delta_color="inverse" if metric == "perplexity" else "normal",
+        )
+        columns[2].metric("Best parent", reports.score_text(reports.best_parent(report), metric, 1))
         if new is None:
             st.caption("No test data is chosen, so accuracies are not known.")
         if run != state.get("run") or state.get("edits"):
             st.button("Show its groups", key="show-again", icon=":material/visibility:", on_click=_show, args=(run,))
 
 
-def _accuracy(report: dict[str, Any] | None) -> float | None:
-    found = None if report is None else report.get("fused", {}).get("accuracy")
+def _score(report: dict[str, Any] | None, metric: str) -> float | None:
+    found = None if report is None else report.get("fused", {}).get(metric)
     return None if found is None else float(found)
 
 

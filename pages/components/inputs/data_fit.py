@@ -27,6 +27,8 @@ def misfit(parents: Mapping[str, Any], data: str, *, test: bool = False) -> str:
     if not summary["labelled"]:
         return "The test data has no labels to measure against. Choose data with labels, or none." if test else ""
     knows = parents["classes"]
+    if summary["counts"] is None or knows == 1:  # labels of positions, or values: the fusion tells
+        return ""
     if summary["classes"] > knows:
         return (
             f"{name} has labels up to {summary['classes'] - 1}; the parents know {count(knows, 'class', 'classes')}, "

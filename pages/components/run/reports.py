@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..shared.text import distinct
+from ..shared.text import distinct, percent
 
 STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
 _REFERENCES = (
@@ -23,6 +23,8 @@ class Model:
     accuracy: float | None
     loss: float | None
     per_class: list[float | None] | None
+    r2: float | None = None
+    perplexity: float | None = None
 
 
 def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
@@ -36,22 +38,41 @@ def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
 
 
 def _model(label: str, role: str, entry: dict[str, Any]) -> Model:
-    return Model(label, role, entry.get("accuracy"), entry.get("loss"), entry.get("per_class"))
+    more = {name: entry.get(name) for name in ("r2", "perplexity")}
+    return Model(label, role, entry.get("accuracy"), entry.get("loss"), entry.get("per_class"), **more)
+
+
+METRICS = {"accuracy": "Accuracy", "r2": "R²", "perplexity": "Perplexity"}
+"""By what a report's networks are compared, and how that is called."""
+
+
+def metric_of(report: dict[str, Any]) -> str:
+    """By what the networks of a report are compared: accuracy, r2 or perplexity."""
+    return str((report.get("task") or {}).get("metric", "accuracy"))
+
+
+def score_text(value: float | None, metric: str, digits: int = 2) -> str:
+    """A figure of that metric, as text."""
+    if metric == "accuracy" or value is None:
+        return percent(value, digits)
+    return f"{value:.3f}" if metric == "r2" else f"{value:.2f}"
 
 
 def best_parent(report: dict[str, Any]) -> float | None:
-    """Accuracy of the best parent; None without test labels."""
-    return max(_accuracies(report), default=None)
+    """The best parent's figure, by the report's metric; None without test labels."""
+    better = min if metric_of(report) == "perplexity" else max
+    return better(_scores(report), default=None)
 
 
 def mean_parent(report: dict[str, Any]) -> float | None:
-    """Mean accuracy of the parents; None without test labels."""
-    found = _accuracies(report)
+    """Mean figure of the parents, by the report's metric; None without test labels."""
+    found = _scores(report)
     return sum(found) / len(found) if found else None
 
 
-def _accuracies(report: dict[str, Any]) -> list[float]:
-    return [p["accuracy"] for p in report.get("parents", []) if p.get("accuracy") is not None]
+def _scores(report: dict[str, Any]) -> list[float]:
+    metric = metric_of(report)
+    return [p[metric] for p in report.get("parents", []) if p.get(metric) is not None]
 
 
 def stage_seconds(report: dict[str, Any]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import Any
 from fusion_engine.store import own_seconds
 
 from ..shared.text import count, escaped, join, percent, seconds
-from .reports import best_parent
+from .reports import METRICS, best_parent, metric_of, score_text
 
 _HOW = {
     "identity": "by position",
@@ -35,17 +35,19 @@ def _parents(report: dict[str, Any], parents: dict[str, Any]) -> str:
     counts = [p.get("class_counts") for p in parents["parents"]]
     uneven = all(counts) and any(c != counts[0] for c in counts)
     shares = ", each on its own uneven share of the data" if uneven else ""
-    accuracies = join(f"<b>{percent(p.get('accuracy'))}</b>" for p in report["parents"])
+    metric = metric_of(report)
+    accuracies = join(f"<b>{score_text(p.get(metric), metric, 1)}</b>" for p in report["parents"])
+    result = f"get {accuracies} right" if metric == "accuracy" else f"have {METRICS[metric]} {accuracies}"
     kind = escaped(parents["architecture"])
     return (
         f"{_WORDS[number]} networks of the same shape ({kind}, {count(neurons, 'hidden neuron')}) were "
-        f"trained apart{shares}. On new samples they get {accuracies} right."
+        f"trained apart{shares}. On new samples they {result}."
     )
 
 
 def _average(report: dict[str, Any]) -> str:
     average = (report.get("average") or {}).get("accuracy")
-    if average is None:
+    if average is None or metric_of(report) != "accuracy":
         return ""
     best = best_parent(report) or 0.0
     verdict = (
@@ -75,6 +77,11 @@ def _solved(report: dict[str, Any]) -> str:
 
 
 def _result(report: dict[str, Any]) -> str:
+    metric = metric_of(report)
+    if metric != "accuracy":
+        own, best = report["fused"].get(metric), best_parent(report)
+        figures = f"<b>{score_text(own, metric)}</b>; the best parent has {score_text(best, metric)}"
+        return f"The fused network, as small as one parent, has {METRICS[metric]} {figures}."
     fused, best = report["fused"].get("accuracy"), best_parent(report)
     if fused is None or best is None:
         return ""
