@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from ..architectures import Config, CustomConfig, Match, fits, match, network_shapes, read_config
+from ..architectures import LIBRARIES, Config, CustomConfig, Match, fits, match, network_shapes, read_config
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
 from .parent import Metadata, Parent
@@ -55,8 +55,8 @@ def stated_architecture(values: Any, tensors: int) -> Config:
     A built-in architecture that describes more layers than there are tensors, or sizes beyond any network, is refused
     before it is built. UnsupportedModelError or UnsafeFileError, without the file's name.
     """
-    is_program = isinstance(values, Mapping) and values.get("name") == ExportedConfig.name
-    if not is_program:
+    name = values.get("name") if isinstance(values, Mapping) else None
+    if name not in (ExportedConfig.name, *LIBRARIES):  # which look at theirs themselves
         for count, leaf in enumerate(_leaves(values)):
             small = len(leaf) <= _LONGEST if isinstance(leaf, str) else leaf is not None and abs(leaf) <= _LARGEST
             if not small or count > 2 * tensors + 100:
