@@ -3,11 +3,12 @@
     python benchmarks/families.py [--only resnet18,vit_b_16,...] [--steps name,program,...] [--seconds 240]
                                   [--memory 8] [--again] [--table]
 
-Needs the optional packages (pip install .[zoo]); networks have random weights, nothing is downloaded. Each family is read
-in three forms (a state dict with --arch LIBRARY:NAME; an exported program; a state dict with the user's own callable),
-traced and verified. Then a twin, its neurons permuted in every space and its weights noised by 1 %, is fused with it by
-three recipes: error is the distance of the fused outputs from the first parent's, relative to how far its outputs spread
-over samples, beside that of the noised twin itself. The fused file is then loaded strictly in the library's own network.
+Needs the optional packages (pip install .[zoo]); networks have random weights, nothing is downloaded. Each family is
+read in three forms (a state dict with --arch LIBRARY:NAME; an exported program; a state dict with the user's own
+callable), traced and verified. Then a twin, its neurons permuted in every space and its weights noised by 1 %, is fused
+with it by three recipes: error is the distance of the fused outputs from the first parent's, relative to how far its
+outputs spread over samples, beside that of the noised twin itself. The fused file is then loaded strictly in the
+library's own network.
 Every family runs in a process of its own with limits of time and memory. Results are kept in
 benchmarks/results/families.json and what is there is not measured again; --table writes docs/architectures.md from it.
 """
@@ -40,8 +41,8 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Family:
-    """library: torchvision, timm or hf. settings: of its constructor, of hf of its config. shape: of one sample. tokens:
-    whether samples are token ids below `settings['vocab_size']`."""
+    """library: torchvision, timm or hf. settings: of its constructor, of hf of its config. shape: of one sample.
+    tokens: whether samples are token ids below `settings['vocab_size']`."""
 
     library: str
     model: str
@@ -435,12 +436,12 @@ def table(results: dict[str, Any]) -> str:
         cells = [f"{family.library}:{name}", *(cell(found.get(form)) for form in FORMS), shown]
         rows.append(line([*cells, *(cell(found.get(recipe)) for recipe in RECIPES)]))
     counts = [
-        f"{title}: {sum('trace' in results.get(n, {}).get(form, {}) for n in FAMILIES)} of {len(FAMILIES)} traced and verified"
-        for form, title in FORMS.items()
-    ]
+        f"{title}: {sum('trace' in found.get(form, {}) for found in results.values())} of {len(FAMILIES)} traced and "
+        "verified" for form, title in FORMS.items()
+    ]  # fmt: skip
     back = [
-        f"{recipe}: {sum(returned(results.get(n, {}).get(recipe)) for n in FAMILIES)} of {len(FAMILIES)} twins back within "
-        "the noise, in a file that loads strictly" for recipe in RECIPES[:2]
+        f"{recipe}: {sum(returned(found.get(recipe)) for found in results.values())} of {len(FAMILIES)} twins back "
+        "within the noise, in a file that loads strictly" for recipe in RECIPES[:2]
     ]  # fmt: skip
     parts = Path(ROOT / "docs" / "architectures.md").read_text().partition(MARK)
     return f"{parts[0]}{MARK}\n\n" + "\n".join([*(f"- {text}" for text in [*counts, *back]), "", *rows]) + "\n"

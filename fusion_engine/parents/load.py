@@ -10,7 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from ..architectures import (
-    Config, CustomConfig, LibraryConfig, Match, configured, fits, get, is_custom, library_of, match, split_spec,
+    Config,
+    CustomConfig,
+    LibraryConfig,
+    Match,
+    configured,
+    fits,
+    get,
+    is_custom,
+    library_of,
+    match,
+    split_spec,
 )  # fmt: skip
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
@@ -53,8 +63,8 @@ def load_parent(
 
     No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
     built-in name, with settings that weights do not tell ('vit:heads=4') or without, a name out of a library's registry
-    ('torchvision:resnet50', 'timm:NAME', or 'hf': the config.json beside the file), or 'package.module:callable' (imports
-    the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
+    ('torchvision:resnet50', 'timm:NAME', or 'hf': the config.json beside the file), or 'package.module:callable'
+    (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
     input_shape: shape of one sample, needed for a callable; tokens: the names of token inputs (`Dataset.tokens`). Class
     counts come from the file's header or from a parents.json beside it, which may also say what weights do not tell
     ("architecture": {"heads": 12}); what is assumed otherwise, the metadata says, and its notes that half or double

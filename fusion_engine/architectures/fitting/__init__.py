@@ -6,6 +6,6 @@ from .parts import Part, own_parts
 from .plain_names import plain_names
 
 __all__ = [
-    "Fit", "Part", "averaged", "fit", "is_averaged", "is_foreign", "likely_names", "listed", "missing", "offered", "own_parts",
-    "plain_names", "ties",
+    "Fit", "Part", "averaged", "fit", "is_averaged", "is_foreign", "likely_names", "listed", "missing", "offered",
+    "own_parts", "plain_names", "ties",
 ]

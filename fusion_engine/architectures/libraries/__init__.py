@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ..adapted import adapted
 from ..registry import Architecture, Match, register
-from ..settings import library_of
 from . import timm, torchvision, transformers  # noqa: F401 - importing registers them
 from .building import built
 from .config import LibraryConfig, read_config, split_library_spec
@@ -30,9 +29,7 @@ def library_match(
     'hf', 'hf:PATH'. described: the config.json beside the weights. UnsupportedModelError with one line otherwise."""
     origin, model, settings, shape = split_library_spec(spec)
     tokens = tuple(tokens)
-    return LIBRARIES[origin].match(
-        Request(spec, model, settings, state, shape or input_shape, tokens, described)
-    )
+    return LIBRARIES[origin].match(Request(spec, model, settings, state, shape or input_shape, tokens, described))
 
 
 def _build(config: LibraryConfig) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_module_registration_hook, register_module_parameter_registration_hook
+from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
 from ...core.errors import FusionError, UnsafeFileError, UnsupportedModelError
@@ -51,7 +51,7 @@ def first_line(problem: BaseException) -> str:
 
 
 class _Unfilled(TorchFunctionMode):
-    """Weights are not drawn at random: they are filled from a file, and drawing is most of the time that building takes.
+    """Weights are not drawn at random: they are filled from a file, and drawing takes most of the time of building.
     What is computed, such as tables of positions, is."""
 
     def __torch_function__(
@@ -76,7 +76,10 @@ def _counted() -> Iterator[None]:
         if parts > _MOST_PARTS:
             raise UnsafeFileError(f"the network has more than {_MOST_PARTS:,} parts")
 
-    hooks = [register_module_parameter_registration_hook(count), register_module_module_registration_hook(count)]
+    hooks = [
+        modules.register_module_parameter_registration_hook(count),
+        modules.register_module_module_registration_hook(count),
+    ]
     try:
         yield
     finally:

@@ -24,10 +24,10 @@ Sizes = Mapping[str, tuple[int, ...]]
 class ByName:
     """What such a library needs to be told and can be asked.
 
-    make(model, settings): its network. names(): of its networks. told(model, names): settings that names in the file
+    make(model, settings): its network. names(): of its networks. told(model, names): settings that names of tensors
     tell. usual(model, module): shape of its usual input. classes, channels: the constructor's settings for their
-    numbers; channels '' where it has none. sides(model): for the image's size, where a network is for one size. reserved:
-    settings that are not the user's to give. words: those that may be words.
+    numbers; channels '' where it has none. sides(model): for the image's size, where a network is for one size.
+    reserved: settings that are not the user's to give. words: those that may be words.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ByName:
         """UnsupportedModelError in one line unless the library has the network, and the settings may be set."""
         known = self.names()
         if model not in known:
-            raise UnsupportedModelError(f"--arch {self.name}:{model}: {self.name} has no {model!r}{nearest(model, known)}")
+            raise UnsupportedModelError(f"--arch {self.name}: it has no network {model!r}{nearest(model, known)}")
         for key, value in settings.items():
             if key in self.reserved or (isinstance(value, str) and key not in self.words):
                 raise UnsupportedModelError(f"--arch {self.name}:{model}: {key} cannot be set to {value!r}")
@@ -78,7 +78,7 @@ class ByName:
         return Match(config, own.key_map, assumed, own.beside, own.notes)
 
     def _settled(self, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
-        """The settings with what the file's shapes tell of the numbers of classes and channels, and the image's size."""
+        """The settings with what the file's shapes tell: numbers of classes and channels, and the image's size."""
 
         def sizes(**more: Any) -> Sizes:
             module = sketched(request.spec, lambda: self.make(request.model, {**settings, **more}))

@@ -45,7 +45,7 @@ _TIMM: Final = ByName(
 
 
 def _match(request: Request) -> Match:
-    """The tag of pretrained weights after a name, as in vit_tiny_patch16_224.augreg_in21k, says nothing of the network."""
+    """The tag after a name, as in vit_tiny_patch16_224.augreg_in21k, is of pretrained weights, not of the network."""
     return _TIMM.match(replace(request, model=request.model.partition(".")[0]))
 
 

@@ -14,7 +14,7 @@ from .registry import Library, add_library
 _WITH_AUX: Final = ("googlenet", "inception_v3")
 _AUX: Final = re.compile(r"(^|\.)(aux[12]|AuxLogits)\.")
 _SIDES: Final = {"inception_v3": 299}
-_VIDEOS: Final = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t", "swin3d_s", "swin3d_b")
+_VIDEOS: Final = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_", "swin3d_")
 _ELSEWHERE: Final = ("quantized_", "raft_")
 _DETECTORS: Final = ("rcnn", "retinanet", "fcos", "ssd")
 
@@ -44,7 +44,7 @@ def _told(model: str, names: Sequence[str]) -> dict[str, Any]:
 
 def _usual(model: str, module: nn.Module) -> tuple[int, ...]:
     side = _SIDES.get(model, 224)
-    return (3, 16, side, side) if model in _VIDEOS else (3, side, side)
+    return (3, 16, side, side) if model.startswith(_VIDEOS) else (3, side, side)
 
 
 def _assumed(model: str, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ...core.errors import UnsafeFileError, UnsupportedModelError
 from ...core.registry import nearest
 from ..fitting import is_foreign, listed, ties
 from ..registry import Match
-from .building import built, first_line, sketched
+from .building import first_line, sketched
 from .config import LibraryConfig, canonical, check_plain
 from .importing import library
 from .registry import LIBRARIES, Library, Request, add_library
@@ -25,9 +25,9 @@ _CONFIG_LIMIT: Final = 2**20
 _TYPE: Final = "model_type"
 # What a config says beside the network's structure: where it comes from, names of labels, how it was trained.
 _IDLE: Final = frozenset({
-    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "id2label", "label2id", "architectures", "auto_map",
-    "finetuning_task", "problem_type", "task_specific_params", "torchscript", "use_cache", "gradient_checkpointing",
-    "initializer_range", "initializer_factor", "use_bfloat16", "return_dict", "output_attentions",
+    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "id2label", "label2id", "architectures",
+    "auto_map", "finetuning_task", "problem_type", "task_specific_params", "torchscript", "use_cache",
+    "gradient_checkpointing", "initializer_range", "initializer_factor", "use_bfloat16", "return_dict", "output_attentions",
     "output_hidden_states", "attn_implementation", "_attn_implementation", "use_pretrained_backbone",
 })
 _TOKENS: Final = 16

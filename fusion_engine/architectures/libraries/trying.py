@@ -50,8 +50,8 @@ def _with_outputs(
     size = tuple(found.logits.shape)
     if not size or size[0] != 2 or math.prod(size) == 0:
         raise UnsupportedModelError(
-            f"--arch {spec}: the network must return outputs with samples first, such as logits (samples, classes), and "
-            f"returns {size} for two samples"
+            f"--arch {spec}: the network must return outputs with samples first, such as logits (samples, classes), "
+            f"and returns {size} for two samples"
         )
     assumed = {"outputs": f"--arch {_short(spec)}: {found.note}"} if found.note else {}
     left = unused(module, inputs)
