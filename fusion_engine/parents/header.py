@@ -1,12 +1,23 @@
 """What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from torch import Tensor
 
-from ..architectures import LIBRARIES, Config, CustomConfig, Match, fits, match, network_shapes, read_config
+from ..architectures import (
+    LIBRARIES,
+    Config,
+    CustomConfig,
+    LibraryConfig,
+    Match,
+    fits,
+    match,
+    network_shapes,
+    read_config,
+)
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
 from .parent import Metadata, Parent
@@ -16,6 +27,7 @@ _LIMIT: Final = 2**23  # an exported program and its constants are in there
 _LARGEST: Final = 2**31
 _LONGEST: Final = 100
 _DEEPEST: Final = 4
+_MOST_LACKING: Final = 2**20
 
 
 def header(architecture: Config, parent: Parent, metadata: Metadata | None = None) -> dict[str, str]:
@@ -75,6 +87,12 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
         yield None
 
 
+def _is_larger(shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a network needs much more memory than its file holds: tied tensors are there once, and no others lack."""
+    held = sum(tensor.numel() for tensor in tensors.values())
+    return sum(map(math.prod, shapes.values())) > 2 * held + _MOST_LACKING
+
+
 def stated_match(
     config: Config, names: Any, tensors: Mapping[str, Tensor], beside: Any = (), copies: Any = None
 ) -> Match | None:
@@ -99,6 +117,8 @@ def stated_match(
             return None
     elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
         canonical = network_shapes(config)
+        if isinstance(config, LibraryConfig) and _is_larger(canonical, tensors):
+            return None
         key_map = {name: names.get(name, name) for name in canonical if names.get(name, name) in tensors}
         if not names.keys() <= canonical.keys():
             return None

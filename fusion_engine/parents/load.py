@@ -87,6 +87,7 @@ def _load(
 ) -> Parent:
     content = read_content(path, limit, program=arch == "auto")
     described = content.said.get("config") or (_config_beside(path, arch) if path.is_file() else None)
+    described = described if isinstance(described, Mapping) else None
     named = is_custom(arch) or library_of(arch) is not None
     fits = partial(_fills, arch, input_shape, tokens, described) if named else None
     chosen, notes = choose(content.sets, weights, fits)

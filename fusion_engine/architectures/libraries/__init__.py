@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..adapted import adapted
 from ..registry import Architecture, Match, register
 from . import timm, torchvision, transformers  # noqa: F401 - importing registers them
-from .building import built
+from .building import built, check_extent
 from .config import LibraryConfig, read_config, split_library_spec
 from .importing import installed
 from .registry import LIBRARIES, Request
@@ -34,6 +34,7 @@ def library_match(
 
 def _build(config: LibraryConfig) -> nn.Module:
     module = built(str(config), lambda: LIBRARIES[config.name].build(config))
+    check_extent(str(config), module)
     return adapted(module, config.inputs) if config.several or len(config.inputs) > 1 else module
 
 

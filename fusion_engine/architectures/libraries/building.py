@@ -22,7 +22,7 @@ def built(spec: str, make: Callable[[], nn.Module]) -> nn.Module:
     UnsafeFileError for networks larger than any."""
     try:
         with _counted(), _Unfilled():
-            module = make()
+            module = _made(make)
     except FusionError:
         raise
     except Exception as problem:
@@ -32,16 +32,32 @@ def built(spec: str, make: Callable[[], nn.Module]) -> nn.Module:
     return module.eval()
 
 
+def _made(make: Callable[[], nn.Module]) -> nn.Module:
+    """What `make` gives. On 'meta', where constructors that look at numbers do not work, only the weights are."""
+    if not torch.empty(0).is_meta:
+        return make()
+    try:
+        return make()
+    except (RuntimeError, NotImplementedError):
+        with torch.device("cpu"), _WeightsOnMeta():
+            return make()
+
+
 def sketched(spec: str, make: Callable[[], nn.Module]) -> nn.Module:
     """The network without memory: its tensors have shapes alone. UnsafeFileError if what it computes at its start, such
     as tables of positions, would need more than a gigabyte."""
     with torch.device("meta"):
         module = built(spec, make)
+    check_extent(spec, module)
+    return module
+
+
+def check_extent(spec: str, module: nn.Module) -> None:
+    """Raise UnsafeFileError if a network's tensors, those that no file holds first of all, are larger than any's."""
     kept = set(module.state_dict())
     computed = sum(buffer.numel() for name, buffer in module.named_buffers() if name not in kept)
     if computed > _MOST_COMPUTED or sum(p.numel() for p in module.parameters()) > _MOST_ELEMENTS:
         raise UnsafeFileError(f"--arch {spec}: the network is larger than any that fits here")
-    return module
 
 
 def first_line(problem: BaseException) -> str:
@@ -60,6 +76,18 @@ class _Unfilled(TorchFunctionMode):
         if function in _RANDOM and args and isinstance(args[0], nn.Parameter):
             return args[0]
         return function(*args, **(kwargs or {}))
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Layers' weights, which are made by torch.empty, are on 'meta', and all else is as it is."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        if function is torch.empty and given.get("device") is None:
+            given["device"] = "meta"
+        return function(*args, **given)
 
 
 _RANDOM: Final = frozenset({Tensor.normal_, Tensor.uniform_, Tensor.erfinv_})

@@ -75,7 +75,7 @@ class ByName:
             line = f"inputs of {shown} assumed; give --arch {config}:input=3x64x64 for other samples"
             assumed["input_shape"] = line
         assumed = {**self.assumed(request.model, settings), **assumed}
-        return Match(config, own.key_map, assumed, own.beside, own.notes)
+        return Match(config, own.key_map, assumed, beside=own.beside, copies=own.copies, notes=own.notes)
 
     def _settled(self, request: Request, settings: dict[str, Any]) -> dict[str, Any]:
         """The settings with what the file's shapes tell: numbers of classes and channels, and the image's size."""

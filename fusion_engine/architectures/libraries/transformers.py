@@ -27,8 +27,9 @@ _TYPE: Final = "model_type"
 _IDLE: Final = frozenset({
     "_name_or_path", "transformers_version", "torch_dtype", "dtype", "id2label", "label2id", "architectures",
     "auto_map", "finetuning_task", "problem_type", "task_specific_params", "torchscript", "use_cache",
-    "gradient_checkpointing", "initializer_range", "initializer_factor", "use_bfloat16", "return_dict", "output_attentions",
-    "output_hidden_states", "attn_implementation", "_attn_implementation", "use_pretrained_backbone",
+    "gradient_checkpointing", "initializer_range", "initializer_factor", "use_bfloat16", "return_dict",
+    "output_attentions", "output_hidden_states", "attn_implementation", "_attn_implementation",
+    "use_pretrained_backbone",
 })
 _TOKENS: Final = 16
 
@@ -60,7 +61,7 @@ def _match(request: Request) -> Match:
     names, beside, notes = _names(model, settings, sketch, request.state)
     start = LibraryConfig("hf", model, canonical(settings), tuple(shape), 1, tuple(tokens))
     config, more = tried_config("hf", start, sketch, make)
-    return Match(config, names, {**assumed, **more}, beside, notes)
+    return Match(config, names, {**assumed, **more}, beside=beside, notes=notes)
 
 
 def _build(config: LibraryConfig) -> nn.Module:
