@@ -65,7 +65,7 @@ def _families() -> Iterator[Family]:
         yield Family("torchvision", model)
     yield Family("torchvision", "inception_v3", (3, 75, 75))
     yield Family("torchvision", "vit_b_16", settings={"image_size": 64})
-    yield Family("torchvision", "maxvit_t", settings={"input_size": (64, 64)})
+    yield Family("torchvision", "maxvit_t", (3, 224, 224))
     for model in ("vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "cait_xxs24_224", "xcit_nano_12_p16_224",
                   "mixer_s32_224", "resmlp_12_224", "gmlp_ti16_224", "levit_128s"):
         sized = {} if model.startswith("xcit") else {"img_size": 64}
