@@ -13,20 +13,23 @@ from . import mlp, resnet, vgg, vit  # noqa: F401 - importing registers them
 from .adapted import adapted, find_logits, token_example
 from .custom import CustomConfig, build_configured, build_custom, custom_config, is_custom, outputs_of
 from .fitting import fit, listed, own_parts
+from .libraries import LibraryConfig, available, library_match
 from .mlp import MLP, MLPConfig
 from .registry import Architecture, Config, Match, Shapes, get, names, network_shapes, register, scaled
 from .resize import fits
 from .resnet import ResNet, ResNetConfig
-from .settings import configured, split_spec
+from .settings import LIBRARIES, configured, library_of, split_spec
 from .vgg import VGG, VGGConfig
 from .vit import ViT, ViTConfig
 
 __all__ = [
+    "LIBRARIES",
     "MLP",
     "VGG",
     "Architecture",
     "Config",
     "CustomConfig",
+    "LibraryConfig",
     "MLPConfig",
     "Match",
     "ResNet",
@@ -35,6 +38,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "adapted",
+    "available",
     "build",
     "configured",
     "example_input",
@@ -42,6 +46,7 @@ __all__ = [
     "fits",
     "get",
     "is_custom",
+    "library_of",
     "match",
     "names",
     "network_shapes",
@@ -62,14 +67,18 @@ def recognise(state: Mapping[str, Tensor], arch: str = "auto", input_shape: tupl
 
 def match(
     state: Mapping[str, Tensor], arch: str = "auto", input_shape: tuple[int, ...] | None = None,
-    tokens: Sequence[str] = (),
+    tokens: Sequence[str] = (), described: Mapping[str, Any] | None = None,
 ) -> Match:
     """Config of a state dict, and canonical name -> the state's own name.
 
-    arch: 'auto' tries every built-in architecture, or a built-in name, or 'package.module:callable' (imports the
+    arch: 'auto' tries every built-in architecture, or a built-in name, or one out of a library's registry
+    ('torchvision:resnet50', 'timm:NAME', 'hf'; see `libraries`), or 'package.module:callable' (imports the
     user's code; `input_shape` of one sample is then required; prefixes and what is not the network's do not matter, see
-    `fitting.fit`). tokens: names of token inputs, none for real-valued ones. Raises UnsupportedModelError.
+    `fitting.fit`). tokens: names of token inputs, none for real-valued ones. described: a Hugging
+    Face config.json that lies beside the weights. Raises UnsupportedModelError.
     """
+    if library_of(arch) is not None:
+        return library_match(arch, state, input_shape, tokens, described)
     if is_custom(arch):
         config, assumed = custom_config(arch, input_shape, tokens)
         own = fit(arch, build_custom(arch), state)

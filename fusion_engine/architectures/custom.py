@@ -12,7 +12,7 @@ from torch import nn
 from ..core.errors import UnsupportedModelError
 from ..core.registry import nearest
 from .adapted import adapted, as_booleans, bound, find_logits, token_example, unused
-from .settings import split_spec
+from .settings import library_of, split_spec
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class CustomConfig:
 
 
 def is_custom(spec: str) -> bool:
-    """Whether a spec names a user's callable, and not a built-in architecture, with settings or without."""
-    return ":" in spec and not split_spec(spec)[1]
+    """Whether a spec names a user's callable: no built-in architecture, with settings or without, and no library's."""
+    return ":" in spec and library_of(spec) is None and not split_spec(spec)[1]
 
 
 def build_custom(spec: str) -> nn.Module:
@@ -78,7 +78,7 @@ def custom_config(
         raise UnsupportedModelError(f"--arch {spec}: the input's shape is needed too, such as --input-shape 3,32,32")
     model = build_custom(spec)
     try:
-        output, inputs = _tried(model, tuple(input_shape), tuple(tokens))
+        output, inputs = tried(model, tuple(input_shape), tuple(tokens))
         found = find_logits(output)
     except UnsupportedModelError as problem:
         raise UnsupportedModelError(f"--arch {spec}: {problem}") from problem
@@ -107,8 +107,8 @@ def outputs_of(size: Sequence[int], tokens: bool) -> int:
     return 1 if len(size) == 1 else int(size[-1] if tokens or len(size) == 2 else size[1])
 
 
-def _tried(model: nn.Module, shape: tuple[int, ...], tokens: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
-    """What the module returns for two samples, and the names of its inputs, masks as booleans if it wants them so."""
+def tried(model: nn.Module, shape: tuple[int, ...], tokens: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """What a module returns for two samples, and the names of its inputs, masks as booleans if it wants them so."""
     with torch.inference_mode():
         if not tokens:
             return model(torch.zeros(2, *shape)), ()

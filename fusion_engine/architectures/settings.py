@@ -12,6 +12,16 @@ _SPEC: Final = re.compile(r"(\w+):(\w+=[^,=]+(?:,\w+=[^,=]+)*)", re.ASCII)
 _NORM_ORDER: Final = {"pre": "true", "post": "false"}
 
 
+LIBRARIES: Final = ("torchvision", "timm", "hf")
+"""Optional libraries whose networks a spec may name."""
+
+
+def library_of(spec: str) -> str | None:
+    """The library that a spec such as 'torchvision:resnet50' or 'hf' names; None for any other."""
+    name, colon, _ = spec.partition(":")
+    return name if name in LIBRARIES and (colon or name == "hf") else None
+
+
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
     """Name and settings of a spec such as 'vit:heads=4'; any other spec is its own name and has no settings."""
     matched = _SPEC.fullmatch(spec)

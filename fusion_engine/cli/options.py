@@ -16,7 +16,8 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--arch": {
         "default": "auto", "metavar": "SPEC",
         "help": "auto (default: what the file says, else recognised), a built-in name, also with settings "
-        "(vit:heads=4,norm=post), or package.module:callable that returns an nn.Module",
+        "(vit:heads=4,norm=post), a library's (torchvision:resnet50, timm:NAME:num_classes=10, hf or hf:FOLDER for a "
+        "config.json), or package.module:callable that returns an nn.Module",
     },
     "--weights": {
         "metavar": "NAME",

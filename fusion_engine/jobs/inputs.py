@@ -22,6 +22,16 @@ def read_parents(parent_set: str) -> list[Parent]:
     return [replace(load_parent(path), name=entry["name"]) for path, entry in pairs]
 
 
+def read_shape(arguments: Mapping[str, Any]) -> list[int] | None:
+    """The shape of one sample that a job is given, if it is."""
+    shape = arguments.get("input_shape")
+    if shape is not None and not (
+        isinstance(shape, list) and shape and all(type(n) is int and 0 < n < 10**6 for n in shape)
+    ):
+        raise JobError("input_shape must be a list of positive whole numbers, such as [3, 32, 32]")
+    return shape
+
+
 def read_base(reference: str) -> Parent:
     """The base model that `reference` names: a parent set's id, a dot, and the number of a parent in it."""
     parent_set, _, number = str(reference).partition(".")

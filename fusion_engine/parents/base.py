@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from ..architectures import LibraryConfig
 from ..core.errors import ParentError
 from .load import load_parent
 from .parent import Parent, make_parent
@@ -18,7 +19,7 @@ def load_base(base: Parent | str | os.PathLike[str] | None, parents: Sequence[Pa
         return None
     first = parents[0]
     if not isinstance(base, Parent):
-        own = first.architecture.name
+        own = first.architecture.spec if isinstance(first.architecture, LibraryConfig) else first.architecture.name
         base = load_parent(base, own if ":" in own else "auto", input_shape=first.input_shape)
     title = base.name
 

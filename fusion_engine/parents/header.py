@@ -1,12 +1,23 @@
 """What a weights file says of its own network: the architecture, its tensors' canonical names, the training."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from torch import Tensor
 
-from ..architectures import Config, CustomConfig, Match, fits, match, network_shapes, read_config
+from ..architectures import (
+    LIBRARIES,
+    Config,
+    CustomConfig,
+    LibraryConfig,
+    Match,
+    fits,
+    match,
+    network_shapes,
+    read_config,
+)
 from ..core.errors import ParentError, UnsafeFileError, UnsupportedModelError
 from ..exported import ExportedConfig
 from .parent import Metadata, Parent
@@ -16,6 +27,7 @@ _LIMIT: Final = 2**23  # an exported program and its constants are in there
 _LARGEST: Final = 2**31
 _LONGEST: Final = 100
 _DEEPEST: Final = 4
+_MOST_LACKING: Final = 2**20
 
 
 def header(architecture: Config, parent: Parent, metadata: Metadata | None = None) -> dict[str, str]:
@@ -55,8 +67,8 @@ def stated_architecture(values: Any, tensors: int) -> Config:
     A built-in architecture that describes more layers than there are tensors, or sizes beyond any network, is refused
     before it is built. UnsupportedModelError or UnsafeFileError, without the file's name.
     """
-    is_program = isinstance(values, Mapping) and values.get("name") == ExportedConfig.name
-    if not is_program:
+    name = values.get("name") if isinstance(values, Mapping) else None
+    if name not in (ExportedConfig.name, *LIBRARIES):  # which look at theirs themselves
         for count, leaf in enumerate(_leaves(values)):
             small = len(leaf) <= _LONGEST if isinstance(leaf, str) else leaf is not None and abs(leaf) <= _LARGEST
             if not small or count > 2 * tensors + 100:
@@ -73,6 +85,12 @@ def _leaves(values: Any, depth: int = 0) -> Iterator[Any]:
             yield from _leaves(part, depth + 1)
     else:
         yield None
+
+
+def _is_larger(shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a network needs much more memory than its file holds: tied tensors are there once, and no others lack."""
+    held = sum(tensor.numel() for tensor in tensors.values())
+    return sum(map(math.prod, shapes.values())) > 2 * held + _MOST_LACKING
 
 
 def stated_match(
@@ -99,6 +117,8 @@ def stated_match(
             return None
     elif isinstance(names, Mapping) and all(isinstance(name, str) for name in names.values()):
         canonical = network_shapes(config)
+        if isinstance(config, LibraryConfig) and _is_larger(canonical, tensors):
+            return None
         key_map = {name: names.get(name, name) for name in canonical if names.get(name, name) in tensors}
         if not names.keys() <= canonical.keys():
             return None

@@ -9,12 +9,24 @@ from typing import Any
 
 from torch import Tensor
 
-from ..architectures import Config, CustomConfig, Match, configured, fits, get, is_custom, match, split_spec
+from ..architectures import (
+    Config,
+    CustomConfig,
+    LibraryConfig,
+    Match,
+    configured,
+    fits,
+    get,
+    is_custom,
+    library_of,
+    match,
+    split_spec,
+)  # fmt: skip
 from ..core.errors import FusionError, ParentError, UnsafeFileError, UnsupportedModelError
 from ..core.files import DEFAULT_LIMIT, check_file
 from .check import check_parents
 from .choose import choose
-from .files import NamedModule, WeightSet, outline, read_content, title, write_state
+from .files import NamedModule, WeightSet, hub_config, outline, read_content, title, write_state
 from .header import header, read_mapping, stated_architecture, stated_match
 from .named import as_named
 from .parent import Metadata, Parent, file_tensors, make_parent
@@ -22,6 +34,7 @@ from .precision import as_float32, refuse_quantised
 
 _SIDECAR = "parents.json"
 _SIDECAR_LIMIT = 2**20
+_NETWORK = {"model_type", "architecture"}  # of which every config.json of a network has one
 
 
 def load_parents(
@@ -49,7 +62,8 @@ def load_parent(
     checkpoint around one, or module), an exported program, an index of shards, a Hugging Face folder, or a zip of it.
 
     No code of the file is run. arch: 'auto' (what the file says of itself, else what its tensors are recognised as), a
-    built-in name, with settings that weights do not tell ('vit:heads=4') or without, or 'package.module:callable'
+    built-in name, with settings that weights do not tell ('vit:heads=4') or without, a name out of a library's registry
+    ('torchvision:resnet50', 'timm:NAME', or 'hf': the config.json beside the file), or 'package.module:callable'
     (imports the user's code); an exported program brings its own, and any other than 'auto' takes only its weights.
     input_shape: shape of one sample, needed for a callable; tokens: the names of token inputs (`Dataset.tokens`). Class
     counts come from the file's header or from a parents.json beside it, which may also say what weights do not tell
@@ -72,16 +86,19 @@ def _load(
     path: Path, arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], limit: int, weights: str | None
 ) -> Parent:
     content = read_content(path, limit, program=arch == "auto")
-    fits = partial(_fills, arch, input_shape, tokens) if is_custom(arch) else None
+    described = content.said.get("config") or (_config_beside(path, arch) if path.is_file() else None)
+    described = described if isinstance(described, Mapping) else None
+    named = is_custom(arch) or library_of(arch) is not None
+    fits = partial(_fills, arch, input_shape, tokens, described) if named else None
     chosen, notes = choose(content.sets, weights, fits)
     if weights is not None:  # the names that a file may state are of what is read without a choice
         content = replace(content, said={key: value for key, value in content.said.items() if key != "names"})
     shapes = outline(chosen.records)
     try:
-        found = _network(shapes, arch, input_shape, tokens, content.said, chosen.modules)
+        found = _network(shapes, arch, input_shape, tokens, {**content.said, "config": described}, chosen.modules)
     except UnsupportedModelError as problem:
         refuse_quantised(shapes)
-        kind = content.said.get("config", {}).get("model_type")
+        kind = (described or {}).get("model_type")
         if arch == "auto" and isinstance(kind, str):
             raise UnsupportedModelError(f"{problem} (config.json says {kind!r:.40})") from problem
         raise
@@ -106,9 +123,12 @@ def _load(
     )
 
 
-def _fills(arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], each: WeightSet) -> bool:
+def _fills(
+    arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str], described: Mapping[str, Any] | None,
+    each: WeightSet,
+) -> bool:
     try:
-        match(outline(each.records), arch, input_shape, tokens)
+        match(outline(each.records), arch, input_shape, tokens, described)
     except (ParentError, UnsupportedModelError):
         return False
     return True
@@ -140,10 +160,10 @@ def _network(
                 f"the file says that its network is a {config.name}, and its tensors do not fit what it says; name the "
                 "architecture with --arch"
             )
-    found = stated or match(tensors, name, input_shape, tokens)
+    found = stated or _matched(tensors, name, input_shape, tokens, said.get("config"))
     if stated is not None:
         found = replace(found, assumed=said.get("assumed") or {})
-    elif not isinstance(found.config, CustomConfig):
+    elif not isinstance(found.config, CustomConfig | LibraryConfig):
         architecture = get(found.config.name)
         if name == "auto" or hasattr(found.config, "activation"):
             what = f"activation {architecture.activation}{architecture.also} assumed"
@@ -158,6 +178,35 @@ def _network(
         raise UnsupportedModelError(f"--arch {arch}: these settings do not fit the weights")
     assumed = {field: line for field, line in found.assumed.items() if field not in settings}
     return replace(found, config=changed, assumed=assumed)
+
+
+def _config_beside(path: Path, arch: str) -> dict[str, Any] | None:
+    """The Hugging Face config.json in the folder of a file, where it may be of use."""
+    if arch != "auto" and library_of(arch) != "hf":
+        return None
+    try:
+        return hub_config(path.parent).get("config")
+    except ParentError:
+        if arch == "auto":  # whatever it is of
+            return None
+        raise
+
+
+def _matched(
+    tensors: Mapping[str, Tensor], arch: str, input_shape: tuple[int, ...] | None, tokens: Sequence[str],
+    described: Mapping[str, Any] | None,
+) -> Match:
+    """What the tensors are recognised as, or what `arch` names. A Hugging Face config beside them says more than they
+    do, and comes first where its library is there."""
+    if arch != "auto" or not isinstance(described, Mapping) or not _NETWORK & described.keys():
+        return match(tensors, arch, input_shape, tokens, described)
+    try:
+        return match(tensors, "hf", input_shape, tokens, described)
+    except (ParentError, UnsupportedModelError) as problem:
+        try:
+            return match(tensors, arch, input_shape, tokens)
+        except UnsupportedModelError:
+            raise problem from None
 
 
 def _beside(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..architectures import Config, CustomConfig, build, example_input
+from ..architectures import Config, CustomConfig, LibraryConfig, build, example_input
 from ..architectures.fitting import ties
 from ..architectures.resize import resized
 from ..core.errors import ParentError
@@ -125,7 +125,7 @@ def make_parent(
     key_map: Mapping[str, str] | None = None,
 ) -> Parent:
     """A Parent from canonical tensors; the tensors are copied. Raises ParentError if they do not fit the config."""
-    is_filled = isinstance(architecture, CustomConfig | ExportedConfig)
+    is_filled = isinstance(architecture, CustomConfig | ExportedConfig | LibraryConfig)
     try:
         # On 'meta' nothing is allocated or initialised: the tensors are put in below. A user's module and
         # an exported program may keep values outside their state dict and tie weights: those are built and filled.

@@ -88,7 +88,12 @@ def fit(spec: str, module: nn.Module, state: Mapping[str, Tensor]) -> Fit:
     return _with_rest(spec, prefix, names, state)
 
 
-def _candidates(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, str]]]:
+def likely_names(wanted: Mapping[str, object], state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The module's names -> the file's, of the prefix that fits most; shapes are not looked at."""
+    return max((names for _, names in _candidates(wanted, state)), key=len, default={})
+
+
+def _candidates(wanted: Mapping[str, object], state: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, str]]]:
     """Prefixes that some of the file's names have before the module's, and the names in the file that this gives."""
     yield "", {name: name for name in wanted if name in state}
     plain, ours = plain_names(state), plain_names(wanted)

@@ -25,8 +25,8 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "import_parents": Kind(
-        "fusion_engine.jobs.kinds.import_parents", ("upload", "demo", "paths", "arch", "weights", "name", "base"),
-        light=True,
+        "fusion_engine.jobs.kinds.import_parents",
+        ("upload", "demo", "paths", "arch", "input_shape", "weights", "name", "base"), light=True,
     ),
     "import_data": Kind("fusion_engine.jobs.kinds.import_data", ("upload", "source", "name"), light=True),
     "preflight": Kind(

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fusion_engine import store
-from fusion_engine.architectures import is_custom
+from fusion_engine.architectures import is_custom, library_of
 from fusion_engine.core.errors import FusionError, JobError, ParentError
 from fusion_engine.core.progress import Progress
 from fusion_engine.core.registry import nearest
@@ -18,7 +18,7 @@ from fusion_engine.parents import MAX_PARENTS, Parent, assumptions, load_parent,
 from fusion_engine.store.files import write_json
 from fusion_engine.store.shapes import ParentsSummary
 
-from ..inputs import displayed, one_of
+from ..inputs import displayed, one_of, read_shape
 from ..shapes import FileError, ImportedParents
 from ..shards import whole_parents
 
@@ -32,13 +32,16 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
     arch = arguments.get("arch") or "auto"
     if is_custom(arch):
         raise JobError("code is never imported by the app; use the command line for your own modules")
+    if library_of(arch) == "hf" and arch.partition(":")[2]:
+        raise JobError("the app reads the config.json that lies beside the weights; write hf, and give them as one zip")
+    shape, weights = read_shape(arguments), arguments.get("weights") or None
     source = one_of(arguments, "upload", "demo", "paths")
     files = _files(source, arguments[source])
     parents: list[Parent] = []
     errors: list[FileError] = []
     for (shown, path), _ in progress.part(0.0, 1.0, "read").each(files, lambda file: f"Reading {file[0]}"):
         try:
-            parent = load_parent(path, arch, weights=arguments.get("weights") or None)
+            parent = load_parent(path, arch, input_shape=None if shape is None else tuple(shape), weights=weights)
             parents.append(replace(parent, name=_unique(shown, [p.name for p in parents])))
         except FusionError as error:
             errors.append({"file": shown, "error": displayed(error, path.name, shown)})

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fusion_engine.architectures import token_example
-from fusion_engine.core.errors import BlamedSpaceError, FusionError, JobError
+from fusion_engine.core.errors import BlamedSpaceError, FusionError
 from fusion_engine.core.progress import Listener, Progress
 from fusion_engine.core.types import State
 from fusion_engine.data import check_samples
@@ -21,7 +21,7 @@ from fusion_engine.graph import Trace, VerifyReport, trace, verify_all, without_
 from fusion_engine.parents import Parent, check_parents, settled
 from fusion_engine.store.files import write_json
 
-from ..inputs import read_data, read_parents, whole_number
+from ..inputs import read_data, read_parents, read_shape, whole_number
 from ..shapes import Compatibility, Preflight, Verdict
 
 
@@ -29,11 +29,7 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
     """Write result.json; see docs/architecture.md."""
     progress.part(0.0, 1.0, "load").report(0.05, "Reading the parents")
     parents = read_parents(arguments["parents"])
-    shape = arguments.get("input_shape")
-    if shape is not None and not (
-        isinstance(shape, list) and shape and all(isinstance(n, int) and 0 < n < 10**6 for n in shape)
-    ):
-        raise JobError("input_shape must be a list of positive whole numbers, such as [3, 32, 32]")
+    shape = read_shape(arguments)
     seed = whole_number(arguments, "seed", 0, 0, 2**31 - 1)
     said: list[str] = []
     if arguments.get("data"):

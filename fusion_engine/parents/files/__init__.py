@@ -1,6 +1,7 @@
 """Files of weights in all their formats, read as data: nothing in them is ever run."""
 
 from .content import Content, NamedModule, Record, WeightSet, in_memory, outline
+from .folder import hub_config
 from .reading import read_content, title
 from .safetensorsfile import read_safetensors, write_state
 from .weight_sets import is_nested, joined
@@ -10,6 +11,7 @@ __all__ = [
     "NamedModule",
     "Record",
     "WeightSet",
+    "hub_config",
     "in_memory",
     "is_nested",
     "joined",

@@ -71,7 +71,7 @@ def read_folder(path: Path, limit: int, read: Reader) -> Content:
         raise ParentError(f"the folder holds several files of weights ({shown}); name the one that is meant")
     else:
         raise ParentError("the folder holds no weights; a file .safetensors, .bin, .pt, .pth or .ckpt is needed")
-    config = _config(path)
+    config = hub_config(path)
     return replace(content, said={**content.said, **config}) if config else content
 
 
@@ -138,7 +138,7 @@ def _joined(files: Sequence[Path], limit: int, read: Reader, placed: Mapping[str
         return {name: found[name] for name in wanted}
 
     notes = tuple(dict.fromkeys(note for content, _ in readers for note in content.notes))
-    return Content((WeightSet("", records),), read_all, _config(files[0].parent), notes)
+    return Content((WeightSet("", records),), read_all, hub_config(files[0].parent), notes)
 
 
 def _complete(shards: Sequence[tuple[Path, re.Match[str]]]) -> list[Path]:
@@ -150,7 +150,7 @@ def _complete(shards: Sequence[tuple[Path, re.Match[str]]]) -> list[Path]:
     return [file for file, _ in shards]
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def hub_config(folder: Path) -> dict[str, Any]:
     """{'config': a Hugging Face config.json}; empty where there is none in the folder."""
     path = folder / _CONFIG
     return {"config": _json(path)} if path.is_file() else {}
