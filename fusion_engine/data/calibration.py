@@ -91,7 +91,7 @@ def missing_classes(data: Dataset, classes: int) -> list[int]:
     """Those of the parents' `classes` that no sample has as its label; none without labels."""
     if not data.is_classified or classes < 2:
         return []
-    return np.flatnonzero(np.pad(data.counts, (0, max(0, classes - data.classes))) == 0).tolist()
+    return np.flatnonzero(np.pad(data.counts, (0, max(0, classes - data.classes)))[:classes] == 0).tolist()
 
 
 def missing_note(data: Dataset, classes: int) -> str:
