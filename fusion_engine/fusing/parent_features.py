@@ -50,7 +50,7 @@ class ParentFeatures:
     def moments(self, statistics: SharedStatistics, progress: Progress) -> dict[str, Moments]:
         """Joint moments of the sites, as other fusions know them or from a pass of the parents."""
         inputs, sites = self._inputs, self._sites
-        asked = Wanted(inputs.trace, inputs.states, inputs.data, sites, self._size, self._held)
+        asked = Wanted(inputs.trace, inputs.states, inputs.data, sites, self._size, self._held, points=True)
         if not self._nodes:
             return statistics.moments(asked, lambda gathered: self._read(gathered, progress))
         known = statistics.known_moments(asked)

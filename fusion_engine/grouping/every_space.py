@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +14,15 @@ from ..core.errors import FusionError
 from ..core.recipe import Step
 from ..core.types import Grouping, Space
 from ..fusing import Inputs, ParentFeatures, RunLog
-from ..stats import Moments, SharedStatistics, SpaceStats, grouping_sites
+from ..stats import (
+    Moments,
+    Points,
+    SharedStatistics,
+    SpaceStats,
+    WideStats,
+    grouping_sites,
+    standard_error,
+)
 from .editing import by_space, edited, note
 from .from_labels import identity_grouping
 from .heads import group_heads
@@ -121,6 +130,7 @@ def group_every_space(
         moments = {}
         features.keep(log.progress.part(0.0, 0.5))
     stats = {name: _stats(inputs, trace.spaces[name], m) for name, m in moments.items() if name in trace.spaces}
+    _report_wide(log, stats, given)
     nests = trace.nests if needed else {}
     groupings = dict(given)
     if inputs.count > 1 and spec.scope == "network" and not given.keys() >= trace.spaces.keys():
@@ -141,7 +151,13 @@ def group_every_space(
         for name in nest.unseen if nest.block not in given else ():
             log.note(f"warning: space {name} inside {nest.block} is read nowhere together with it: it keeps its order")
     waits = spec.scope == "level" and inputs.count > 1
-    late = frozenset(name for name in sites if name in trace.spaces) if waits else frozenset()
+    late = frozenset(n for n in sites if n in trace.spaces and not isinstance(stats[n], WideStats) and waits)
+    early = [name for name, found in stats.items() if isinstance(found, WideStats) and waits]
+    if early:
+        log.note(
+            f"{', '.join(early)}: too wide to be matched by what the fused network's layers can represent; matched by "
+            "the parents' features as they are"
+        )
     grouped = Grouped(
         groupings, step, late, stats if waits else {}, given, by_space(edits), features=features if nodes else None,
         importance=inputs.importance,
@@ -213,11 +229,37 @@ def _by_weights(
 
 def _stats(inputs: Inputs, space: Space, moments: Moments) -> SpaceStats:
     importance = tuple(scores[space.name].double().cpu().numpy() for scores in inputs.importance)
-    return SpaceStats(
-        space=space.name, sizes=tuple(len(s) for s in importance), gram=moments.gram, means=moments.mean,
-        count=moments.count, importance=importance, size=inputs.sizes.get(space.name, space.size), seed=inputs.seed,
-        freedom=space.freedom, held=moments.held, held_means=moments.held_mean, held_count=moments.held_count,
-    )  # fmt: skip
+    common: dict[str, Any] = {
+        "space": space.name, "sizes": tuple(len(s) for s in importance), "means": moments.mean, "count": moments.count,
+        "importance": importance, "size": inputs.sizes.get(space.name, space.size), "seed": inputs.seed,
+        "freedom": space.freedom, "held_means": moments.held_mean, "held_count": moments.held_count,
+    }  # fmt: skip
+    if moments.points is None or moments.unit is None:
+        return SpaceStats(**common, gram=moments.gram, held=moments.held)
+    return WideStats(**common, points=Points(moments.points, moments.unit, moments.held_points, moments.error))
+
+
+def _report_wide(log: RunLog, stats: Mapping[str, SpaceStats], given: Mapping[str, Grouping]) -> None:
+    """Which spaces are compared by points, and how exact that is; a note where it is not."""
+    chosen = {}
+    for name, found in stats.items():
+        if name in given or not isinstance(found, WideStats):
+            continue
+        points, coordinates = found.points, found.points.at.shape[1]
+        how: dict[str, Any] = {"neurons": len(points.at), "coordinates": coordinates, "rows": found.count}
+        if points.error is None:
+            chosen[name] = how | {"exact": True}
+            continue
+        root, largest = (float(e) for e in points.error)
+        how |= {"exact": False, "standard_error": standard_error(), "measured_error": root, "largest_error": largest}
+        chosen[name] = how
+        log.note(
+            f"{name}: its {len(points.at)} neurons of all parents are compared by random projections of {found.count} "
+            f"rows to {coordinates} numbers; squared distances between them have a standard error of up to "
+            f"{100 * standard_error():.1f} % (measured: {100 * root:.1f} %, at most {100 * largest:.1f} %)"
+        )
+    if chosen:
+        log.decide("wide", chosen)
 
 
 def _report(log: RunLog, groupings: Mapping[str, Grouping], heads: list[str]) -> None:
