@@ -151,7 +151,7 @@ def group_every_space(
         for name in nest.unseen if nest.block not in given else ():
             log.note(f"warning: space {name} inside {nest.block} is read nowhere together with it: it keeps its order")
     waits = spec.scope == "level" and inputs.count > 1
-    late = frozenset(n for n in sites if n in trace.spaces and not isinstance(stats[n], WideStats) and waits)
+    late = frozenset(n for n in sites if n in trace.spaces and not isinstance(stats.get(n), WideStats) and waits)
     early = [name for name, found in stats.items() if isinstance(found, WideStats) and waits]
     if early:
         log.note(

@@ -163,7 +163,7 @@ class FeatureMoments:
                 known = points.at, points.unit, points.held, points.error
                 found[name] = Moments(np.zeros((0, 0)), mean, count, None, held_mean, held_count, *known)
                 continue
-            parts = [[self._grams.get((name, i, held)) for held in (False, True)] for i in range(len(places))]
+            parts = [[self._grams.pop((name, i, held), None) for held in (False, True)] for i in range(len(places))]
             counts = [sum(part.count for part in pair if part is not None) for pair in parts]
             count, width = max(counts), next(part.width for pair in parts for part in pair if part is not None)
             gram, held_gram = np.zeros((width, width)), np.zeros((width, width))

@@ -199,7 +199,8 @@ class _Solve:
         fused = prefix.batches(self.state, nodes)
         order = None if target_of.moved is None else RowOrder(self.trace, layer, target_of.moved)
         place, target_place = (self.trace.capture.lies(n) for n in (layer.input, target_of.node))
-        sources = zip(fused, features.batches(target_of.node), self.inputs.batches(self.size), strict=True)
+        read = features.batches(target_of.node, lambda: self._report(layer, 0.0))
+        sources = zip(fused, read, self.inputs.batches(self.size), strict=True)
         for (x, *stream), parents, inputs in sources:
             if layer.kind == "linear":
                 x = place.first(x) if order is None else order(x, inputs)
