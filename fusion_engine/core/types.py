@@ -128,7 +128,7 @@ class Grouping:
     merge[p]:   (n, n_p) float64, fused features f = sum_p merge[p] f_p.
     unmerge[p]: (n_p, n) float64, parent features f_p ~ unmerge[p] f.
     labels[p]:  (n_p,) int64 group of each parent neuron, -1 for none; None for soft groupings.
-    Large matrices of groups are made when they are read (`core.label_matrices`).
+    Large matrices of groups are made when they are read (`core.matrices`).
     Invariant for identical parents: sum_p merge[p] unmerge[p] = I.
     """
 

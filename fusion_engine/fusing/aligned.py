@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.label_matrices import LabelMatrices
+from ..core.matrices import LabelMatrices
 from ..core.types import Grouping, Layer, State
 from ..graph import Trace, merge_outputs, merge_states
 from .folding import read_layer

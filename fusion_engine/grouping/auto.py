@@ -79,18 +79,9 @@ def lost(stats: SpaceStats, grouping: Grouping) -> float:
     """Share of the parents' importance-weighted features that merging loses: sum_i s_i ||f_i - (U M f)_i||^2 over
     sum_i s_i ||f_i||^2."""
     if isinstance(stats, WideStats):
-        return _points_lost(stats, grouping)
+        total = float(stats.weights @ stats.squares)
+        return float(stats.weights @ stats.lost(grouping)) / total if total else 0.0
     rest = np.eye(len(stats.gram)) - np.concatenate(grouping.unmerge) @ np.concatenate(grouping.merge, 1)
     error = np.einsum("ij,ij->i", rest @ stats.gram, rest)
     total = float(stats.weights @ np.diag(stats.gram))
     return float(stats.weights @ np.maximum(error, 0.0)) / total if total else 0.0
-
-
-def _points_lost(stats: WideStats, grouping: Grouping) -> float:
-    """The same from the neurons' points."""
-    at, parts = stats.points.at, [stats.part(p) for p in range(stats.parents)]
-    fused = sum((m @ at[part] for m, part in zip(grouping.merge, parts, strict=True)), np.zeros(()))
-    error = [at[part] - u @ fused for u, part in zip(grouping.unmerge, parts, strict=True)]
-    total = float(stats.weights @ stats.squares)
-    squares = np.concatenate([np.einsum("ir,ir->i", e, e) for e in error])
-    return float(stats.weights @ squares) / total if total else 0.0

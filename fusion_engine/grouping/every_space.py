@@ -16,11 +16,11 @@ from ..core.types import Grouping, Space
 from ..fusing import Inputs, ParentFeatures, RunLog
 from ..stats import (
     Moments,
-    Points,
     SharedStatistics,
     SpaceStats,
     WideStats,
     grouping_sites,
+    space_stats,
     standard_error,
 )
 from .editing import by_space, edited, note
@@ -229,14 +229,10 @@ def _by_weights(
 
 def _stats(inputs: Inputs, space: Space, moments: Moments) -> SpaceStats:
     importance = tuple(scores[space.name].double().cpu().numpy() for scores in inputs.importance)
-    common: dict[str, Any] = {
-        "space": space.name, "sizes": tuple(len(s) for s in importance), "means": moments.mean, "count": moments.count,
-        "importance": importance, "size": inputs.sizes.get(space.name, space.size), "seed": inputs.seed,
-        "freedom": space.freedom, "held_means": moments.held_mean, "held_count": moments.held_count,
-    }  # fmt: skip
-    if moments.points is None or moments.unit is None:
-        return SpaceStats(**common, gram=moments.gram, held=moments.held)
-    return WideStats(**common, points=Points(moments.points, moments.unit, moments.held_points, moments.error))
+    return space_stats(
+        moments, space=space.name, sizes=tuple(len(s) for s in importance), importance=importance,
+        size=inputs.sizes.get(space.name, space.size), seed=inputs.seed, freedom=space.freedom,
+    )  # fmt: skip
 
 
 def _report_wide(log: RunLog, stats: Mapping[str, SpaceStats], given: Mapping[str, Grouping]) -> None:

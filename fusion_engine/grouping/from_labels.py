@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import FusionError
-from ..core.label_matrices import label_matrices
+from ..core.matrices import label_matrices
 from ..core.types import Array, Grouping, Indices
 from ..stats import SpaceStats
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.label_matrices import LabelMatrices
+from ..core.matrices import LabelMatrices
 from ..core.types import Array, Grouping, Member, State
 from ..fusing import parent_part
 from ..graph import Trace, lookup, merge_states, read_site

@@ -19,11 +19,12 @@ from .points import DIMENSIONS, Points, standard_error
 from .rows import feature_rows, layer_rows
 from .shared import SharedStatistics, Wanted
 from .space_stats import SpaceStats
-from .wide_stats import WideStats
+from .wide_stats import WideStats, space_stats
 
 __all__ = [
     "DIMENSIONS", "ConvMoments", "CrossAccumulator", "FeatureMoments", "GramAccumulator", "Moments", "Points",
     "Precision", "SharedStatistics", "SpaceStats", "StatisticsCache", "Wanted", "WideStats", "checked_device",
     "entry_key", "feature_rows", "feature_sites", "fitting_batch", "grouping_sites", "layer_rows", "parent_moments",
-    "post_activation_sites", "read_moments", "sample_bytes", "standard_error",
+    "post_activation_sites", "read_moments", "sample_bytes", "space_stats",
+    "standard_error",
 ]  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from scipy import sparse
 
 from ..core.errors import FusionError
-from ..core.types import Array
+from ..core.matrices import LabelMatrices
+from ..core.types import Array, Grouping
+from .parent_moments import Moments
 from .points import FORMED, Points
 from .space_stats import SpaceStats
 
@@ -100,3 +103,29 @@ class WideStats(SpaceStats):
         """(N, r) float64 points of the features without their means, whose Gram is `count` times the covariance."""
         out: Array = self.points.at - np.outer(self.means, self.points.unit)
         return out
+
+    def lost(self, grouping: Grouping, *, centred: bool = False) -> Array:
+        """(N,) squared length of f - U M f, what each neuron loses when it is merged and unmerged; centred: of the
+        features without their means."""
+        at = self.centred() if centred else self.points.at
+        parts = [self.part(p) for p in range(self.parents)]
+        merge, unmerge = ([_as_sparse(m, p) for p in range(self.parents)] for m in (grouping.merge, grouping.unmerge))
+        fused = sum((m @ at[part] for m, part in zip(merge, parts, strict=True)), np.zeros(()))
+        rest = (at[part] - u @ fused for u, part in zip(unmerge, parts, strict=True))
+        return np.concatenate([np.einsum("ir,ir->i", r, r, dtype=np.float64) for r in rest])
+
+
+def _as_sparse(matrices: Any, p: int) -> Any:
+    if not isinstance(matrices, LabelMatrices):
+        return matrices[p]
+    rows, columns, values = matrices.entries(p)
+    return sparse.csr_array((values, (rows, columns)), shape=matrices.shape(p))
+
+
+def space_stats(moments: Moments, **common: Any) -> SpaceStats:
+    """What a grouping sees of a space with these moments. common: the other fields of `SpaceStats`."""
+    known: dict[str, Any] = {"means": moments.mean, "count": moments.count, "held_count": moments.held_count}
+    known |= {"held_means": moments.held_mean, **common}
+    if moments.points is None or moments.unit is None:
+        return SpaceStats(**known, gram=moments.gram, held=moments.held)
+    return WideStats(**known, points=Points(moments.points, moments.unit, moments.held_points, moments.error))

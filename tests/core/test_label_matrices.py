@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fusion_engine.core import label_matrices as module
-from fusion_engine.core.label_matrices import LabelMatrices, label_matrices
+from fusion_engine.core.matrices import LabelMatrices, label_matrices
+from fusion_engine.core.matrices import lazy as module
 from fusion_engine.core.types import Grouping
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fusion_engine import fuse, load_data
-from fusion_engine.core import label_matrices as matrices
 from fusion_engine.core.errors import FusionError
+from fusion_engine.core.matrices import lazy as matrices
 from fusion_engine.demo import load_demo
 from fusion_engine.grouping.auto import lost
 from fusion_engine.grouping.clustering.kmeans import best_of_starts

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fusion_engine.core.errors import ParentError, UnsupportedModelError
-from fusion_engine.core.label_matrices import LabelMatrices
+from fusion_engine.core.matrices import LabelMatrices
 from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
 from ..captured.nodes import shape as node_shape

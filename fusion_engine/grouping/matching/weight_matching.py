@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ...core.label_matrices import label_matrices
+from ...core.matrices import label_matrices
 from ...core.registry import register
 from ...core.seeds import numpy_generator
 from ...core.types import Grouping, State

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core.label_matrices import LabelMatrices
+from ...core.matrices import LabelMatrices
 from ...core.registry import Param, register
 from ...core.types import Layer
 from ...fusing import FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights

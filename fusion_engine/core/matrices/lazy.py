@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 if TYPE_CHECKING:
-    from .types import Array, Indices
+    from ..types import Array, Indices
 
 _KEPT = 2**24  # entries of all parents' matrices up to which they are kept: 128 MiB in float64
 
