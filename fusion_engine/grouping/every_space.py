@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from ..core.errors import FusionError
 from ..core.recipe import Step
 from ..core.types import Grouping, Space
 from ..fusing import Inputs, ParentFeatures, RunLog
+from ..graph import Trace
 from ..stats import (
     Moments,
     SharedStatistics,
@@ -152,12 +154,8 @@ def group_every_space(
             log.note(f"warning: space {name} inside {nest.block} is read nowhere together with it: it keeps its order")
     waits = spec.scope == "level" and inputs.count > 1
     late = frozenset(n for n in sites if n in trace.spaces and not isinstance(stats.get(n), WideStats) and waits)
-    early = [name for name, found in stats.items() if isinstance(found, WideStats) and waits]
-    if early:
-        log.note(
-            f"{', '.join(early)}: too wide to be matched by what the fused network's layers can represent; matched by "
-            "the parents' features as they are"
-        )
+    if waits:
+        _report_early(log, trace, stats)
     grouped = Grouped(
         groupings, step, late, stats if waits else {}, given, by_space(edits), features=features if nodes else None,
         importance=inputs.importance,
@@ -256,6 +254,21 @@ def _report_wide(log: RunLog, stats: Mapping[str, SpaceStats], given: Mapping[st
         )
     if chosen:
         log.decide("wide", chosen)
+
+
+def _report_early(log: RunLog, trace: Trace, stats: Mapping[str, SpaceStats]) -> None:
+    """A note on wide spaces whose grouping would wait for the fused prefix, where that could change it: where layers
+    have more rows than inputs, and so cannot represent everything."""
+    early = []
+    for name, found in stats.items():
+        inputs = [math.prod(trace.shapes[x.weight][1:]) for x in trace.layers.values() if x.space == name]
+        if isinstance(found, WideStats) and found.count > min(inputs, default=0):
+            early.append(name)
+    if early:
+        log.note(
+            f"{', '.join(early)}: too wide to be matched by what the fused network's layers can represent; matched by "
+            "the parents' features as they are"
+        )
 
 
 def _report(log: RunLog, groupings: Mapping[str, Grouping], heads: list[str]) -> None:
