@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -137,17 +137,29 @@ class Grouping:
     merge[p]:   (n, n_p) float64, fused features f = sum_p merge[p] f_p.
     unmerge[p]: (n_p, n) float64, parent features f_p ~ unmerge[p] f.
     labels[p]:  (n_p,) int64 group of each parent neuron, -1 for none; None for soft groupings.
+    Large matrices of groups are made when they are read (`core.matrices`).
     Invariant for identical parents: sum_p merge[p] unmerge[p] = I.
     """
 
     space: str
     method: str
-    merge: tuple[np.ndarray, ...]
-    unmerge: tuple[np.ndarray, ...]
+    merge: Sequence[np.ndarray]
+    unmerge: Sequence[np.ndarray]
     labels: tuple[np.ndarray, ...] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Number of fused neurons n."""
-        return int(self.merge[0].shape[0])
+        return self._shape(0)[0]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons n_p of every parent."""
+        return tuple(self._shape(p)[1] for p in range(len(self.merge)))
+
+    def _shape(self, p: int) -> tuple[int, int]:
+        """Of a merge matrix, which is not made for it."""
+        known = getattr(self.merge, "shape", None)
+        rows, columns = self.merge[p].shape if known is None else known(p)
+        return int(rows), int(columns)

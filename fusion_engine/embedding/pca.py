@@ -43,3 +43,19 @@ def principal_coordinates(gram: Array, components: int = 64) -> PrincipalCoordin
     vectors = vectors * np.sign(vectors[largest, np.arange(len(values))])
     spread = max(float(np.trace(centred)), float(values.sum()))
     return PrincipalCoordinates(vectors * np.sqrt(values), values / spread)
+
+
+def principal_coordinates_of(points: Array, count: int, components: int = 64) -> PrincipalCoordinates:
+    """The same of N points (N, r), of any float type, whose products are `count` times their Gram."""
+    centred = (points - points.mean(0, dtype=np.float64)) / np.sqrt(count)
+    if not np.isfinite(centred).all():
+        raise ValueError("the points have non-finite entries")
+    inner = centred.T @ centred
+    values, vectors = (part[..., ::-1] for part in np.linalg.eigh(inner))
+    total, largest_square = float(np.trace(inner)), float(np.square(points, dtype=np.float64).sum(1).max(initial=0.0))
+    rounding = len(points) * np.finfo(np.float64).eps * max(largest_square / count, 1e-300)
+    wanted = min(components, len(points) - 1, int((values > rounding).sum()))
+    coordinates = centred @ vectors[:, :wanted]
+    largest = np.abs(coordinates).argmax(0) if wanted else np.zeros(0, dtype=np.int64)
+    coordinates *= np.sign(coordinates[largest, np.arange(wanted)])
+    return PrincipalCoordinates(coordinates, values[:wanted] / total if wanted else np.zeros(0))

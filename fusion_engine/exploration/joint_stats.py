@@ -19,6 +19,7 @@ from fusion_engine.stats import (
     fitting_batch,
     grouping_sites,
     read_moments,
+    space_stats,
 )
 
 Importance = Mapping[str, Sequence[np.ndarray]]
@@ -48,7 +49,7 @@ def joint_stats(
     def read(gathered: FeatureMoments) -> None:
         read_moments(gathered, graph, states, data, batch_size=size, progress=progress)
 
-    moments = shared.moments(Wanted(graph, states, data, sites, size, precision="double"), read)
+    moments = shared.moments(Wanted(graph, states, data, sites, size, precision="double", points=True), read)
     stats = {}
     for name in feature_sites(graph):
         if name in met:
@@ -59,12 +60,10 @@ def joint_stats(
             continue
         found = moments[name]
         scores = importance[name]
-        stats[name] = SpaceStats(
+        stats[name] = space_stats(
+            found,
             space=name,
             sizes=tuple(len(s) for s in scores),
-            gram=found.gram,
-            means=found.mean,
-            count=found.count,
             importance=tuple(np.asarray(s, np.float64) for s in scores),
             size=groupings[name].size,
             seed=seed,

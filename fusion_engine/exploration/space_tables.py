@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from fusion_engine.core.edits import applying
 from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
-from fusion_engine.embedding import principal_coordinates
-from fusion_engine.stats import SpaceStats
+from fusion_engine.embedding import principal_coordinates, principal_coordinates_of
+from fusion_engine.stats import SpaceStats, WideStats
 
 from .verdict import verdict
 
 _NEIGHBOURS = 15
 # Neurons of a space up to which their covariance is kept, and is kept in double precision: 8 and 64 MiB.
 _MOST_EXACT, _MOST_KEPT = 1_024, 4_096
+_MOST_CORRELATIONS = 2**24  # of a wide space that are known at once: 64 MiB
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,20 @@ def space_tables(stats: SpaceStats, grouping: Grouping) -> SpaceTables:
     members = np.zeros((grouping.size, stats.parents), np.int64)
     grouped = groups >= 0
     np.add.at(members, (groups[grouped], parent[grouped]), 1)
-    variance = np.diag(stats.covariance).clip(0)
-    error = merge_error(stats.covariance, grouping)
-    principal = principal_coordinates(stats.gram / max(stats.count, 1))
+    if isinstance(stats, WideStats):
+        varying = stats.centred() / np.sqrt(max(stats.count, 1))
+        variance = np.einsum("ir,ir->i", varying, varying)
+        error = stats.lost(grouping, centred=True) / max(stats.count, 1)
+        principal = principal_coordinates_of(stats.points.at, max(stats.count, 1))
+        neighbours, correlation = _neighbours_of(varying)
+    else:
+        variance = np.diag(stats.covariance).clip(0)
+        error = merge_error(stats.covariance, grouping)
+        principal = principal_coordinates(stats.gram / max(stats.count, 1))
+        neighbours, correlation = _neighbours(stats.correlation())
     pca = np.zeros((len(parent), 3), np.float32)
     shown = min(3, principal.coordinates.shape[1])
     pca[:, :shown] = principal.coordinates[:, :shown]
-    neighbours, correlation = _neighbours(stats.correlation())
     arrays = {
         "parent": parent.astype(np.int64),
         "neuron": np.concatenate([np.arange(n, dtype=np.int64) for n in stats.sizes]),
@@ -98,6 +106,27 @@ def _neighbours(correlation: NDArray[np.float64]) -> tuple[NDArray[np.int64], ND
         order = np.take_along_axis(others, best, 1).argsort(1)[:, ::-1]
         index[:, :count] = np.take_along_axis(best, order, 1)
         value[:, :count] = np.take_along_axis(others, index[:, :count], 1)
+    return index, value
+
+
+def _neighbours_of(varying: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The same from points (N, r) whose products are covariances, a stretch of neurons at a time."""
+    total = len(varying)
+    length = np.sqrt(np.einsum("ir,ir->i", varying, varying))
+    alive = length > 1e-6 * max(float(length.max(initial=0.0)), np.finfo(np.float64).tiny)
+    unit = (varying * np.divide(1, length, out=np.zeros(total), where=alive)[:, None]).astype(np.float32)
+    index = np.full((total, _NEIGHBOURS), -1, np.int64)
+    value = np.zeros((total, _NEIGHBOURS), np.float32)
+    count = min(_NEIGHBOURS, total - 1)
+    step = max(1, _MOST_CORRELATIONS // total)
+    for first in range(0, total if count > 0 else 0, step):
+        rows = np.arange(first, min(first + step, total))
+        others = unit[rows] @ unit.T
+        others[np.arange(len(rows)), rows] = -np.inf
+        best = np.argpartition(-others, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(others, best, 1).argsort(1)[:, ::-1]
+        index[rows, :count] = np.take_along_axis(best, order, 1)
+        value[rows, :count] = np.take_along_axis(others, index[rows, :count], 1).clip(-1, 1)
     return index, value
 
 

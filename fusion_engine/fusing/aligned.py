@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.matrices import LabelMatrices
 from ..core.types import Grouping, Layer, State
 from ..graph import Trace, merge_outputs, merge_states
 from .folding import read_layer
@@ -15,6 +16,11 @@ from .folding import read_layer
 def parent_part(grouping: Grouping, parent: int) -> Grouping:
     """What brings one parent alone into the fused network's neurons: merge rows that sum to one where they name
     neurons (zero where a group has none of this parent's), and k times those of a soft grouping."""
+    if isinstance(grouping.merge, LabelMatrices) and isinstance(grouping.unmerge, LabelMatrices):
+        shares = grouping.merge.value(parent)
+        sums = np.bincount(grouping.merge.labels(parent), shares, grouping.size)[grouping.merge.labels(parent)]
+        alone = grouping.merge.only(parent, np.divide(shares, sums, out=np.zeros_like(shares), where=sums != 0))
+        return replace(grouping, merge=alone, unmerge=grouping.unmerge.only(parent), labels=None)
     merge = np.asarray(grouping.merge[parent], dtype=np.float64)
     if grouping.labels is None:
         merge = merge * len(grouping.merge)

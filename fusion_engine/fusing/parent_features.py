@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,22 +15,24 @@ from ..stats import FeatureMoments, Moments, SharedStatistics, Wanted, read_mome
 from .inputs import Inputs
 
 _BATCH_BYTES = 96 * 2**20
+_FEW = 16  # samples that keep the processor busy
 
 
 def batch_size(trace: Trace) -> int:
-    """Samples a batch so that one model's layer outputs take about 96 MiB, at least 16."""
+    """Samples a batch so that one model's layer outputs take about 96 MiB: at least 16, or as few as take twice that
+    where one sample is large."""
     per_sample = sample_bytes(trace, [layer.output for layer in trace.layers.values()])
-    return max(16, min(1024, _BATCH_BYTES // per_sample))
+    return max(min(_FEW, max(1, 2 * _BATCH_BYTES // per_sample)), min(1024, _BATCH_BYTES // per_sample))
 
 
 class ParentFeatures:
     """The parents' tensors at chosen nodes over the calibration samples, batch by batch, and joint moments of sites.
 
     One pass of every parent serves both if the tensors fit in `budget` bytes; otherwise the moments take a pass, and
-    every node one of its own.
+    the nodes as few as keep to the budget.
 
-    nodes: at which a solver will read. sites: where groupings see each space (none: no moments are wanted). judged:
-    moments of the held-out samples are wanted apart as well.
+    nodes: at which a solver will read, in this order. sites: where groupings see each space (none: no moments are
+    wanted). judged: moments of the held-out samples are wanted apart as well.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class ParentFeatures:
         self._nodes, self._sites = list(nodes), dict(sites or {})
         self._held = inputs.held_out if judged else None
         self._kept: dict[str, list[list[Tensor]]] | None = None
+        self._done: set[str] = set()
 
     def moments(self, statistics: SharedStatistics, progress: Progress) -> dict[str, Moments]:
         """Joint moments of the sites, as other fusions know them or from a pass of the parents."""
         inputs, sites = self._inputs, self._sites
-        asked = Wanted(inputs.trace, inputs.states, inputs.data, sites, self._size, self._held)
+        asked = Wanted(inputs.trace, inputs.states, inputs.data, sites, self._size, self._held, points=True)
         if not self._nodes:
             return statistics.moments(asked, lambda gathered: self._read(gathered, progress))
         known = statistics.known_moments(asked)
@@ -70,7 +73,7 @@ class ParentFeatures:
     def keep(self, progress: Progress, more: Collection[str] = ()) -> float:
         """Read the nodes, and `more` of them, in one pass and keep the tensors, if they fit. Returns the seconds."""
         names = list(dict.fromkeys([*self._nodes, *more]))
-        if not names:
+        if not names or not self._fits(self._bytes(names)):
             return 0.0
         inputs, began = self._inputs, time.perf_counter()
         program = Program(inputs.trace, None, names)
@@ -88,9 +91,13 @@ class ParentFeatures:
         self._kept = kept
         return time.perf_counter() - began
 
-    def batches(self, node: str) -> Iterator[list[Tensor]]:
-        """Per batch the k parents' tensors at `node`. Kept ones are released as they are read; after that they are
-        computed."""
+    def batches(self, node: str, tick: Callable[[], None] = lambda: None) -> Iterator[list[Tensor]]:
+        """Per batch the k parents' tensors at `node`. Kept ones are released as they are read; others are computed, and
+        those of the nodes that come next with them, as many as fit in the budget. tick is called meanwhile and may
+        raise."""
+        self._done.add(node)
+        if self._kept is None or node not in self._kept:
+            self._read_ahead(node, tick)
         batches = None if self._kept is None else self._kept.pop(node, None)
         if batches is not None:
             while batches:
@@ -106,6 +113,34 @@ class ParentFeatures:
 
     def _fits(self, size: float) -> bool:
         return size <= self._budget
+
+    def _bytes(self, nodes: Collection[str]) -> int:
+        """What the parents' tensors at these nodes take, over all samples."""
+        inputs = self._inputs
+        return sample_bytes(inputs.trace, nodes) * len(inputs.data) * inputs.count
+
+    def _read_ahead(self, node: str, tick: Callable[[], None]) -> None:
+        """Keep the tensors at `node`, and at nodes after it that were not read yet, as many as fit in the budget."""
+        kept = {} if self._kept is None else self._kept
+        later = self._nodes[self._nodes.index(node) + 1 :] if node in self._nodes else []
+        used = sum(self._bytes([name]) for name in [node, *kept])
+        names = [node]
+        for name in dict.fromkeys(later):
+            if name not in kept and name not in self._done:
+                used += self._bytes([name])
+                if not self._fits(used):
+                    break
+                names.append(name)
+        if len(names) == 1:
+            return  # read as it is asked for
+        program = Program(self._inputs.trace, None, names)
+        found: dict[str, list[list[Tensor]]] = {name: [] for name in names}
+        for x in self._inputs.batches(self._size):
+            columns = zip(*[program(state, x) for state in self._inputs.states], strict=True)
+            for name, tensors in zip(names, columns, strict=True):
+                found[name].append(list(tensors))
+            tick()
+        self._kept = kept | found
 
     def _read(self, gathered: FeatureMoments, progress: Progress) -> None:
         """A pass of the parents for the moments alone."""

@@ -9,7 +9,7 @@ from ..core import registry
 from ..core.errors import FusionError, RecipeError
 from ..core.registry import Param, register
 from ..core.types import Grouping
-from ..stats import SpaceStats
+from ..stats import SpaceStats, WideStats
 from .parameters import FeaturesParameter
 
 _CANDIDATES = "kmeans, balanced, agglomerative, permutation"
@@ -43,7 +43,7 @@ def auto(
     if not names:
         raise RecipeError("grouping.candidates: name at least one grouping, such as kmeans")
     specs = [_candidate(name) for name in names]
-    seen, held = (stats, stats) if stats.held is None else stats.split()
+    seen, held = stats.split() if stats.judged else (stats, stats)
     errors: dict[str, float] = {}
     refused: dict[str, str] = {}
     for spec in specs:
@@ -78,6 +78,9 @@ def _made(spec: registry.MethodSpec, stats: SpaceStats) -> Grouping:
 def lost(stats: SpaceStats, grouping: Grouping) -> float:
     """Share of the parents' importance-weighted features that merging loses: sum_i s_i ||f_i - (U M f)_i||^2 over
     sum_i s_i ||f_i||^2."""
+    if isinstance(stats, WideStats):
+        total = float(stats.weights @ stats.squares)
+        return float(stats.weights @ stats.lost(grouping)) / total if total else 0.0
     rest = np.eye(len(stats.gram)) - np.concatenate(grouping.unmerge) @ np.concatenate(grouping.merge, 1)
     error = np.einsum("ij,ij->i", rest @ stats.gram, rest)
     total = float(stats.weights @ np.diag(stats.gram))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +15,16 @@ from ..core.errors import FusionError
 from ..core.recipe import Step
 from ..core.types import Grouping, Space
 from ..fusing import Inputs, ParentFeatures, RunLog
-from ..stats import Moments, SharedStatistics, SpaceStats, grouping_sites
+from ..graph import Trace
+from ..stats import (
+    Moments,
+    SharedStatistics,
+    SpaceStats,
+    WideStats,
+    grouping_sites,
+    space_stats,
+    standard_error,
+)
 from .editing import by_space, edited, note
 from .from_labels import identity_grouping
 from .heads import group_heads
@@ -121,6 +132,7 @@ def group_every_space(
         moments = {}
         features.keep(log.progress.part(0.0, 0.5))
     stats = {name: _stats(inputs, trace.spaces[name], m) for name, m in moments.items() if name in trace.spaces}
+    _report_wide(log, stats, given)
     nests = trace.nests if needed else {}
     groupings = dict(given)
     if inputs.count > 1 and spec.scope == "network" and not given.keys() >= trace.spaces.keys():
@@ -141,7 +153,9 @@ def group_every_space(
         for name in nest.unseen if nest.block not in given else ():
             log.note(f"warning: space {name} inside {nest.block} is read nowhere together with it: it keeps its order")
     waits = spec.scope == "level" and inputs.count > 1
-    late = frozenset(name for name in sites if name in trace.spaces) if waits else frozenset()
+    late = frozenset(n for n in sites if n in trace.spaces and not isinstance(stats.get(n), WideStats) and waits)
+    if waits:
+        _report_early(log, trace, stats)
     grouped = Grouped(
         groupings, step, late, stats if waits else {}, given, by_space(edits), features=features if nodes else None,
         importance=inputs.importance,
@@ -213,11 +227,48 @@ def _by_weights(
 
 def _stats(inputs: Inputs, space: Space, moments: Moments) -> SpaceStats:
     importance = tuple(scores[space.name].double().cpu().numpy() for scores in inputs.importance)
-    return SpaceStats(
-        space=space.name, sizes=tuple(len(s) for s in importance), gram=moments.gram, means=moments.mean,
-        count=moments.count, importance=importance, size=inputs.sizes.get(space.name, space.size), seed=inputs.seed,
-        freedom=space.freedom, held=moments.held, held_means=moments.held_mean, held_count=moments.held_count,
+    return space_stats(
+        moments, space=space.name, sizes=tuple(len(s) for s in importance), importance=importance,
+        size=inputs.sizes.get(space.name, space.size), seed=inputs.seed, freedom=space.freedom,
     )  # fmt: skip
+
+
+def _report_wide(log: RunLog, stats: Mapping[str, SpaceStats], given: Mapping[str, Grouping]) -> None:
+    """Which spaces are compared by points, and how exact that is; a note where it is not."""
+    chosen = {}
+    for name, found in stats.items():
+        if name in given or not isinstance(found, WideStats):
+            continue
+        points, coordinates = found.points, found.points.at.shape[1]
+        how: dict[str, Any] = {"neurons": len(points.at), "coordinates": coordinates, "rows": found.count}
+        if points.error is None:
+            chosen[name] = how | {"exact": True}
+            continue
+        root, largest = (float(e) for e in points.error)
+        how |= {"exact": False, "standard_error": standard_error(), "measured_error": root, "largest_error": largest}
+        chosen[name] = how
+        log.note(
+            f"{name}: its {len(points.at)} neurons of all parents are compared by random projections of {found.count} "
+            f"rows to {coordinates} numbers; squared distances between them have a standard error of up to "
+            f"{100 * standard_error():.1f} % (measured: {100 * root:.1f} %, at most {100 * largest:.1f} %)"
+        )
+    if chosen:
+        log.decide("wide", chosen)
+
+
+def _report_early(log: RunLog, trace: Trace, stats: Mapping[str, SpaceStats]) -> None:
+    """A note on wide spaces whose grouping would wait for the fused prefix, where that could change it: where layers
+    have more rows than inputs, and so cannot represent everything."""
+    early = []
+    for name, found in stats.items():
+        inputs = [math.prod(trace.shapes[x.weight][1:]) for x in trace.layers.values() if x.space == name]
+        if isinstance(found, WideStats) and found.count > min(inputs, default=0):
+            early.append(name)
+    if early:
+        log.note(
+            f"{', '.join(early)}: too wide to be matched by what the fused network's layers can represent; matched by "
+            "the parents' features as they are"
+        )
 
 
 def _report(log: RunLog, groupings: Mapping[str, Grouping], heads: list[str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import FusionError
+from ..core.matrices import label_matrices
 from ..core.types import Array, Grouping, Indices
 from ..stats import SpaceStats
 
@@ -29,19 +30,10 @@ def hard_grouping(
     if not (totals > 0).all():
         raise FusionError(f"space {space!r}: {method} left {int((totals <= 0).sum())} groups empty; lower the width")
     share = weights / totals[labels]
-    merge, unmerge, split, start = [], [], [], 0
-    for size in sizes:
-        mine = labels[start : start + size]
-        rows = np.arange(size)
-        m = np.zeros((groups, size))
-        m[mine, rows] = share[start : start + size]
-        u = np.zeros((size, groups))
-        u[rows, mine] = 1.0
-        merge.append(m)
-        unmerge.append(u)
-        split.append(mine.astype(np.int64))
-        start += size
-    return Grouping(space, method, tuple(merge), tuple(unmerge), tuple(split), info or {})
+    ends = np.cumsum(sizes)[:-1]
+    split = [mine.astype(np.int64) for mine in np.split(labels, ends)]
+    merge, unmerge = label_matrices(split, np.split(share, ends), groups)
+    return Grouping(space, method, merge, unmerge, tuple(split), info or {})
 
 
 def identity_grouping(space: str, sizes: Sequence[int], size: int, method: str = "identity") -> Grouping:

@@ -1,6 +1,6 @@
 """What a grouping sees that works on weights: the whole networks, and the incoming weights of one space's neurons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.matrices import LabelMatrices
 from ..core.types import Array, Grouping, Member, State
 from ..fusing import parent_part
 from ..graph import Trace, lookup, merge_states, read_site
@@ -71,13 +72,13 @@ class AlignedStates:
             maps = [parent_part(grouping, p).merge[0] for p in range(network.parents)]
             self.apply(name, maps, list(grouping.unmerge))
 
-    def apply(self, space: str, maps: list[Array], back: list[Array]) -> None:
+    def apply(self, space: str, maps: Sequence[Array], back: Sequence[Array]) -> None:
         """Bring a space of all parents into the same order: maps (n, n_p) for what writes it, back (n_p, n) for what
         reads it."""
         trace = self.network.trace
         names = {member.tensor for member in trace.spaces[space].members}
         for p, state in enumerate(self.states):
-            one = {space: Grouping(space, "aligned", (maps[p],), (back[p],))}
+            one = {space: Grouping(space, "aligned", _alone(maps, p), _alone(back, p))}
             state.update(merge_states([state], trace, one, names=names))
         self.done.add(space)
 
@@ -107,6 +108,23 @@ class AlignedStates:
             freedom=network.trace.spaces[space].freedom,
         )  # fmt: skip
 
+    def between(self, space: str, p: int, q: int) -> Array:
+        """(n_p, n_q) products of `incoming` between two parents, where those of all parents would take too much."""
+        members = [m for m in self.network.trace.spaces[space].members if m.role == "out"]
+        ready = [m for m in members if self._is_ready(m.tensor, space)]
+        total: Array | None = None
+        for number, member in enumerate(members):
+            if ready and member not in ready:
+                continue
+            first = self._rows(0, space, number, member)[:1]
+            parents = range(self.network.parents)
+            differs = torch.stack([(self._rows(x, space, number, member) != first).any(0) for x in parents]).any(0)
+            rows, others = (self._rows(x, space, number, member)[:, differs].double() for x in (p, q))
+            product = (rows @ others.T).cpu().numpy()
+            total = product if total is None else total + product
+        assert total is not None
+        return total
+
     def _is_ready(self, tensor: str, space: str) -> bool:
         others = list(self.network.spaces_of[tensor])
         others.remove(space)
@@ -115,3 +133,7 @@ class AlignedStates:
     def _rows(self, p: int, space: str, number: int, member: Member) -> Tensor:
         own = [m for m in self._graphs[p].spaces[space].members if m.role == "out"][number]
         return read_site(lookup(self.states[p], member.tensor, self.network.trace), own)
+
+
+def _alone(matrices: Sequence[Array], p: int) -> Sequence[Array]:
+    return matrices.only(p) if isinstance(matrices, LabelMatrices) else (matrices[p],)

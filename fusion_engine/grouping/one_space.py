@@ -28,7 +28,7 @@ def group(
     filled = registry.check_parameters("grouping", method, dict(parameters or {}))
     if stats.parents == 1 and stats.sizes == (stats.size,):
         return identity_grouping(stats.space, stats.sizes, stats.size, method=method)
-    _check_finite(stats.space, stats.gram, *stats.importance)
+    _check_finite(stats.space, *stats.importance, finite=stats.finite)
     mean = max(float(np.mean(stats.weights)), np.finfo(np.float64).tiny)
     scaled = replace(stats, importance=tuple(s / mean for s in stats.importance))
     grouping: Grouping = spec.run(scaled, progress=progress, **filled)
@@ -52,8 +52,8 @@ def group_network(network: Network, method: str, parameters: Mapping[str, Any] |
     return found
 
 
-def _check_finite(space: str, *arrays: Array) -> None:
-    if not all(np.isfinite(array).all() for array in arrays):
+def _check_finite(space: str, *arrays: Array, finite: bool = True) -> None:
+    if not finite or not all(np.isfinite(array).all() for array in arrays):
         raise FusionError(
             f"space {space!r}: a parent's features are not finite on the calibration samples; check its weights, and "
             "that the samples are scaled as its training data was"

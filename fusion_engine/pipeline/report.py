@@ -24,7 +24,7 @@ def width(parents: Sequence[Parent], model: nn.Module, graph: Trace, groupings: 
     """The report's entry about size: hidden neurons of the fused network over the first parent's, all spaces together,
     and the weights of the fused network and of every parent."""
     made = [groupings[s.name] for s in graph.spaces.values() if not s.block]
-    own = sum(g.merge[0].shape[1] for g in made)
+    own = sum(g.widths[0] for g in made)
     counts = [sum(p.numel() for p in m.parameters()) for m in (model, *(parent.model for parent in parents))]
     return {
         "relative": round(sum(g.size for g in made) / own, 4) if own else 1.0,

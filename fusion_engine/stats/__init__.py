@@ -16,13 +16,16 @@ from .parent_moments import (
     post_activation_sites,
     read_moments,
 )
+from .points import DIMENSIONS, Points, standard_error
 from .rows import feature_rows, layer_rows
 from .shared import SharedStatistics, Wanted
 from .space_stats import SpaceStats
+from .wide_stats import WideStats, space_stats
 
 __all__ = [
-    "ConvMoments", "CrossAccumulator", "FeatureMoments", "GramAccumulator", "Moments", "Precision", "SharedStatistics",
-    "SpaceStats", "StatisticsCache", "Wanted", "checked_device", "counted_at", "counted_rows", "entry_key",
-    "feature_rows", "feature_sites", "fitting_batch", "grouping_sites", "layer_rows", "linear_rows", "parent_moments",
-    "post_activation_sites", "read_moments", "sample_bytes",
+    "DIMENSIONS", "ConvMoments", "CrossAccumulator", "FeatureMoments", "GramAccumulator", "Moments", "Points",
+    "Precision", "SharedStatistics", "SpaceStats", "StatisticsCache", "Wanted", "WideStats", "checked_device",
+    "counted_at", "counted_rows", "entry_key", "feature_rows", "feature_sites", "fitting_batch", "grouping_sites",
+    "layer_rows", "linear_rows", "parent_moments", "post_activation_sites", "read_moments", "sample_bytes",
+    "space_stats", "standard_error",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ..graph import Program, Trace, read_site, shape
 from .batches import fitting_batch
 from .counted import counted_rows
 from .moments import GramAccumulator, Precision
+from .points import PointAccumulator, is_wide
 
 Sites = Mapping[str, Sequence[Site]]
 
@@ -26,6 +28,7 @@ class Moments(NamedTuple):
     """Joint moments of [F_1 ... F_k] in one space: gram (N, N) (sum of f f^T), mean (N,), number of rows.
 
     held: the part of the gram that is of held-out samples, where it was asked for, with their own mean and number.
+    points, unit, held_points, error: of a wide space, what `Points` holds; its gram and held are not known.
     """
 
     gram: Array
@@ -34,6 +37,10 @@ class Moments(NamedTuple):
     held: Array | None = None
     held_mean: Array | None = None
     held_count: int = 0
+    points: np.ndarray | None = None
+    unit: Array | None = None
+    held_points: int = 0
+    error: Array | None = None
 
 
 def feature_sites(trace: Trace, spaces: Iterable[str] | None = None) -> dict[str, tuple[Site, ...]]:
@@ -88,16 +95,19 @@ class FeatureMoments:
 
     sites: where each space is read. A space read at several nodes gets the sum of their second moments, each
     weighted as if all had as many rows. `nodes`: the nodes whose tensors are wanted. `seconds`: spent on products.
+    samples: how many will come, for callers that take wide spaces as points; 0 for those that do not.
     """
 
-    def __init__(self, trace: Trace, sites: Sites, precision: Precision = "double") -> None:
+    def __init__(self, trace: Trace, sites: Sites, precision: Precision = "double", samples: int = 0) -> None:
         self._trace, self._sites, self._precision = trace, sites, precision
+        self._rows = _rows_to_come(trace, sites, samples)
         self._at: dict[str, list[tuple[str, int, Site, int | None]]] = {}
         for name, places in sites.items():
             for i, site in enumerate(places):
                 self._at.setdefault(site.node, []).append((name, i, site, _whole_dim(trace, site)))
         self._trace = trace
         self._grams: dict[tuple[str, int, bool], GramAccumulator] = {}
+        self._points: dict[str, PointAccumulator] = {}
         self.seconds = 0.0
 
     @property
@@ -126,36 +136,51 @@ class FeatureMoments:
         for name, i, site, whole in self._at.get(node, ()):
             kept = counted_rows(self._trace, node, counted, tensors[0].shape, site.dims)
             if kept is not None:
-                self._add_some(name, i, site, tensors, held, kept.to(tensors[0].device))
+                rows = self._some_rows(site, tensors, kept.to(tensors[0].device))
+                if not len(rows):
+                    continue
             elif whole == 1 and tensors[0].dim() > 2:
                 maps = torch.cat(list(tensors), 1).flatten(2)
-                self._gram(name, i, held, maps.shape[1]).update_maps(maps)
+                if self._is_wide(name, maps.shape[1]):
+                    self._add_points(name, i, held, maps.movedim(1, -1).reshape(-1, maps.shape[1]))
+                else:
+                    self._gram(name, i, held, maps.shape[1]).update_maps(maps)
+                continue
             elif whole is not None:
                 rows = torch.cat([t.movedim(whole, -1).reshape(-1, t.shape[whole]) for t in tensors], 1)
-                self._gram(name, i, held, rows.shape[1]).update(rows)
             else:
-                features = torch.cat([read_site(t, site) for t in tensors])
-                self._gram(name, i, held, len(features)).update(features.T)
+                rows = torch.cat([read_site(t, site) for t in tensors]).T
+            if self._is_wide(name, rows.shape[1]):
+                self._add_points(name, i, held, rows)
+            else:
+                self._gram(name, i, held, rows.shape[1]).update(rows)
 
-    def _add_some(
-        self, name: str, place: int, site: Site, tensors: Sequence[Tensor], held: bool, kept: Tensor
-    ) -> None:
-        """Add the rows of samples and positions that count."""
-        if not bool(kept.any()):
-            return
+    def _is_wide(self, name: str, width: int) -> bool:
+        return name in self._rows and is_wide(width, self._rows[name])
+
+    def _add_points(self, name: str, place: int, held: bool, rows: Tensor) -> None:
+        if name not in self._points:
+            self._points[name] = PointAccumulator(name, rows.shape[1], self._rows[name])
+        self._points[name].update(place, held, rows)
+
+    def _some_rows(self, site: Site, tensors: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """The rows of samples and positions that count."""
         whole = _whole_dim(self._trace, site)
         if whole is not None:
-            rows = [t.movedim(whole, -1).reshape(-1, t.shape[whole])[kept] for t in tensors]
-        else:  # every entry of a neuron has all samples and positions
-            rows = [read_site(t, site)[:, kept.repeat(site.index.shape[1])].T for t in tensors]
-        joined = torch.cat(rows, 1)
-        self._gram(name, place, held, joined.shape[1]).update(joined)
+            return torch.cat([t.movedim(whole, -1).reshape(-1, t.shape[whole])[kept] for t in tensors], 1)
+        # every entry of a neuron has all samples and positions
+        return torch.cat([read_site(t, site)[:, kept.repeat(site.index.shape[1])].T for t in tensors], 1)
 
     def result(self) -> dict[str, Moments]:
         """Moments by space."""
         found = {}
         for name, places in self._sites.items():
-            parts = [[self._grams.get((name, i, held)) for held in (False, True)] for i in range(len(places))]
+            if name in self._points:
+                points, mean, count, held_mean, held_count = self._points.pop(name).result()
+                known = points.at, points.unit, points.held, points.error
+                found[name] = Moments(np.zeros((0, 0)), mean, count, None, held_mean, held_count, *known)
+                continue
+            parts = [[self._grams.pop((name, i, held), None) for held in (False, True)] for i in range(len(places))]
             counts = [sum(part.count for part in pair if part is not None) for pair in parts]
             count, width = max(counts), next(part.width for pair in parts for part in pair if part is not None)
             gram, held_gram = np.zeros((width, width)), np.zeros((width, width))
@@ -180,6 +205,22 @@ class FeatureMoments:
         if key not in self._grams:
             self._grams[key] = GramAccumulator(width, precision=self._precision)
         return self._grams[key]
+
+
+def _rows_to_come(trace: Trace, sites: Sites, samples: int) -> dict[str, int]:
+    """By space the rows that so many samples give at all its places; nothing where no space is taken as points. What
+    is read entry by entry for block spaces is not."""
+    if not samples:
+        return {}
+    traced = (shape(trace.capture.node(trace.inputs[0])) or (1,))[0]
+    rows = {}
+    for name, places in sites.items():
+        if name in trace.spaces:
+            shapes = [shape(trace.capture.node(site.node)) or () for site in places]
+            others = [math.prod(s) // math.prod(s[d] for d in p.dims) for s, p in zip(shapes, places, strict=True)]
+            per_place = [n * p.index.shape[1] for n, p in zip(others, places, strict=True)]
+            rows[name] = sum(samples * n // traced for n in per_place)
+    return rows
 
 
 def _whole_dim(trace: Trace, site: Site) -> int | None:

@@ -29,7 +29,7 @@ class Wanted:
     """Joint moments of parents: all that they depend on.
 
     sites: where each space is read. size: samples a batch. held: (samples,) mask of those whose moments are wanted
-    apart as well.
+    apart as well. points: wide spaces are wanted as points.
     """
 
     trace: Trace
@@ -39,6 +39,7 @@ class Wanted:
     size: int
     held: Tensor | None = None
     precision: Precision = "mixed"
+    points: bool = False
 
 
 class SharedStatistics:
@@ -121,7 +122,8 @@ class SharedStatistics:
 
         features: seconds the features took, where the caller has them already for purposes of its own.
         """
-        gathered = FeatureMoments(wanted.trace, wanted.sites, wanted.precision)
+        samples = len(wanted.data) if wanted.points else 0
+        gathered = FeatureMoments(wanted.trace, wanted.sites, wanted.precision, samples)
         if self._cache is None:
             read(gathered)
             return gathered.result()
@@ -151,7 +153,8 @@ class SharedStatistics:
         mask = None if held is None else hashlib.sha256(held.cpu().numpy().tobytes()).hexdigest()
         states, data = [self._digest(state) for state in wanted.states], wanted.data
         where = self._graph(wanted.trace), _sites_digest(wanted.sites)
-        return self._key("moments", states, data.digest, *where, min(wanted.size, len(data)), mask, wanted.precision)
+        how = wanted.precision, wanted.points
+        return self._key("moments", states, data.digest, *where, min(wanted.size, len(data)), mask, *how)
 
     @contextmanager
     def _claim(self, key: str, stage: str) -> Iterator[Claim]:
@@ -207,4 +210,4 @@ def _packed(moments: Mapping[str, Moments]) -> dict[str, np.ndarray]:
 
 def _moments(arrays: Mapping[str, np.ndarray], name: str) -> Moments:
     found: dict[str, Any] = {part: arrays.get(f"{name}|{part}") for part in Moments._fields}
-    return Moments(**found | {part: int(found[part] or 0) for part in ("count", "held_count")})
+    return Moments(**found | {part: int(found[part] or 0) for part in ("count", "held_count", "held_points")})

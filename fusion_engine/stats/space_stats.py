@@ -77,6 +77,25 @@ class SpaceStats:
         """(n_p, n_q) view of `matrix` (default: the gram) between parents p and q."""
         return (self.gram if matrix is None else matrix)[self.part(p), self.part(q)]
 
+    @property
+    def squares(self) -> Array:
+        """(N,) diagonal of the gram."""
+        return np.diag(self.gram)
+
+    def dense(self) -> SpaceStats:
+        """The same with all moments as matrices. FusionError where a wide space's do not fit in memory."""
+        return self
+
+    @property
+    def judged(self) -> bool:
+        """Whether the moments of held-out samples are known apart."""
+        return self.held is not None
+
+    @property
+    def finite(self) -> bool:
+        """Whether all moments are finite numbers."""
+        return bool(np.isfinite(self.gram).all())
+
     @cached_property
     def weights(self) -> Array:
         """(N,) importance of all neurons, parents joined."""

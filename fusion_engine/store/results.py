@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +64,17 @@ def write_result(
 
 
 def _packed(groupings: Mapping[str, Grouping], importance: Mapping[str, Sequence[np.ndarray]]) -> bytes:
+    """As `np.savez_compressed` writes it, array by array: large ones are made as they are read."""
     import numpy as np
 
-    arrays: dict[str, Any] = {}
-    for space, grouping in groupings.items():
-        parts = {"merge": grouping.merge, "unmerge": grouping.unmerge, "labels": grouping.labels}
-        for part, values in (parts | {"importance": importance.get(space)}).items():
-            arrays |= {f"{space}|{part}|{p}": value for p, value in enumerate(values or ())}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for space, grouping in groupings.items():
+            parts = {"merge": grouping.merge, "unmerge": grouping.unmerge, "labels": grouping.labels}
+            for part, values in (parts | {"importance": importance.get(space)}).items():
+                for p, value in enumerate(values or ()):
+                    with archive.open(f"{space}|{part}|{p}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
     return buffer.getvalue()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from fusion_engine.core.edits.lost import merge_error
 from fusion_engine.core.types import Grouping
 from fusion_engine.exploration.space_tables import space_tables
 from fusion_engine.grouping import group
-from fusion_engine.stats import SpaceStats
+from fusion_engine.stats import Points, SpaceStats, WideStats
 
 
 def stats_of(features: np.ndarray, sizes: tuple[int, ...]) -> SpaceStats:
@@ -88,3 +90,22 @@ def test_dead_neurons_cost_nothing() -> None:
     tables = space_tables(stats_of(features, (2, 2)), group(stats_of(features, (2, 2)), "identity"))
     assert tables.info["error"] == 0
     assert tables.arrays["group_error"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("method", ["kmeans", "permutation", "cca"])
+def test_tables_of_a_wide_space_are_those_of_others(features: np.ndarray, method: str) -> None:
+    features = features.astype(np.float32).astype(np.float64)
+    features[:, 1] = 3.0  # never varies
+    dense = stats_of(features, (4, 4))
+    common = {f.name: getattr(dense, f.name) for f in fields(dense) if f.name not in ("gram", "held")}
+    wide = WideStats(**common, points=Points(features.T.astype(np.float32), np.ones(len(features))))
+    grouping = group(dense, method)
+    one, other = space_tables(dense, grouping), space_tables(wide, grouping)
+    assert one.arrays.keys() == other.arrays.keys()
+    for name, array in one.arrays.items():
+        if name != "neighbours":  # of neurons that vary with none the order is chance
+            np.testing.assert_allclose(other.arrays[name], array, atol=2e-5, err_msg=name)
+    assert (one.arrays["neighbours"][0, :3] == other.arrays["neighbours"][0, :3]).all()
+    np.testing.assert_allclose(other.features["coordinates"], one.features["coordinates"], atol=1e-5)
+    assert other.info["variance"] == pytest.approx(one.info["variance"], abs=1e-6)
+    assert other.info["error"] == pytest.approx(one.info["error"], abs=1e-6)

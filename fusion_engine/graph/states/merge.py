@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fusion_engine.core.errors import ParentError, UnsupportedModelError
+from fusion_engine.core.matrices import LabelMatrices
 from fusion_engine.core.types import Grouping, Layer, Member, Space, State
 
 from ..captured.nodes import shape as node_shape
@@ -89,6 +90,24 @@ def merge_outputs(
                 matrix = replace(step, dims=(0,)).apply(matrix)
         matrices.append(matrix)
     return matrices
+
+
+def merge_features(
+    states: Sequence[State], trace: Trace, groupings: Mapping[str, Grouping], layer: Layer, features: Sequence[Tensor]
+) -> Tensor:
+    """(rows, n) of the parents' `features` (rows, n_p) at the layer's output channels: sum_p f_p m_p^T, with the
+    matrices of `merge_outputs`, none of which is made. Type and device of the features."""
+    merger = _Merger(states, trace, groupings)
+    dim = 1 if layer.options.get("transposed") else 0
+    total: Tensor | None = None
+    for p, state in enumerate(states):
+        part = features[p].T / len(states)
+        for step in merger.tensor_steps(layer.weight, p, tuple(lookup(state, layer.weight, trace).shape)):
+            if step.dims == (dim,):
+                part = replace(step, dims=(0,)).apply(part)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.T
 
 
 def merge_activations(trace: Trace, groupings: Mapping[str, Grouping], node: str, tensors: Sequence[Tensor]) -> Tensor:
@@ -166,11 +185,21 @@ _NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
+class _Entries:
+    """A matrix of `total` rows by what is not zero in it, row after row."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    total: int
+
+
+@dataclass(frozen=True)
 class _Step:
     """One movement along `dims`: matrices from source to target positions; `kept` positions stay as they are."""
 
     dims: tuple[int, ...]
-    moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    moves: list[tuple[np.ndarray | _Entries, np.ndarray, np.ndarray]]
     kept: tuple[np.ndarray, np.ndarray]
     total: int
 
@@ -193,14 +222,17 @@ class _Step:
         return result.reshape(*sizes, *rest).movedim(tuple(range(len(self.dims))), self.dims)
 
 
-def _product(matrix: np.ndarray, rows: Tensor) -> Tensor:
+def _product(matrix: np.ndarray | _Entries, rows: Tensor) -> Tensor:
     """matrix @ rows. Hard groupings have one entry a parent neuron: on the CPU they cost a pass over the rows."""
-    target, source = np.nonzero(matrix)
-    if rows.device.type != "cpu" or len(target) > max(matrix.shape):
-        return torch.as_tensor(matrix).to(rows) @ rows
-    weights = torch.as_tensor(matrix[target, source]).to(rows)[:, None]
-    moved = rows[torch.as_tensor(source)].mul_(weights)
-    return rows.new_zeros(len(matrix), rows.shape[1]).index_add_(0, torch.as_tensor(target), moved)
+    if isinstance(matrix, np.ndarray):
+        target, source = np.nonzero(matrix)
+        if rows.device.type != "cpu" or len(target) > max(matrix.shape):
+            return torch.as_tensor(matrix).to(rows) @ rows
+        matrix = _Entries(target, source, matrix[target, source], len(matrix))
+    weights = torch.as_tensor(matrix.values).to(rows)[:, None]
+    moved = rows[torch.as_tensor(matrix.columns, device=rows.device)].mul_(weights)
+    places = torch.as_tensor(matrix.rows, device=rows.device)
+    return rows.new_zeros(matrix.total, rows.shape[1]).index_add_(0, places, moved)
 
 
 def _shares(grouping: Grouping) -> Grouping:
@@ -226,7 +258,8 @@ class _Merger:
         for name, grouping in groupings.items():
             if len(grouping.merge) != len(states):
                 raise ParentError(f"the grouping of {name!r} is for {len(grouping.merge)} parents, not {len(states)}")
-        mixed = {n: g for n, g in groupings.items() if any((m < 0).any() for m in g.merge)}
+        made = {n: g for n, g in groupings.items() if not isinstance(g.merge, LabelMatrices)}  # whose shares are >= 0
+        mixed = {n: g for n, g in made.items() if any((m < 0).any() for m in g.merge)}
         self.scales = scale_tensors(trace.capture) if mixed else frozenset()
         self.shares = {name: _shares(grouping) for name, grouping in mixed.items()}
 
@@ -262,15 +295,21 @@ class _Merger:
         ]
 
     def _size(self, space: Space, parent: int) -> int:
-        return int(self.groupings[space.name].merge[parent].shape[1])
+        return self.groupings[space.name].widths[parent]
 
-    def _matrix(self, space: Space, member: Member, parent: int) -> np.ndarray:
+    def _matrix(self, space: Space, member: Member, parent: int) -> np.ndarray | _Entries:
         """(n, n_p). The parents' weights in the rows of a merge matrix replace the factor 1/k.
 
         Where fused neurons are differences of the parents', scales (variances, norm weights) are averaged by the size
         of the parts instead: they have to stay positive, and what is equal in all neurons has to stay as it is.
         """
         grouping = (self.shares if member.tensor in self.scales else {}).get(space.name, self.groupings[space.name])
+        if isinstance(grouping.merge, LabelMatrices):
+            values = grouping.merge.value(parent) * len(self.states)
+            if member.role == "in":
+                assert isinstance(grouping.unmerge, LabelMatrices)
+                values = grouping.unmerge.value(parent)
+            return _Entries(*grouping.merge.only(parent, values).entries(0), grouping.size)
         if member.role == "out":
             return np.asarray(grouping.merge[parent], dtype=np.float64) * len(self.states)
         return np.ascontiguousarray(np.asarray(grouping.unmerge[parent], dtype=np.float64).T)

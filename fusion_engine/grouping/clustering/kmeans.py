@@ -1,5 +1,6 @@
 """k-means fusion (KF): importance-weighted k-means over the neurons of all parents, on second moments alone."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -8,8 +9,10 @@ from scipy import sparse
 from ...core.registry import Param, register
 from ...core.seeds import numpy_generator
 from ...core.types import Array, Grouping, Indices
-from ...stats import SpaceStats
+from ...stats import SpaceStats, WideStats
 from ..from_labels import labels_from_stats, require_enough_neurons
+from .filling import fill_empty, free_points
+from .point_kmeans import best_of_point_starts, centred, lloyd, means, spread
 
 _TRIES = 3
 _MOST_TRIES = 30
@@ -42,16 +45,22 @@ def kmeans(
     stats: any number of parents of any widths; stats.size clusters, at most the number of neurons (FusionError
     otherwise). A cluster may hold several neurons of one parent and none of another.
 
+    Wide spaces (`WideStats`) are clustered by their points, without a Gram.
+
     Of several starts the one with the smallest cost is kept. With tries 'auto' starts are made on the training
     samples and judged by the representation error on the held-out ones, until 3 in a row bring no improvement; the
     best then settles on all samples. Without held-out moments 'auto' means 3.
     """
     require_enough_neurons(stats)
     random = numpy_generator(stats.seed, "kmeans", stats.space)
-    if tries == "auto" and stats.held is not None:
-        return labels_from_stats(stats, "kmeans", *_judged(stats, stats.held, start, iterations, random))
+    if tries == "auto" and stats.judged:
+        return labels_from_stats(stats, "kmeans", *_judged(stats, start, iterations, random))
     count = _TRIES if tries == "auto" else tries
-    cost, labels = best_of_starts(stats.gram, stats.weights, stats.size, count, random, start, iterations)
+    if isinstance(stats, WideStats):
+        given = stats.points.at, stats.weights, stats.size, count, random, start, iterations
+        cost, labels = best_of_point_starts(*given)
+    else:
+        cost, labels = best_of_starts(stats.gram, stats.weights, stats.size, count, random, start, iterations)
     return labels_from_stats(stats, "kmeans", labels, {"cost": cost})
 
 
@@ -75,20 +84,39 @@ def best_of_starts(
 
 
 def _judged(
-    stats: SpaceStats, held: Array, start: str, iterations: int, random: np.random.Generator
+    stats: SpaceStats, start: str, iterations: int, random: np.random.Generator
 ) -> tuple[Indices, dict[str, Any]]:
     """Labels and facts: starts made on the training samples until `_TRIES` in a row do not lower the held-out error."""
-    seen, weights = stats.gram - held, stats.weights
+    if stats.held is None:
+        seen, held = stats.split()
+    else:
+        seen, held = replace(stats, gram=stats.gram - stats.held), replace(stats, gram=stats.held)
+    weights, groups = stats.weights, stats.size
     best, error, made, since = np.zeros(0, dtype=np.int64), np.inf, 0, 0
     while made < _MOST_TRIES and since < _TRIES:
-        _, labels = weighted_kmeans(seen, weights, _start(seen, weights, stats.size, start, random), iterations)
-        found = representation_error(held, weights, labels, stats.size)
+        if isinstance(seen, WideStats):
+            _, labels = best_of_point_starts(seen.points.at, weights, groups, 1, random, start, iterations)
+        else:
+            centres = _start(seen.gram, weights, groups, start, random)
+            _, labels = weighted_kmeans(seen.gram, weights, centres, iterations)
+        found = _lost(held, labels)
         made, since = made + 1, since + 1
         if found < error * (1 - _GAIN):
             best, error, since = labels, found, 0
-    cost, settled = _lloyd(stats.gram, weights, *_centres(stats.gram, weights, best, stats.size), iterations)
-    total = float(weights @ np.diag(held))
+    if isinstance(stats, WideStats):
+        at = centred(stats.points.at, weights)
+        cost, settled = lloyd(at, weights, means(at, weights, best, groups), iterations)
+    else:
+        cost, settled = _lloyd(stats.gram, weights, *_centres(stats.gram, weights, best, groups), iterations)
+    total = float(weights @ held.squares)
     return settled, {"cost": cost, "chosen": {"tries": made, "held_out_error": error / total if total else 0.0}}
+
+
+def _lost(stats: SpaceStats, labels: Indices) -> float:
+    """`representation_error` of these samples."""
+    if isinstance(stats, WideStats):
+        return spread(centred(stats.points.at, stats.weights), stats.weights, labels, stats.size)
+    return representation_error(stats.gram, stats.weights, labels, stats.size)
 
 
 def weighted_kmeans(gram: Array, weights: Array, centres: Indices, iterations: int) -> tuple[float, Indices]:
@@ -111,7 +139,7 @@ def _lloyd(gram: Array, weights: Array, cross: Array, norms: Array, iterations: 
         distances = norms[:, None] - 2 * cross
         new = distances.argmin(0)
         served = np.maximum(distances[new, everyone] + own, 0.0) * weights
-        _fill_empty(new, served, groups)
+        fill_empty(new, served, groups)
         if (new == labels).all():
             break
         labels = new
@@ -151,24 +179,9 @@ def _start(gram: Array, weights: Array, groups: int, rule: str, random: np.rando
         nearest[chosen] = 0.0
         score = nearest * weights
         if not score.any():
-            # Every remaining point coincides with a centre: any that is not a centre yet will do.
-            free = np.setdiff1d(np.arange(len(gram)), chosen)
-            chosen.append(int(free[0]))
+            chosen.append(free_points(len(gram), chosen)[0])
         elif rule != "kmeans++":
             chosen.append(int(score.argmax()))
         else:
             chosen.append(int(random.choice(len(gram), p=score / score.sum())))
     return np.array(chosen, dtype=np.int64)
-
-
-def _fill_empty(labels: Indices, served: Array, groups: int) -> None:
-    """Give each empty group, in place, the worst-served neuron of a group that has more than one."""
-    sizes = np.bincount(labels, minlength=groups)
-    if sizes.all():
-        return
-    order = iter(np.argsort(-served, kind="stable"))
-    for group in np.flatnonzero(sizes == 0):
-        neuron = next(i for i in order if sizes[labels[i]] > 1)
-        sizes[labels[neuron]] -= 1
-        labels[neuron] = group
-        sizes[group] = 1

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from ...core.errors import FusionError
 from ...core.registry import Param
 from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats
+from ..from_labels import hard_grouping
 
 Against = Literal["reference", "all_pairs", "barycentre"]
 AgainstParameter = Annotated[
@@ -71,6 +73,38 @@ def align_maps(
 
     align(stats.parents, reference, against, step)
     return [maps[p] for p in range(stats.parents)]
+
+
+def align_orders(
+    stats: SpaceStats, points: Array, reference: int, against: Against, standard: bool
+) -> list[Indices]:
+    """Per parent the order of its neurons that brings them to the reference's: neuron order[i] comes in place i.
+
+    The same matching as by `align_maps` with permutations, on points (N, m) whose products are what two neurons gain
+    by being matched. standard: targets, means of several parents' points, are brought to length one. Raises as
+    `align_maps` does.
+    """
+    check_reference(stats.space, stats.sizes, stats.size, reference)
+    orders = {reference - 1: np.arange(stats.size)}
+
+    def step(p: int, others: tuple[int, ...]) -> bool:
+        target = sum((points[stats.part(q)][orders[q]] / len(others) for q in others), np.zeros(()))
+        if standard:
+            squares = np.einsum("gm,gm->g", target, target)
+            target = target / np.sqrt(np.maximum(squares, 1e-12))[:, None]
+        found = linear_sum_assignment(target @ points[stats.part(p)].T, maximize=True)[1]
+        old, orders[p] = orders.get(p), found
+        return old is None or bool((old != found).any())
+
+    align(stats.parents, reference, against, step)
+    return [orders[p] for p in range(stats.parents)]
+
+
+def merged_orders(stats: SpaceStats, method: str, orders: Sequence[Indices], importance: bool) -> Grouping:
+    """`averaged` of parents whose neurons are put in these orders."""
+    labels = np.concatenate([np.argsort(order) for order in orders])
+    shares = stats.weights if importance else np.ones(len(labels))
+    return hard_grouping(stats.space, method, labels, stats.sizes, stats.size, shares)
 
 
 def products(target: Array, gram: Array) -> Array:

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
-from ...core.types import Grouping, Indices
-from ...stats import SpaceStats
+from ...core.types import Array, Grouping, Indices
+from ...stats import SpaceStats, WideStats
 from ..from_labels import labels_from_stats, require_equal_widths
 
 
@@ -52,6 +52,8 @@ def balanced(
 def _assign(stats: SpaceStats, labels: Indices, parent: int) -> Indices:
     """(n,) groups of `parent`'s neurons, by one linear sum assignment against the other assigned parents' means."""
     n = stats.size
+    if isinstance(stats, WideStats):
+        return _assign_points(stats, labels, parent)
     others = [p for p in range(stats.parents) if p != parent and labels[p, 0] >= 0]
     weight = np.zeros((n, len(stats.gram)))
     for p in others:
@@ -63,8 +65,27 @@ def _assign(stats: SpaceStats, labels: Indices, parent: int) -> Indices:
     norms = np.einsum("gi,gi->g", cross, mean)
     mine = stats.part(parent)
     distances = np.maximum(np.diag(stats.gram)[mine][:, None] + norms[None, :] - 2 * cross[:, mine].T, 0.0)
-    s = stats.importance[parent][:, None]
+    return _nearest(stats.importance[parent], mass, distances)
+
+
+def _assign_points(stats: WideStats, labels: Indices, parent: int) -> Indices:
+    """The same from the neurons' points."""
+    n, at = stats.size, stats.points.at
+    mean, mass = np.zeros((n, at.shape[1])), np.zeros(n)
+    for p in range(stats.parents):
+        if p != parent and labels[p, 0] >= 0:
+            mean[labels[p]] += stats.importance[p][:, None] * at[stats.part(p)]
+            mass[labels[p]] += stats.importance[p]
+    mean /= mass[:, None]
+    own, norms = stats.squares[stats.part(parent)], np.einsum("gr,gr->g", mean, mean)
+    distances = np.maximum(own[:, None] + norms[None, :] - 2 * at[stats.part(parent)] @ mean.T, 0.0)
+    return _nearest(stats.importance[parent], mass, distances)
+
+
+def _nearest(importance: Array, mass: Array, distances: Array) -> Indices:
+    """(n,) groups of neurons at these squared distances (n, n) to groups of this mass, by what joining them costs."""
+    s = importance[:, None]
     rows, columns = linear_sum_assignment(s * mass / (s + mass) * distances)
-    out = np.empty(n, dtype=np.int64)
+    out = np.empty(len(rows), dtype=np.int64)
     out[rows] = columns
     return out

@@ -54,6 +54,7 @@ def cca(
     features correlate most on the held-out samples (info['chosen']); without held-out moments it means 0.1.
     """
     require_equal_widths(stats.space, "cca", stats.sizes, stats.size)
+    stats = stats.dense()
     if gamma != "auto":
         return _cca(stats, float(gamma), against, reference)
     if stats.held is None:

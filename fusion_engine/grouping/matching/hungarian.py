@@ -17,11 +17,10 @@ def pair_costs(stats: SpaceStats) -> Array:
     ||f^ - f_i||^2 = (s_j / (s_i + s_j))^2 ||P f_i - P f_j||^2 + ||(I - P) f_i||^2, second moments are enough.
     Without a projected gram P is the identity.
     """
-    inside = stats.gram if stats.projected is None else stats.projected
-    d = np.diag(inside)
+    d = stats.squares if stats.projected is None else np.diag(stats.projected)
     first, second = stats.part(0), stats.part(1)
-    between = np.maximum(d[first][:, None] + d[second][None, :] - 2 * stats.block(0, 1, inside), 0.0)
-    outside = np.maximum(np.diag(stats.gram) - d, 0.0)
+    between = np.maximum(d[first][:, None] + d[second][None, :] - 2 * stats.block(0, 1, stats.projected), 0.0)
+    outside = np.maximum(stats.squares - d, 0.0)
     s, t = stats.importance[0][:, None], stats.importance[1][None, :]
     to_first = np.sqrt((t / (s + t)) ** 2 * between + outside[first][:, None])
     to_second = np.sqrt((s / (s + t)) ** 2 * between + outside[second][None, :])

@@ -9,11 +9,11 @@ from scipy.optimize import linear_sum_assignment
 from ...core.errors import FusionError, RecipeError
 from ...core.registry import OTHERS, Param, nearest, register
 from ...core.types import Grouping
-from ...stats import SpaceStats
+from ...stats import SpaceStats, WideStats
 from ..from_labels import hard_grouping
 from ..parameters import FeaturesParameter, WeightsParameter
 from ..planning import WidthPlan
-from .permutation import Score, scores
+from .permutation import Score, score_points, scores
 
 _STEPS = 12  # halvings of the ratio: to 1/4096
 
@@ -98,7 +98,11 @@ def partial_permutation(
             f"{', '.join(map(str, stats.sizes))} by merging pairs; use grouping 'kmeans'"
         )
     labels = np.concatenate([np.arange(n), np.full(n, -1)])
-    gained = scores(stats, score)[stats.part(0), stats.part(1)]
+    if isinstance(stats, WideStats):
+        points = score_points(stats, score)
+        gained = points[stats.part(0)] @ points[stats.part(1)].T
+    else:
+        gained = scores(stats, score)[stats.part(0), stats.part(1)]
     rows, columns = linear_sum_assignment(gained, maximize=True)
     best = np.argsort(-gained[rows, columns], kind="stable")[:pairs]
     labels[n + columns[best]] = rows[best]

@@ -7,11 +7,20 @@ from scipy.optimize import linear_sum_assignment
 
 from ...core.registry import Param, register
 from ...core.types import Array, Grouping
-from ...stats import SpaceStats
+from ...stats import SpaceStats, WideStats
 from ..from_labels import require_equal_widths
 from ..parameters import FeaturesParameter, WeightsParameter
-from ..similarity import correlations, normalised
-from .alignment import AgainstParameter, ReferenceParameter, align_maps, averaged, products, reorder
+from ..similarity import correlations, normalised, similar_points
+from .alignment import (
+    AgainstParameter,
+    ReferenceParameter,
+    align_maps,
+    align_orders,
+    averaged,
+    merged_orders,
+    products,
+    reorder,
+)
 
 Score = Literal["correlation", "inner_product"]
 _TIE = 1e-6  # what the raw features' cosine counts beside the correlation: it decides between neurons that never vary
@@ -42,8 +51,11 @@ def permutation(
     2023, section 3.1). stats: any number of parents of equal width (FusionError otherwise).
     """
     require_equal_widths(stats.space, "permutation", stats.sizes, stats.size)
-    gains = scores(stats, score)
     standard = score == "correlation"
+    if isinstance(stats, WideStats):
+        orders = align_orders(stats, score_points(stats, score), reference, against, standard)
+        return merged_orders(stats, "permutation", orders, weights == "importance")
+    gains = scores(stats, score)
 
     def solve(target: Array, p: int) -> Array:
         found = products(target, gains)
@@ -59,3 +71,8 @@ def permutation(
 def scores(stats: SpaceStats, score: Score) -> Array:
     """(N, N) what two neurons gain by being matched."""
     return stats.gram if score == "inner_product" else correlations(stats) + _TIE * normalised(stats).gram
+
+
+def score_points(stats: WideStats, score: Score) -> Array:
+    """(N, m) points whose products are the `scores`."""
+    return stats.points.at.astype(np.float64) if score == "inner_product" else similar_points(stats, _TIE)

@@ -7,11 +7,13 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ...core.matrices import label_matrices
 from ...core.registry import register
 from ...core.seeds import numpy_generator
 from ...core.types import Grouping, State
 from ...graph import lookup, permute_state, read_site
-from ..from_labels import require_equal_widths
+from ...stats.points import WIDE
+from ..from_labels import hard_grouping, require_equal_widths
 from ..network import AlignedStates, Network
 from ..parameters import WeightsParameter
 from .alignment import AgainstParameter, ReferenceParameter, align, averaged, check_reference, reorder
@@ -55,8 +57,15 @@ def weight_matching(
     align(network.parents, reference, against, matching.step)
     found = {}
     for name in network.open:
-        maps = [reorder(orders[name]) for orders in matching.orders]
         scores = [s[name] for s in network.importance] if weights == "importance" else None
+        labels = [np.argsort(orders[name]) for orders in matching.orders]
+        sizes = network.widths(name)
+        if sum(sizes) > WIDE:
+            shares = np.concatenate(scores or [np.ones(n) for n in sizes])
+            given = np.concatenate(labels), sizes, sizes[0], shares
+            found[name] = hard_grouping(name, "weight_matching", *given)
+            continue
+        maps = [reorder(orders[name]) for orders in matching.orders]
         found[name] = averaged(name, "weight_matching", maps, [r.T for r in maps], scores)
     return found
 
@@ -69,12 +78,16 @@ class _Matching:
         self.orders = [{n: np.arange(s.size) for n, s in self.trace.spaces.items()} for _ in network.states]
         started = AlignedStates(network)
         for name in network.open:
-            stats = started.incoming(name)
-            gained = stats.gram[stats.part(reference - 1)]
-            orders = [linear_sum_assignment(gained[:, stats.part(p)], maximize=True)[1] for p in range(stats.parents)]
-            orders[reference - 1] = np.arange(stats.size)
-            maps = [reorder(order) for order in orders]
-            started.apply(name, maps, [r.T for r in maps])
+            sizes = network.widths(name)
+            if sum(sizes) > WIDE:
+                gains = (started.between(name, reference - 1, p) for p in range(len(sizes)))
+            else:
+                stats = started.incoming(name)
+                gains = (stats.block(reference - 1, p) for p in range(len(sizes)))
+            orders = [linear_sum_assignment(gained, maximize=True)[1] for gained in gains]
+            orders[reference - 1] = np.arange(sizes[reference - 1])
+            labels, ones = [np.argsort(order) for order in orders], [np.ones(len(order)) for order in orders]
+            started.apply(name, *label_matrices(labels, ones, sizes[0]))
             for p, order in enumerate(orders):
                 self.orders[p][name] = order
         self.states: list[dict[str, Tensor]] = started.states

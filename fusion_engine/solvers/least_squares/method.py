@@ -1,18 +1,20 @@
 """The least-squares solver: layer after layer, the weights that best reproduce the merged parents' features."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.matrices import LabelMatrices
 from ...core.registry import Param, register
 from ...core.types import Layer
 from ...fusing import FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights
 from ...fusing.folding import read_rows, write_rows
 from ...fusing.parent_features import ParentFeatures, batch_size
-from ...graph import Trace, merge_outputs, merge_states
+from ...graph import Trace, merge_features, merge_outputs, merge_states
 from ...grouping import Grouped
 from ...stats import feature_rows
 from ..solvable import obstacle, solvable_layers
@@ -144,10 +146,7 @@ class _Solve:
     def _layer(self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures) -> None:
         late, reserve = self._is_late(layer), self.inputs.reserve
         start, shape, bias = read_rows(self.state, layer), self.state[layer.weight].shape, layer.has_bias
-        merge: list[Tensor] | None = None
-        if not late:
-            matrices = merge_outputs(self.parents, self.trace, self.grouped.groupings, layer)
-            merge = [m.float().to(self.inputs.device) for m in matrices]
+        merge = None if late else self._merging(layer)
         outputs = sum(state[layer.weight].shape[0] for state in self.parents) if late else len(start)
         problem: Regression | GroupedRegression | None = None
         for samples, x, t, held in self._rows(layer, prefix, features, merge):
@@ -175,6 +174,15 @@ class _Solve:
         self.solved += 1
         write_rows(self.state, layer, result.weights)
 
+    def _merging(self, layer: Layer) -> Callable[[list[Tensor]], Tensor]:
+        """What merges the parents' features (rows, n_p) at the layer's outputs to (rows, n)."""
+        groupings = self.grouped.groupings
+        if layer.space in groupings and isinstance(groupings[layer.space].merge, LabelMatrices):
+            return partial(merge_features, self.parents, self.trace, groupings, layer)
+        matrices = merge_outputs(self.parents, self.trace, groupings, layer)
+        merge = [m.float().to(self.inputs.device) for m in matrices]
+        return lambda rows: sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
+
     def _is_late(self, layer: Layer) -> bool:
         """Whether the layer's outputs are grouped only now, with the fused prefix known. That takes a space which
         this layer makes alone and in full."""
@@ -185,7 +193,11 @@ class _Solve:
         return alone and space.features[0].index.shape == (self.trace.shapes[layer.weight][0], 1)
 
     def _rows(
-        self, layer: Layer, prefix: FusedPrefix, features: ParentFeatures, merge: list[Tensor] | None
+        self,
+        layer: Layer,
+        prefix: FusedPrefix,
+        features: ParentFeatures,
+        merge: Callable[[list[Tensor]], Tensor] | None,
     ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
         """Per batch: samples, the layer's inputs, target rows, and which of the inputs (along their first dimension)
         are of samples that are held out. Inputs of linear layers come by sample, or, where some positions do not count,
@@ -197,7 +209,8 @@ class _Solve:
         fused = prefix.batches(self.state, nodes)
         order = None if target_of.moved is None else RowOrder(self.trace, layer, target_of.moved)
         place, target_place = (self.trace.capture.lies(n) for n in (layer.input, target_of.node))
-        sources = zip(fused, features.batches(target_of.node), self.inputs.batches(self.size), strict=True)
+        read = features.batches(target_of.node, lambda: self._report(layer, 0.0))
+        sources = zip(fused, read, self.inputs.batches(self.size), strict=True)
         for (x, *stream), parents, inputs in sources:
             if layer.kind == "linear":
                 x = place.first(x) if order is None else order(x, inputs)
@@ -208,7 +221,7 @@ class _Solve:
             elif merge is None:
                 target = torch.cat(rows, 1)
             else:
-                target = sum((f @ m.T for f, m in zip(rows, merge, strict=True)), torch.zeros(()))
+                target = merge(rows)
             if stream:
                 target = target - feature_rows(layer, stream[0])
             held = self.held[first : first + len(inputs)].to(x.device)

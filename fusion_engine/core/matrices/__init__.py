@@ -1,0 +1,5 @@
+"""Matrices that are not kept whole."""
+
+from .lazy import LabelMatrices, label_matrices
+
+__all__ = ["LabelMatrices", "label_matrices"]
