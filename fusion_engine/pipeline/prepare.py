@@ -92,6 +92,7 @@ def prepare(
         tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
     )
     widths = _traced(parents, data, chosen, log, statistics)
+    _resolved(chosen, parents, states, widths.trace)  # what cannot be done is refused before more is computed
     if not exploring:
         widths = _verified(parents, data, chosen, widths, seed, log, statistics)
     chosen = _resolved(chosen, parents, states, widths.trace)

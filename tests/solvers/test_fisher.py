@@ -207,7 +207,7 @@ def test_a_model_without_classes_is_averaged_with_a_note() -> None:
     fused, _ = solve(context, "fisher")
     plain, _ = solve(context, "average")
     assert all(torch.equal(fused[key], plain[key]) for key in plain)
-    assert any("without Fisher information" in note for note in context.notes)
+    assert any("no Fisher information" in note for note in context.notes)
 
 
 def test_real_parents_gain_from_it(shared_data: Path) -> None:
