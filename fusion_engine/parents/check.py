@@ -61,7 +61,7 @@ def assumptions(parents: Sequence[Parent]) -> list[str]:
 
 def remarks(parents: Sequence[Parent]) -> list[str]:
     """What reading did to these parents, and what it left out; as `assumptions`."""
-    return _once([(parent.name, line) for parent in parents for line in parent.metadata.notes], len(parents))
+    return _once([(parent.name, line) for parent in parents for line in parent.metadata.reading], len(parents))
 
 
 def _once(lines: Iterable[tuple[str, str]], parents: int) -> list[str]:

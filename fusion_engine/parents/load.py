@@ -111,8 +111,8 @@ def _load(
         config = _told(config, told, state)
     metadata = Metadata.read({**content.said, "assumed": found.assumed, **beside}, config.classes)
     assumed = {field: line for field, line in metadata.assumed.items() if field not in (told or {})}
-    lines = dict.fromkeys([*metadata.notes, *content.notes, *notes, *found.notes, *changes])
-    metadata = replace(metadata, notes=tuple(lines), assumed=assumed)
+    lines = dict.fromkeys([*metadata.reading, *content.notes, *notes, *found.notes, *changes])
+    metadata = replace(metadata, reading=tuple(lines), assumed=assumed)
     parent = make_parent(title(path.name), config, state, metadata, found.key_map)
     dtypes = {name: tensors[own].dtype for name, own in found.key_map.items()}
     canonical = {own: name for name, own in found.key_map.items()}

@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,24 +29,31 @@ class Metadata:
     """What is known about a parent besides its weights.
 
     class_counts: training samples by class. data_digest: sha256 of the training data. training: how it was
-    trained (seed, epochs, regime and the like). notes: what reading did to it, such as a change of precision.
+    trained (seed, epochs, regime and the like). reading: what reading did to it, such as a change of precision.
     assumed: what its file does not say, setting -> line that says what was assumed and how to say otherwise.
     """
 
     class_counts: list[int] | None = None
     data_digest: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
     assumed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is worth knowing of how it was read: what reading did, and what was assumed."""
+        return (*self.reading, *self.assumed.values())
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"notes": list(self.notes)}
+        values = asdict(self)
+        return {"notes": list(values.pop("reading")), **values}
 
     @classmethod
     def read(cls, values: Mapping[str, Any], classes: int) -> Metadata:
         """From `as_json`'s values, of which any may be missing. Raises ParentError without the file's name."""
-        known = {key: values[key] for key in (f.name for f in fields(cls)) if values.get(key) is not None}
+        names = ("class_counts", "data_digest", "training", "notes", "assumed")
+        known = {key: values[key] for key in names if values.get(key) is not None}
         counts = known.get("class_counts")
         are_counts = isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts)
         if counts is not None and not (are_counts and len(counts) == classes):
@@ -139,7 +146,7 @@ def make_parent(
     own = {key: tensor.detach() for key, tensor in model.state_dict().items()}
     names = dict(key_map) if key_map is not None else {key: key for key in own}
     known = metadata or Metadata()
-    known = replace(known, notes=tuple(dict.fromkeys([*known.notes, *notes])))
+    known = replace(known, reading=tuple(dict.fromkeys([*known.reading, *notes])))
     return Parent(name, architecture, own, model, known, names)
 
 

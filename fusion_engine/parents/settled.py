@@ -110,7 +110,7 @@ def _read(parent: Parent, reading: _Reading) -> Parent:
         metadata = replace(metadata, assumed={key: text for key, text in metadata.assumed.items() if key not in opened})
     if reading.config == parent.architecture:
         return replace(parent, metadata=metadata)
-    metadata = replace(metadata, notes=(*metadata.notes, reading.line))
+    metadata = replace(metadata, reading=(*metadata.reading, reading.line))
     read = make_parent(parent.name, reading.config, parent.state, metadata, parent.key_map)
     return replace(read, beside=parent.beside, copies=parent.copies, dtypes=parent.dtypes)
 

@@ -119,7 +119,7 @@ def test_weights_of_other_precisions_become_float32(tmp_path: Path) -> None:
     model = Cast(5, 3).half()
     parent = load_parent(export(tmp_path / "a.pt2", model, (5,)))
     assert all(t.dtype == torch.float32 for t in parent.state.values())
-    assert parent.metadata.notes == ("converted from float16 to float32",)
+    assert parent.metadata.reading == ("converted from float16 to float32",)
     x = torch.randn(4, 5)
     torch.testing.assert_close(parent.model(x), model(x))
 

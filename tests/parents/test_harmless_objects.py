@@ -132,7 +132,7 @@ def test_harmless_objects_beside_the_weights(tmp_path: Path, name: str) -> None:
         value = {"kept": HARMLESS[name](), "state_dict": state}
         parent = load_parent(saved(tmp_path / "a.pt", value, pickle_protocol=protocol))
         assert same(dict(parent.state), state)
-        assert all("not read: 'kept" in note for note in parent.metadata.notes)
+        assert all("not read: 'kept" in note for note in parent.metadata.reading)
 
 
 def test_weights_inside_of_such_objects_are_found(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_float8_is_read_with_a_note_unless_it_has_scales(tmp_path: Path) -> None
     state = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in mlp_state().items()}
     parent = load_parent(saved(tmp_path / "a.pt", state))
     assert torch.equal(parent.state["fc1.weight"], state["fc1.weight"].float())
-    assert parent.metadata.notes == ("converted from float8_e4m3fn to float32",)
+    assert parent.metadata.reading == ("converted from float8_e4m3fn to float32",)
     for scale in ("fc1.weight_scale", "fc1.weight_scale_inv", "fc1.scale"):
         with pytest.raises(ParentError, match=f"8-bit numbers to be scaled.*{scale}"):
             load_parent(saved(tmp_path / "a.pt", {**state, scale: torch.ones(())}))

@@ -64,7 +64,7 @@ def test_loading_gives_model_and_state_that_agree(tmp_path: Path) -> None:
 def test_other_precisions_become_float32_and_say_so(tmp_path: Path, dtype: torch.dtype) -> None:
     loaded = load_parent(write_mlp(tmp_path / "net.safetensors", dtype))
     assert all(t.dtype == torch.float32 for t in loaded.state.values())
-    assert loaded.metadata.notes == (f"converted from {str(dtype).removeprefix('torch.')} to float32",)
+    assert loaded.metadata.reading == (f"converted from {str(dtype).removeprefix('torch.')} to float32",)
     exact, _ = read_safetensors(tmp_path / "net.safetensors")
     assert torch.equal(loaded.state["fc1.weight"], exact["fc1.weight"].float())
 

@@ -32,7 +32,7 @@ def test_any_prefix_with_and_without_an_architecture(tmp_path: Path, prefix: str
     state = deep_state(0, prefix)
     parent = deep(saved(tmp_path / "a.pt", {"state_dict": state}))
     assert same({parent.key_map[name]: tensor for name, tensor in parent.state.items()}, state)
-    assert parent.metadata.notes == ()
+    assert parent.metadata.reading == ()
     plain = mlp_state(0, prefix)
     parent = load_parent(saved(tmp_path / "b.pt", plain))
     assert same({parent.key_map[name]: tensor for name, tensor in parent.state.items()}, plain)
@@ -79,7 +79,7 @@ def test_a_tensor_that_might_be_the_networks_is_never_dropped(tmp_path: Path) ->
             with pytest.raises(UnsupportedModelError, match=f"has a tensor '{extra}' that the module lacks"):
                 deep(saved(tmp_path / "a.pt", state))
         else:
-            assert extra in " ".join(deep(saved(tmp_path / "a.pt", state)).metadata.notes)
+            assert extra in " ".join(deep(saved(tmp_path / "a.pt", state)).metadata.reading)
         path = saved(tmp_path / "b.pt", mlp_state(0, "model.") | {extra: torch.ones(16, 16)})
         if extra.startswith("model."):
             with pytest.raises(UnsupportedModelError, match="not recognised"):
@@ -109,7 +109,7 @@ def test_tensors_that_are_not_the_networks(tmp_path: Path, name: str, prefix: st
     for state, read in ((mlp_state(0, prefix), load_parent), (deep_state(0, prefix), deep)):
         parent = read(saved(tmp_path / "a.pt", {"state_dict": {**state, **beside}}))
         assert same({parent.key_map[key]: tensor for key, tensor in parent.state.items()}, state)
-        (note,) = parent.metadata.notes or ("",)
+        (note,) = parent.metadata.reading or ("",)
         assert name in note or (name == "model.total_ops" and read is deep)
         assert torch.equal(parent.beside[name].nan_to_num(), BESIDE[name].nan_to_num())
 
@@ -146,17 +146,17 @@ def test_averaged_weights_are_found_offered_and_read(tmp_path: Path, name: str) 
         plain, copy = read(path), read(path, weights="ema")
         assert same(dict(plain.state), state)
         assert same(dict(copy.state), averaged(state))
-        assert [note for note in plain.metadata.notes if "(--weights ema)" in note]
-        assert [note for note in copy.metadata.notes if "read the weights under" in note]
+        assert [note for note in plain.metadata.reading if "(--weights ema)" in note]
+        assert [note for note in copy.metadata.reading if "read the weights under" in note]
 
 
 def test_only_averaged_weights_are_read_and_said(tmp_path: Path) -> None:
     parent = load_parent(saved(tmp_path / "a.pt", {"ema": mlp_state(), "epoch": 3}))
-    assert parent.metadata.notes == ("read the weights under 'ema', the only ones in the file",)
+    assert parent.metadata.reading == ("read the weights under 'ema', the only ones in the file",)
     path = saved(tmp_path / "b.pt", AveragedModel(Deep()).state_dict())
     assert deep(path).key_map["first.weight"] == "module.first.weight"
     for weights in (None, "ema"):
-        assert any("n_averaged" in note for note in deep(path, weights=weights).metadata.notes)
+        assert any("n_averaged" in note for note in deep(path, weights=weights).metadata.reading)
     save_file(mlp_state(0, "model.") | mlp_state(1, "ema."), tmp_path / "c.safetensors")
     assert same(dict(load_parent(tmp_path / "c.safetensors").state), mlp_state(0))
     assert same(dict(load_parent(tmp_path / "c.safetensors", weights="ema").state), mlp_state(1))
@@ -181,8 +181,8 @@ def test_one_set_under_any_name(tmp_path: Path, path: list[str]) -> None:
     parent = load_parent(saved(tmp_path / "a.pt", value))
     assert same(dict(parent.state), mlp_state())
     said = path != ["net"]
-    assert bool(parent.metadata.notes) == said
-    assert all(".".join(path) in note for note in parent.metadata.notes)
+    assert bool(parent.metadata.reading) == said
+    assert all(".".join(path) in note for note in parent.metadata.reading)
 
 
 def test_several_sets_are_chosen_by_the_user(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_modules_among_the_settings_are_not_the_trained_ones(tmp_path: Path) -> 
 def test_other_tensors_in_a_checkpoint_are_said(tmp_path: Path) -> None:
     value = {"state_dict": mlp_state(), "prototypes": torch.ones(5, 16), "ema": {"shadow_params": [torch.ones(2)]},
              "rng_state": torch.get_rng_state(), "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}}
-    assert load_parent(saved(tmp_path / "a.pt", value)).metadata.notes == (
+    assert load_parent(saved(tmp_path / "a.pt", value)).metadata.reading == (
         "the file also holds averaged weights (ema.shadow_params) without names, which cannot be read",
         "beside the weights, and not read: 'prototypes'",
     )

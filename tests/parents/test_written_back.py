@@ -116,7 +116,7 @@ def test_tied_names_that_are_missing_are_filled_and_said(tmp_path: Path) -> None
     stored = load_file(tmp_path / "0.safetensors")
     parents = load_parents([tmp_path / f"{i}.safetensors" for i in (0, 1)], TIED, input_shape=SHAPE)
     assert len({parents[0].state[name].data_ptr() for name in ("a.weight", "b.weight", "c.again.weight")}) == 1
-    assert any("is not in the file, and is 'a.weight'" in note for note in parents[0].metadata.notes)
+    assert any("is not in the file, and is 'a.weight'" in note for note in parents[0].metadata.reading)
     result = fused(parents)
     assert result.file_state().keys() == stored.keys()
     assert any("is not in the file" in line for line in result.report["warnings"])
@@ -154,7 +154,7 @@ def test_integers_that_are_no_weights_are_fine(tmp_path: Path) -> None:
     del state["order"]
     parent = load_parent(saved(tmp_path / "b.pt", state), NUMBERED, input_shape=SHAPE)
     assert torch.equal(parent.state["order"], Numbered().order)
-    assert parent.metadata.notes == ("'order' is not in the file, and is what the module computes",)
+    assert parent.metadata.reading == ("'order' is not in the file, and is what the module computes",)
     assert "order" not in file_tensors(parent, parent.state)
 
 
@@ -299,7 +299,7 @@ def test_the_store_keeps_names_types_and_what_lies_beside(tmp_path: Path, monkey
     assert any("criterion.weight" in line for line in summary["warnings"])
     stored = load_parents(store.parent_paths(summary["id"]))
     for one, other in zip(parents, stored, strict=True):
-        assert (other.digest, other.dtypes, other.metadata.notes) == (one.digest, one.dtypes, one.metadata.notes)
+        assert (other.digest, other.dtypes, other.metadata.reading) == (one.digest, one.dtypes, one.metadata.reading)
         assert same(file_tensors(other, other.state), file_tensors(one, one.state))
     run = tmp_path / "home" / "runs" / "x"
     result = fused(stored, "kf_linear")

@@ -82,7 +82,7 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
 
 def _form(parent: Parent) -> list[str]:
     """What else tells one file of the same weights from another: its types, what lies beside them, what is said."""
-    form = [*map(str, parent.dtypes.items()), *parent.beside, *parent.copies, *parent.metadata.notes]
+    form = [*map(str, parent.dtypes.items()), *parent.beside, *parent.copies, *parent.metadata.reading]
     return [json.dumps([*form, *parent.key_map.values()])] if form else []
 
 
