@@ -33,7 +33,7 @@ BAD_DATA: dict[str, tuple[Callable[[dict[str, np.ndarray]], dict[str, Any]], str
     "label above the classes": (lambda d: relabelled(d, 12, classes=10), "there are 10 classes"),
     "negative label": (lambda d: relabelled(d, -1), "must not be negative"),
     "huge label": (lambda d: relabelled(d, 2**40), "labels are class numbers"),
-    "labels as fractions": (lambda d: {"x": d["x"], "y": d["y"] + 0.5}, "integers"),
+    "labels as fractions": (lambda d: {"x": d["x"], "y": d["y"] + 0.5}, "whole numbers"),
     "fewer labels than samples": (lambda d: {"x": d["x"], "y": d["y"][:-1]}, "200 samples but 199 labels"),
     "NaN samples": (lambda d: {"x": d["x"].astype(np.float32) * np.nan, "y": d["y"]}, "NaN"),
     "no samples": (lambda d: {"x": d["x"][:0], "y": d["y"][:0]}, "at least one sample"),

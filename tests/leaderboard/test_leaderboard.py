@@ -147,7 +147,7 @@ def test_widths_that_cannot_be_had_are_refused_in_the_plan(digits, test_digits, 
     layers = torch.nn.Flatten(), torch.nn.Linear(64, 8), torch.nn.ReLU(), torch.nn.Linear(8, 10)
     module.make = lambda: torch.nn.Sequential(*layers)
     monkeypatch.setitem(sys.modules, "own_module", module)
-    config = custom_config("own_module:make", digits.input_shape)
+    config, _ = custom_config("own_module:make", digits.input_shape)
     parents = [make_parent(name, config, module.make().state_dict()) for name in ("a", "b")]
     plan = make_plan(Inputs(parents, digits, test_digits), ["pleas", "zipit", "average"])
     assert {row.preset: bool(row.reason) for row in plan} == {"pleas": True, "zipit": False, "average": False}

@@ -190,6 +190,8 @@ _DATA: Final = {
     **{module: tuple(f"{kind}{name}" for kind in ("", "Pure") for name in ("Path", "PosixPath", "WindowsPath"))
        for module in ("pathlib", "pathlib._local")},
     "re": ("_compile",),
+    # How errors are written where Dask has been at work.
+    "tblib.pickling_support": ("unpickle_exception", "unpickle_exception_with_attrs", "unpickle_traceback"),
     "time": ("struct_time",),
     "types": ("SimpleNamespace",),
     "uuid": ("SafeUUID",),
