@@ -27,7 +27,7 @@ class Fake:
     classes: int = 3
     input_shape: tuple[int, ...] = (4,)
     digest: str = ""
-    metadata: Any = field(default_factory=lambda: SimpleNamespace(class_counts=None, assumed={}, notes=()))
+    metadata: Any = field(default_factory=lambda: SimpleNamespace(class_counts=None, assumed={}, reading=()))
 
     def __post_init__(self) -> None:
         self.model.eval()
