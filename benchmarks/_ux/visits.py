@@ -35,19 +35,19 @@ def starts(bench: Bench) -> None:
 
 def newcomer(bench: Bench, app: App) -> dict[str, str]:
     """Fuses the demo from Start; the parameters of its address."""
-    page = bench.page()
-    page.goto(app.address)
-    page.get_by_role("button", name="Fuse the demo").click()
-    page.get_by_text("What happened").wait_for()  # the first one waits for the service to start
-    for _ in range(bench.runs):
+    for run in range(bench.runs + 1):
+        page = bench.page()
+        page.goto(app.address)
+        button = page.get_by_role("button", name="Fuse the demo")
+        button.wait_for()
         settled(page)
-        page.get_by_role("button", name="Fuse the demo").click()
+        button.click()
         start = time.perf_counter()
-        page.get_by_text("What happened").wait_for(state="detached")
         page.get_by_text("What happened").wait_for()
-        bench.found["demo fusion, s"].append(time.perf_counter() - start)
-    chosen = dict(parse_qsl(urlsplit(page.url).query))
-    page.context.close()
+        if run:  # the first one waits for the service to start
+            bench.found["demo fusion, s"].append(time.perf_counter() - start)
+        chosen = dict(parse_qsl(urlsplit(page.url).query))
+        page.context.close()
     return chosen
 
 
