@@ -155,6 +155,11 @@ def _judge(parents: Sequence[Parent], data: Dataset) -> _Reading:
             f"and do not tell {_named(taken)} from {_named(others[0])}: give {' or '.join(switches)}"
         )
     line = f"{samples} agree with what was assumed: read as {_named(assumed)}, {_right(standing)} of them are right"
+    same = [c for c in judged if c != assumed and not _clearly(judged[c].error - standing.error, _RIVAL)]
+    same = [c for c in same if _alike(judged[c], standing) and not np.array_equal(judged[c].outputs, standing.outputs)]
+    if same:
+        closest = min(same, key=lambda c: judged[c].rank)
+        line += f"; read as {_named(closest)} it would do nearly the same ({_switch(closest, assumed)})"
     if taken != assumed:
         line = (
             f"read as {_named(taken)}, not as {_named(assumed)}: the file does not say, and of {race.tried} readings "
