@@ -14,6 +14,8 @@ from ..core.registry import nearest
 from .adapted import adapted, as_booleans, bound, find_logits, token_example, unused
 from .settings import library_of, split_spec
 
+_SHOWN = 80  # letters of a spec in a line of what was assumed
+
 
 @dataclass(frozen=True)
 class CustomConfig:
@@ -79,7 +81,6 @@ def custom_config(
     model = build_custom(spec)
     try:
         output, inputs = tried(model, tuple(input_shape), tuple(tokens))
-        found = find_logits(output)
     except UnsupportedModelError as problem:
         raise UnsupportedModelError(f"--arch {spec}: {problem}") from problem
     except Exception as problem:
@@ -87,18 +88,32 @@ def custom_config(
         raise UnsupportedModelError(
             f"--arch {spec}: the module does not take inputs of shape {input_shape}{kind}: {_line(problem)}"
         ) from problem
+    count, several, assumed = returned(spec, "module", model, output, inputs)
+    return CustomConfig(spec, tuple(input_shape), count, inputs, several), assumed
+
+
+def returned(
+    spec: str, what: str, model: nn.Module, output: Any, inputs: Sequence[str]
+) -> tuple[int, bool, dict[str, str]]:
+    """What a `model` that returned `output` for two samples gives: the number of its outputs, whether it returns more
+    than one tensor, and lines that say what was assumed, by subject. what: a word for the model. UnsupportedModelError
+    where there are no logits."""
+    try:
+        found = find_logits(output)
+    except UnsupportedModelError as problem:
+        raise UnsupportedModelError(f"--arch {spec}: {problem}") from problem
     size = tuple(found.logits.shape)
     if not size or size[0] != 2 or math.prod(size) == 0:
         raise UnsupportedModelError(
-            f"--arch {spec}: the module must return outputs with samples first, such as logits (samples, classes), and "
+            f"--arch {spec}: the {what} must return outputs with samples first, such as logits (samples, classes), and "
             f"returns {size} for two samples"
         )
-    assumed = {"outputs": f"--arch {spec}: {found.note}"} if found.note else {}
+    short = spec if len(spec) < _SHOWN else f"{spec[: _SHOWN - 3]}..."
+    assumed = {"outputs": f"--arch {short}: {found.note}"} if found.note else {}
     left = unused(model, inputs)
     if left:
-        assumed["inputs"] = f"--arch {spec}: the module takes no {' and no '.join(left)}; left out"
-    several = not isinstance(output, torch.Tensor)
-    return CustomConfig(spec, tuple(input_shape), outputs_of(size, bool(tokens)), inputs, several), assumed
+        assumed["inputs"] = f"--arch {short}: the {what} takes no {' and no '.join(left)}; left out"
+    return outputs_of(size, bool(inputs)), not isinstance(output, torch.Tensor), assumed
 
 
 def outputs_of(size: Sequence[int], tokens: bool) -> int:

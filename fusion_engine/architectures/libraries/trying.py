@@ -1,15 +1,13 @@
 """What a library's network returns for inputs of a shape: tried without numbers where that is possible."""
 
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from ...core.errors import UnsupportedModelError
-from ..adapted import find_logits, unused
-from ..custom import outputs_of, tried
+from ..custom import returned, tried
 from .building import built, first_line
 from .config import LibraryConfig
 
@@ -37,33 +35,5 @@ def tried_config(
             raise UnsupportedModelError(
                 f"--arch {spec}: the network does not take inputs of shape {shape}{kind}: {first_line(problem)}"
             ) from problem
-    return _with_outputs(spec, config, sketch, output, inputs)
-
-
-def _with_outputs(
-    spec: str, config: LibraryConfig, module: nn.Module, output: Any, inputs: Sequence[str]
-) -> tuple[LibraryConfig, dict[str, str]]:
-    try:
-        found = find_logits(output)
-    except UnsupportedModelError as problem:
-        raise UnsupportedModelError(f"--arch {spec}: {problem}") from problem
-    size = tuple(found.logits.shape)
-    if not size or size[0] != 2 or math.prod(size) == 0:
-        raise UnsupportedModelError(
-            f"--arch {spec}: the network must return outputs with samples first, such as logits (samples, classes), "
-            f"and returns {size} for two samples"
-        )
-    assumed = {"outputs": f"--arch {_short(spec)}: {found.note}"} if found.note else {}
-    left = unused(module, inputs)
-    if left:
-        assumed["inputs"] = f"--arch {_short(spec)}: the network takes no {' and no '.join(left)}; left out"
-    several = not isinstance(output, torch.Tensor)
-    kept = LibraryConfig(
-        config.name, config.model, config.settings, config.input_shape, outputs_of(size, bool(inputs)), tuple(inputs),
-        several,
-    )
-    return kept, assumed
-
-
-def _short(spec: str) -> str:
-    return spec if len(spec) < 80 else f"{spec[:77]}..."
+    count, several, assumed = returned(spec, "network", sketch, output, inputs)
+    return replace(config, classes=count, inputs=tuple(inputs), several=several), assumed
