@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from fusion_engine.data import load_data
     from fusion_engine.jobs.fusions import fused_of_file, fused_of_folder
     from fusion_engine.jobs.inputs import draw_samples
-    from fusion_engine.parents import load_parent, load_parents
+    from fusion_engine.parents import load_parent, load_parents, settled
 
     what = None if arguments.what is None else [name.strip() for name in arguments.what.split(",") if name.strip()]
     data = draw_samples(load_data(arguments.data, y_required=False), arguments.samples, arguments.seed)
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
                 arguments.parents[0], arch, input_shape=data.input_shape, tokens=data.tokens, weights=weights
             )
         ]
+    parents, _ = settled(parents, data)  # a fused file says how its parents were read
     fused = None
     if arguments.folder is not None:
         fused = fused_of_folder(arguments.folder, parents, arguments.arch)

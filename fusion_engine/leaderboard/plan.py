@@ -15,7 +15,7 @@ from ..core.errors import FusionError, RecipeError
 from ..core.recipe import Recipe
 from ..data import Dataset, check_samples
 from ..graph import Trace, trace
-from ..parents import Parent, check_parents, same_widths
+from ..parents import Parent, check_parents, same_widths, settled
 from ..pipeline import checked_recipe, plan_widths
 from ..presets import get_preset, recipes
 from ..stats import checked_device
@@ -28,13 +28,17 @@ OWN = "own"
 @dataclass(frozen=True)
 class Inputs:
     """What all fusions of a leaderboard are given: parents, calibration samples, labelled test samples, device, and
-    the model the parents were trained from, where it is known."""
+    the model the parents were trained from, where it is known. The parents are read as `settled` says, as by every
+    fusion, so that references are of the same networks."""
 
     parents: Sequence[Parent]
     data: Dataset
     test: Dataset
     device: str = "cpu"
     base: Parent | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parents", settled(self.parents, self.data)[0])
 
     def check(self) -> None:
         """Raise a FusionError if no fusion at all can run on these."""

@@ -87,7 +87,7 @@ class _Judged:
 
 def _open(parent: Parent) -> frozenset[str]:
     """What is assumed of this parent and samples could settle."""
-    if parent.architecture.name not in names():
+    if not parent.metadata.assumed or parent.architecture.name not in names():
         return frozenset()
     groups = get(parent.architecture.name).undecided(parent.architecture)
     offered = {key for group in groups for change in itertools.islice(group, 1) for key in change}

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from fusion_engine import fuse, load_data
 from fusion_engine.architectures import VGGConfig, ViTConfig, build
+from fusion_engine.cli.main import main
 from fusion_engine.core.errors import ParentError
-from fusion_engine.data import Dataset
+from fusion_engine.data import Dataset, save_npz
+from fusion_engine.leaderboard.plan import Inputs
 from fusion_engine.parents import Parent, load_parent, load_parents, settled
 
 Make = Callable[[], nn.Module]
@@ -166,3 +168,20 @@ def test_a_fusion_says_it_and_its_file_is_that_network(digits, tmp_path: Path) -
     assert isinstance(again.architecture, VGGConfig)
     assert again.architecture.pooling == "avg"
     assert difference(again, result.model, train) < 1e-6
+
+
+def test_references_of_a_leaderboard_are_of_the_networks_that_are_fused(digits, tmp_path: Path) -> None:
+    train, calibration = digits
+    models, parents = written(NETWORKS["average pooling"], train, tmp_path)
+    inputs = Inputs(parents, calibration, train)
+    assert max(difference(p, m, train) for p, m in zip(inputs.parents, models, strict=True)) < 1e-5
+
+
+def test_a_fused_folder_is_analysed_beside_its_parents(digits, tmp_path: Path) -> None:
+    train, calibration = digits
+    _, parents = written(NETWORKS["average pooling"], train, tmp_path)
+    fuse(parents, calibration, "average").save(tmp_path / "out")
+    save_npz(tmp_path / "samples.npz", calibration)
+    files = [str(tmp_path / f"p{i}.pt") for i in (0, 1)]
+    options = ["--data", str(tmp_path / "samples.npz"), "--run", str(tmp_path / "out"), "--what", "coverage"]
+    assert main(["analyse", *files, *options]) == 0

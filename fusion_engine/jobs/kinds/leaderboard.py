@@ -115,7 +115,7 @@ def _prepared(run: str, folder: str) -> tuple[Inputs, StatisticsCache]:
 
 def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     from fusion_engine.leaderboard.plan import Inputs
-    from fusion_engine.parents import check_parents, load_base, settled
+    from fusion_engine.parents import check_parents, load_base
 
     from ..inputs import read_base, read_data, read_parents, whole_number
 
@@ -125,7 +125,7 @@ def _read_inputs(arguments: Mapping[str, Any]) -> Inputs:
     samples = arguments.get("samples") and whole_number(arguments, "samples", 0, 1, 10**9)
     data = read_data(arguments["data"], samples, seeds[0])
     test = read_data(arguments["test"], y_required=True)
-    parents, _ = settled(read_parents(arguments["parents"]), data)  # a row's notes have none of it: all are alike
+    parents = read_parents(arguments["parents"])
     check_parents(parents)
     base = load_base(read_base(arguments["base"]), parents) if arguments.get("base") else None
     return Inputs(parents, data, test, arguments.get("device") or "cpu", base)
