@@ -1,12 +1,15 @@
 """The app's entry point: the server, and the script that it runs for every page. Start it with `make run`."""
 
 import streamlit as st
-
-from pages.components.jobs import jobs_list
-from pages.components.served import index
-from pages.components.shared import router
+from starlette.middleware import Middleware
 
 if __name__ == "__main__":  # as Streamlit runs it
+    from pages.components.jobs import jobs_list
+    from pages.components.shared import router
+
     router.run(beside=jobs_list.draw)
 else:  # as its server loads it
-    app = st.App(__file__, routes=index.routes())
+    from pages.components.served import ahead, assets, index
+
+    ahead.begin()
+    app = st.App(__file__, routes=index.routes(), middleware=[Middleware(assets.Assets)])

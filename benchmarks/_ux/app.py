@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from _running import ROOT
 
 DIGITS = {"data": "digits:train", "test": "digits:test"}
@@ -21,6 +22,7 @@ class App:
     """The app on a port of its own, from the command on."""
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -47,8 +49,18 @@ class App:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
     def stop(self) -> None:
+        """End the app, and wait for its job service to end: it would be at work while the next thing is measured."""
+        started = [p for p in psutil.process_iter() if _environment(p).get("FUSION_HOME") == str(self._home)]
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(20)
+        psutil.wait_procs([p for p in started if p.pid != os.getpid()], timeout=20)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return dict(process.environ())
+    except psutil.Error:
+        return {}
 
 
 @contextmanager

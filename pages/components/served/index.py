@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from ..shared.router import ADDRESSES
+from ..shared.addresses import ADDRESSES
+from . import assets
 
-_STATIC = Path(st.__file__).parent / "static"
+_DOCUMENT = Path(st.__file__).parent / "static" / "index.html"
 _LOOKS = Path(__file__).parents[1]
 _STYLES = ("shared/style.css", "passport/passport.css")
 _HERE = "<script>window.__streamlit = {BACKEND_BASE_URL: location.origin};</script>"
@@ -42,7 +43,7 @@ async def _answer(request: Request) -> HTMLResponse:
 def document() -> str:
     """Streamlit's document with the additions. Styles stand at its end: of two rules of one weight the later wins, and
     Streamlit writes its own into the head."""
-    text = (_STATIC / "index.html").read_text(encoding="utf-8")
+    text = _DOCUMENT.read_text(encoding="utf-8")
     history = (_LOOKS / "shared" / "history.js").read_text(encoding="utf-8")
     styles = "\n".join((_LOOKS / name).read_text(encoding="utf-8") for name in _STYLES)
     head = f"{_HERE}<script>{history}</script>{_preloads()}"
@@ -50,6 +51,10 @@ def document() -> str:
 
 
 def _preloads() -> str:
-    links = [*(("modulepreload", name) for name in _SOON), *(("prefetch", name) for name in _LATER)]
-    files = [(kind, next((_STATIC / "static" / "js").glob(f"{name}.*.js"), None)) for kind, name in links]
-    return "".join(f'<link rel="{kind}" href="./static/js/{file.name}">' for kind, file in files if file)
+    soon = assets.imported([place for name in _SOON if (place := assets.address(name))])
+    later = [place for name in _LATER if (place := assets.address(name))]
+    links = [f'<link rel="modulepreload" href=".{place}">' for place in soon]
+    links += [f'<link rel="prefetch" href=".{place}">' for place in later]
+    if symbols := assets.address("MaterialSymbols-Rounded", "media"):
+        links.append(f'<link rel="preload" href=".{symbols}" as="font" type="font/woff2" crossorigin>')
+    return "".join(links)

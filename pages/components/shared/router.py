@@ -6,16 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from .addresses import ICONS
 from .page_frame import frame, told
 
 _LOOKS = Path(__file__).parent
-_ICONS = {
-    "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
-    "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
-}
-ADDRESSES = tuple("" if name == "start" else name for name in _ICONS)
-"""The pages' paths in the app's address."""
-
 
 def navigate() -> tuple[str, Any]:
     """Configure the app and set up its navigation; the name of the page that the URL asks for, and the page.
@@ -26,7 +20,7 @@ def navigate() -> tuple[str, Any]:
     st.logo(_LOOKS / "logo.svg", size="large")
     pages = [
         st.Page(f"pages/{name}.py", title=name.title(), icon=f":material/{icon}:", default=name == "start")
-        for name, icon in _ICONS.items()
+        for name, icon in ICONS.items()
     ]
     page = st.navigation(pages, position="top")
     return page.url_path or "start", page
