@@ -24,6 +24,22 @@ const add = entry => { if (!entry.hadRecentInput) { window.shift += entry.value;
   window.shifts.push([entry.value, ...entry.sources.map(source => name(source.node))]); } };
 new PerformanceObserver(list => list.getEntries().forEach(add)).observe({type: 'layout-shift', buffered: true});"""
 
+_ANSWER = """() => { window.answered = 0;
+  const shown = () => (%s);
+  addEventListener('pointerup', () => { const start = performance.now();
+    const look = () => { if (shown()) window.answered = performance.now() - start; else requestAnimationFrame(look); };
+    requestAnimationFrame(look); }, {capture: true, once: true}); }"""
+
+
+def titled(name: str) -> str:
+    """The page's heading is there; JavaScript, as `Bench.answered` takes it."""
+    return f"[...document.querySelectorAll('h1')].some(e => e.textContent.trim() === {name!r})"
+
+
+def told(text: str) -> str:
+    """The text is there, of a page that is drawn."""
+    return f"document.querySelector('[data-testid=stMain]')?.textContent.includes({text!r})"
+
 
 class Bench:
     """Measures by name. axe: axe-core's axe.min.js, where there is one."""
@@ -51,6 +67,16 @@ class Bench:
         start = time.perf_counter()
         act()
         self.found[name].append(time.perf_counter() - start)
+
+    def answered(self, name: str, page: Any, act: Callable[[], Any], shown: str) -> None:
+        """From the end of a click to the frame in which what it asked for is there, by the browser's own clock.
+
+        shown: a JavaScript expression. Waiting for a locator would look at 20, 70, 170, 270 and 770 ms only.
+        """
+        page.evaluate(_ANSWER % shown)
+        act()
+        page.wait_for_function("window.answered")
+        self.found[name].append(page.evaluate("window.answered") / 1000)
 
     def note_shift(self, page: Any) -> None:
         """How far the page has moved since it was loaded, and the elements that moved most."""

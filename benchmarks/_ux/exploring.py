@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from .app import App
-from .bench import Bench
+from .bench import Bench, told
 from .visits import address_of, settled
 
 _PLANE = ".plane"
@@ -21,7 +21,7 @@ def exploring(bench: Bench, app: App, chosen: dict[str, str]) -> None:
         page.get_by_text("Excite it most").or_(page.get_by_text("What excites a neuron")).first.wait_for()
         _quiet(page)
     for number in range(2 * bench.runs):
-        bench.timed("space switch, s", lambda name=widest[number % 2]: _drawn(page, name))
+        _drawn(bench, page, widest[number % 2])
         _quiet(page)
     for number in range(bench.runs):
         _click(bench, page, number)
@@ -33,8 +33,8 @@ def exploring(bench: Bench, app: App, chosen: dict[str, str]) -> None:
     for _ in range(bench.runs):
         page.get_by_role("button", name="Leave out").wait_for()
         _quiet(page)
-        bench.timed("edit to preview, s", lambda: (page.get_by_role("button", name="Leave out").click(),
-                                                   page.get_by_text("Variance lost before").wait_for()))
+        bench.answered("edit to preview, s", page, page.get_by_role("button", name="Leave out").click,
+                       told("Variance lost before"))
         settled(page)
         page.get_by_role("button", name="Undo").click()
         page.get_by_text("Variance lost before").wait_for(state="detached")
@@ -63,11 +63,14 @@ def _switch(page: Any, label: str) -> None:
     page.get_by_role("option", name=label, exact=True).click()
 
 
-def _drawn(page: Any, label: str) -> None:
-    """Choose a space and wait until its plane is there: its points are another's."""
+def _drawn(bench: Bench, page: Any, label: str) -> None:
+    """From the choice of a space until its plane is there: its points are another's."""
     before = page.locator(_PLANE).get_attribute("data-content")
-    _switch(page, label)
-    page.wait_for_function("before => document.querySelector('.plane')?.dataset.content !== before", arg=before)
+    page.get_by_label("Space, by depth").first.click()
+    bench.answered(
+        "space switch, s", page, page.get_by_role("option", name=label, exact=True).click,
+        f"(document.querySelector('.plane')?.dataset.content ?? {before!r}) !== {before!r}",
+    )
 
 
 def _place(page: Any, x: float, y: float) -> tuple[float, float]:
@@ -79,9 +82,9 @@ def _click(bench: Bench, page: Any, number: int) -> None:
     """A neuron that is not the one looked at: its name stands at the head of its passport."""
     before = page.locator(".passport-name").all_inner_texts()
     mark = page.locator(".plane .scatterlayer .trace .points path").nth(5 + number)
-    bench.timed("click to passport, s", lambda: (mark.click(force=True), page.wait_for_function(
-        "before => { const e = document.querySelector('.passport-name'); return e && e.innerText !== before; }",
-        arg=before[0] if before else "")))
+    name = before[0] if before else ""
+    bench.answered("click to passport, s", page, lambda: mark.click(force=True),
+                   f"(document.querySelector('.passport-name')?.innerText ?? {name!r}) !== {name!r}")
     _quiet(page)
 
 
@@ -96,6 +99,6 @@ def _lasso(bench: Bench, page: Any) -> None:
     page.mouse.down()
     for place in ((high, low), (high, high), (low, high), (low, low)):
         page.mouse.move(*_place(page, *place), steps=5)
-    bench.timed("lasso to panels, s", lambda: (page.mouse.up(), page.wait_for_function(
-        "/[1-9]\\d* neurons? selected/.test(document.body.innerText)")))
+    bench.answered("lasso to panels, s", page, page.mouse.up,
+                   "/[1-9]\\d* neurons? selected/.test(document.querySelector('[data-testid=stMain]').textContent)")
     _quiet(page)

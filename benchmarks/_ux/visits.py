@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from .app import App, running
-from .bench import Bench
+from .bench import Bench, titled, told
 
 PAGES = ("Parents", "Explore", "Fuse", "Leaderboard", "Compare", "Analyse")
 
@@ -28,7 +28,7 @@ def starts(bench: Bench) -> None:
             with running(Path(home)) as app:
                 app.wait()
                 page.goto(app.address)
-                page.get_by_role("button", name="Fuse the demo").wait_for()
+                page.wait_for_function(told("Fuse the demo"))
                 bench.found["start to interactive, s"].append(time.perf_counter() - start)
                 page.context.close()
 
@@ -41,11 +41,11 @@ def newcomer(bench: Bench, app: App) -> dict[str, str]:
         button = page.get_by_role("button", name="Fuse the demo")
         button.wait_for()
         settled(page)
-        button.click()
-        start = time.perf_counter()
-        page.get_by_text("What happened").wait_for()
-        if run:  # the first one waits for the service to start
-            bench.found["demo fusion, s"].append(time.perf_counter() - start)
+        if run:
+            bench.answered("demo fusion, s", page, button.click, told("What happened"))
+        else:  # this one waits for the service to start
+            button.click()
+            page.get_by_text("What happened").wait_for()
         chosen = dict(parse_qsl(urlsplit(page.url).query))
         page.context.close()
     return chosen
@@ -75,7 +75,7 @@ def visits(bench: Bench, app: App, chosen: dict[str, str]) -> None:
             page.wait_for_timeout(500)
             before = page.evaluate("history.length")
             link = page.get_by_role("link", name=name, exact=True).first
-            bench.timed("page switch, s", lambda link=link, page=page, name=name: (link.click(), _titled(page, name)))
+            bench.answered("page switch, s", page, link.click, titled(name))
             settled(page)
             page.wait_for_timeout(500)
             bench.found["history entries a page switch"].append(page.evaluate("history.length") - before)
@@ -83,12 +83,8 @@ def visits(bench: Bench, app: App, chosen: dict[str, str]) -> None:
 
 
 def _open(page: Any, app: App, name: str, chosen: dict[str, str]) -> None:
-    page.goto(address_of(app, name.lower(), chosen))
-    _titled(page, name)
-
-
-def _titled(page: Any, name: str) -> None:
-    page.get_by_role("heading", name=name, exact=True).wait_for()
+    page.goto(address_of(app, name.lower(), chosen), wait_until="commit")
+    page.wait_for_function(titled(name))
 
 
 def _finished(page: Any) -> None:
@@ -105,14 +101,13 @@ def jobs(bench: Bench, app: App, chosen: dict[str, str]) -> None:
         button = page.get_by_role("button", name="Fuse ").and_(page.locator("[data-testid=stBaseButton-primary]"))
         button.wait_for()
         settled(page)
-        button.click()
-        bench.timed("fuse click to progress, s", page.get_by_text("Fusing").wait_for)
+        bench.answered("fuse click to progress, s", page, button.click, told("Fusing"))
         page.wait_for_url("**job=**")
         bench.timed("reload in mid-job to progress, s", lambda: (page.reload(wait_until="commit"),
-                                                                 page.get_by_text("Fusing").wait_for()))
+                                                                 page.wait_for_function(told("Fusing"))))
         settled(page)
-        page.get_by_role("button", name="Cancel").click()
-        bench.timed("cancel, s", page.get_by_text("Nothing was kept of it").wait_for)
+        cancel = page.get_by_role("button", name="Cancel")
+        bench.answered("cancel, s", page, cancel.click, told("Nothing was kept of it"))
     page.context.close()
 
 

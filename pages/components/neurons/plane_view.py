@@ -1,6 +1,6 @@
 """The plane of one space: neurons as points, coloured by what one wants to know, selected by lasso, box or click."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ _WAYS = {
 _SCORE = "score:"
 
 
-def draw(view: SpaceView) -> None:
-    """The plane, and what it is drawn and selected by."""
+def draw(view: SpaceView) -> Callable[[], None]:
+    """What the plane is drawn and selected by, and what is selected; what draws the plane itself, in its place.
+
+    That is for the end: the browser shows a selection there by itself, and takes longest to draw the plane again.
+    """
     st.header("Neurons in the plane", anchor=False)
     known = measured(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -41,18 +44,27 @@ def draw(view: SpaceView) -> None:
     shown = projection.project(view.run, view.space, view.arrays["pca"])
     points = _packed(view, shown.coordinates, shown.index, shown.axes, (view.run, view.space["index"], shown.content))
     selected, labels = selection.get(view), picking.labels(view)
-    plane(
-        points, shown.index, _coloured(view, way, known), selected=selected.tolist(), focus=selection.focus(view),
-        hidden=_hidden(view), labels=labels, key="plane", on_done=lambda done: _done(view, done),
-        alt=f"{count(len(shown.index), 'neuron')} of space {view.space['name']} in the plane of {shown.axes[0]} and "
-        f"{shown.axes[1]}; the table of selected neurons and the list of neurons say the same",
-    )
+    chart = st.container(key="plane-place")
     note = f"{shown.note.rstrip('.')}. " if shown.note else ""
     st.caption(
         f"{note}{count(len(selected), 'neuron')} selected. Symbol: the parent. Size: importance. Thin lines join the "
         "members of a group. Click for the passport, Shift and click to add to the selection, double click to clear it."
     )
     _isolation(view)
+
+    def finish() -> None:
+        alt = (
+            f"{count(len(shown.index), 'neuron')} of space {view.space['name']} in the plane of {shown.axes[0]} and "
+            f"{shown.axes[1]}; the table of selected neurons and the list of neurons say the same"
+        )
+        with chart:
+            plane(
+                points, shown.index, _coloured(view, way, known), selected=selected.tolist(),
+                focus=selection.focus(view), hidden=_hidden(view), labels=labels, key="plane",
+                on_done=lambda done: _done(view, done), alt=alt,
+            )
+
+    return finish
 
 
 def _isolation(view: SpaceView) -> None:

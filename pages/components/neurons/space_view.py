@@ -20,11 +20,11 @@ def draw(view: SpaceView, more: Sections | None = None) -> None:
     plane, about = st.columns([5, 3], gap="large")
     below = st.container()
     with plane:
-        plane_view.draw(view)
+        draw_plane = plane_view.draw(view)
     with about:
         neuron = _choose_neuron(view)
-        passport.draw(view, neuron, lambda other: selection.put_focus(view, other), below)
-        near.draw(view)
+        passport.head(view, neuron)
+        rest = st.container()
     # Only the open section is drawn: the others would make every click wait for their charts.
     section = state.choice("section", sections)
     tabs = st.tabs(list(sections), **state.bound("section", "space-section", section))
@@ -32,6 +32,10 @@ def draw(view: SpaceView, more: Sections | None = None) -> None:
         if tab.open:
             with tab:
                 draw_section(view)
+    with rest:
+        passport.draw(view, neuron, lambda other: selection.put_focus(view, other), below)
+        near.draw(view)
+    draw_plane()
 
 
 def _choose_neuron(view: SpaceView) -> int | None:

@@ -28,7 +28,7 @@ Choose = Callable[[int], None]
 
 
 def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, below: Any = None) -> None:
-    """The passport of the neuron at this index into the view's arrays; without one, only the work for it is begun.
+    """The passport below its head, of the neuron at this index into the view's arrays; without one, only the work for it is begun.
 
     choose: makes the members of its group buttons that open their passports. below: a container as wide as the page,
     for what is more than what it is called and what excites it; without one that comes beneath.
@@ -37,7 +37,6 @@ def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, belo
         progress.remembered("passport", found.arguments(view))  # so that the first click finds it done
         st.caption("What excites a neuron, its classes, what it reads, its group, and what is lost without it.")
         return
-    _headline(view, neuron)
     run = found.finished("passport", found.arguments(view), "Showing samples to the neurons of this space", 3)
     if run is None:
         return
@@ -52,7 +51,10 @@ def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, belo
         _parts(view, here, neuron, choose, below is not None)
 
 
-def _headline(view: SpaceView, neuron: int) -> None:
+def head(view: SpaceView, neuron: int | None) -> None:
+    """The neuron's name, its link, and what the grouping itself knows of it: it waits for no job."""
+    if neuron is None or neuron < 0:
+        return
     name, link = st.columns([5, 3], vertical_alignment="center")
     label = f"{view.space['name']}/{view.label(neuron)}"
     name.html(f'<div class="passport-name">{escaped(label)}</div>')
