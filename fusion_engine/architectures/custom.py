@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..core.errors import UnsupportedModelError
+from ..core.errors import UnsupportedModelError, first_line
 from ..core.registry import nearest
 from .adapted import adapted, as_booleans, bound, find_logits, token_example, unused
 from .settings import library_of, split_spec
@@ -49,7 +49,7 @@ def build_custom(spec: str) -> nn.Module:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as problem:
         raise UnsupportedModelError(
-            f"--arch {spec}: cannot import {module_name!r} ({_line(problem)}); give package.module:callable"
+            f"--arch {spec}: cannot import {module_name!r} ({first_line(problem)}); give package.module:callable"
         ) from problem
     if not hasattr(module, attribute):
         known = [name for name in vars(module) if not name.startswith("_")]
@@ -57,7 +57,7 @@ def build_custom(spec: str) -> nn.Module:
     try:
         model = getattr(module, attribute)()
     except Exception as problem:
-        raise UnsupportedModelError(f"--arch {spec}: calling it failed: {_line(problem)}") from problem
+        raise UnsupportedModelError(f"--arch {spec}: calling it failed: {first_line(problem)}") from problem
     if not isinstance(model, nn.Module):
         raise UnsupportedModelError(f"--arch {spec}: returned a {type(model).__name__}, not an nn.Module")
     return model.eval()
@@ -86,7 +86,7 @@ def custom_config(
     except Exception as problem:
         kind = f" ({', '.join(tokens)})" if tokens else ""
         raise UnsupportedModelError(
-            f"--arch {spec}: the module does not take inputs of shape {input_shape}{kind}: {_line(problem)}"
+            f"--arch {spec}: the module does not take inputs of shape {input_shape}{kind}: {first_line(problem)}"
         ) from problem
     count, several, assumed = returned(spec, "module", model, output, inputs)
     return CustomConfig(spec, tuple(input_shape), count, inputs, several), assumed
@@ -146,8 +146,3 @@ def tried(model: nn.Module, shape: tuple[int, ...], tokens: tuple[str, ...]) -> 
             except (RuntimeError, TypeError):
                 pass
             raise
-
-
-def _line(problem: BaseException) -> str:
-    text = str(problem).strip()
-    return text.splitlines()[0] if text else type(problem).__name__

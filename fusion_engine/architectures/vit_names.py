@@ -34,7 +34,7 @@ def read(shapes: Shapes) -> ViTNames | None:
     found = [match for match in map(_ATTENTION.fullmatch, sorted(shapes, key=natural)) if match is not None]
     paths = [match["path"] for match in found]
     kinds = {match["part"] for match in found}
-    if not found or len(kinds) != 1 or len(set(paths)) != len(paths):
+    if not found or len(kinds) != 1 or len(set(paths)) != len(paths) or any(len(shapes[m[0]]) != 2 for m in found):
         return None
     blocks = [_block(match, [key for key in shapes if key.startswith(match["path"])], shapes) for match in found]
     own = {f"blocks.{b}.{part}": name for b, block in enumerate(blocks) for part, name in block.items()}
@@ -42,6 +42,8 @@ def read(shapes: Shapes) -> ViTNames | None:
         return None
 
     outside = {key: shape for key, shape in shapes.items() if not key.startswith(tuple(paths))}
+    if any(len(shape) in (2, 4) and not key.endswith(".weight") for key, shape in outside.items()):
+        return None
     width = shapes[found[0][0]][1]
     tables = [key for key, shape in outside.items() if len(shape) == 3 and shape[0] == 1 and shape[2] == width]
     tokens, positions = _parted(tables, [outside[key][1] == 1 for key in tables])

@@ -3,9 +3,11 @@ engine, leaderboard and app."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .registry import nearest, needed
+
+_LISTED: Final = 10  # labels that a line names
 
 Methods = Mapping[str, Sequence[Mapping[str, Any]]]
 """Descriptions (`MethodSpec.as_json`) by kind: all of `registry.catalogue()`, or at least those that a recipe uses."""
@@ -168,3 +170,23 @@ def _of_parameters(kind: str, step: Mapping[str, Any], entry: Mapping[str, Any],
             "Head weights class_share need the parents' class counts (a parents.json beside the parents); "
             "choose importance instead.",
         )
+
+
+def missing_labels(counts: Sequence[int], classes: int) -> list[int]:
+    """Those of `classes` that have no samples; counts: of the classes that data has labels of."""
+    return [label for label in range(classes) if label >= len(counts) or not counts[label]]
+
+
+def some_labels(labels: Sequence[int]) -> str:
+    """Up to ten labels, and how many more there are."""
+    more = len(labels) - _LISTED
+    return ", ".join(map(str, labels[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def without_samples(missing: Sequence[int]) -> str:
+    """What labelled calibration samples that lack these classes cannot tell, one or more, for a report and a page."""
+    them = "it" if len(missing) == 1 else f"these {len(missing):,} classes"
+    return (
+        f"no samples of class {some_labels(missing)}: nothing is judged for {them}, the parents count equally at those "
+        "outputs, and what is trained or solved is not fitted to them"
+    )

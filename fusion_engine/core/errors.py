@@ -47,3 +47,9 @@ class JobError(FusionError):
 
 class Cancelled(Exception):  # noqa: N818 - it is a request, not an error
     """Raised by a progress callback to stop the work. Nothing half-done is kept."""
+
+
+def first_line(problem: BaseException) -> str:
+    """The first line of what other code's error says, short enough to be shown; its type where it says nothing."""
+    text = str(problem).strip() or type(problem).__name__
+    return "".join(letter for letter in text.splitlines()[0][:200] if letter.isprintable())

@@ -2,18 +2,15 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.capability import missing_labels, some_labels, without_samples
 from ..core.errors import DataError
 from ..core.seeds import numpy_generator
 from .dataset import Dataset
-
-_LISTED: Final = 10  # classes that a line names
 
 
 def balanced_sample(data: Dataset, per_class: int, seed: int = 0, *, skip_empty: bool = False) -> np.ndarray:
@@ -84,35 +81,20 @@ def check_training(data: Dataset, classes: int, input_shape: tuple[int, ...]) ->
         raise DataError(f"{data.name}: there are no labels, and this needs them (add an array y)")
     missing = missing_classes(data, classes)
     if missing:
-        raise DataError(f"{data.name}: no samples of class {_listed(missing)}; training needs every class")
+        raise DataError(f"{data.name}: no samples of class {some_labels(missing)}; training needs every class")
 
 
 def missing_classes(data: Dataset, classes: int) -> list[int]:
     """Those of the parents' `classes` that no sample has as its label; none without labels."""
     if not data.is_classified or classes < 2:
         return []
-    return np.flatnonzero(np.pad(data.counts, (0, max(0, classes - data.classes)))[:classes] == 0).tolist()
+    return missing_labels(data.counts.tolist(), classes)
 
 
 def missing_note(data: Dataset, classes: int) -> str:
     """What labelled calibration samples that lack classes cannot tell, as a line for a report; '' where none lacks."""
     missing = missing_classes(data, classes)
-    if not missing:
-        return ""
-    return (
-        f"{data.name}: no samples of class {_listed(missing)}: nothing was judged for {_them(missing)}, the parents "
-        "count equally at those outputs, and what is trained or solved is not fitted to them"
-    )
-
-
-def _listed(labels: Sequence[int]) -> str:
-    """Up to ten labels, and how many more there are."""
-    more = len(labels) - _LISTED
-    return ", ".join(map(str, labels[:_LISTED])) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _them(labels: Sequence[int]) -> str:
-    return "it" if len(labels) == 1 else f"these {len(labels):,} classes"
+    return f"{data.name}: {without_samples(missing)}" if missing else ""
 
 
 def _per_class(data: Dataset, wanted: dict[int, int], seed: int, purpose: str) -> np.ndarray:

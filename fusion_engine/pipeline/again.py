@@ -43,6 +43,8 @@ def go_on(prepared: Prepared, finished: Finished, log: RunLog) -> tuple[Prepared
     late = registry.get("grouping", step.method).scope == "level" and inputs.count > 1
     if finished.report["versions"] != versions():
         return _whole(prepared, log, "it was made by other versions")
+    if finished.report["decisions"].get("few_samples", {}).get("taken", "recipe") != "recipe":
+        return _whole(prepared, log, "its few samples spoke for another network than the recipe's")
     if any("sources" not in finished.groupings[name].info for name in inside):
         return _whole(prepared, log, "how heads were matched is not kept")
     if inputs.reserve or not solver.by_level:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.progress import Listener, Progress, no_progress
 from ..core.recipe import Recipe
-from ..core.types import Grouping
+from ..core.types import Grouping, State
 from ..data import Dataset
 from ..evaluation import compare
 from ..fusing import Inputs, Resume, RunLog, output_weights
@@ -22,6 +22,7 @@ from ..solvers import nodes_to_read, solve
 from ..stats import StatisticsCache
 from .again import Finished, go_on
 from .edit_report import edit_report
+from .few_samples import judged_by_few
 from .prepare import Prepared, prepare
 from .result import FusionResult, fusion_result
 
@@ -30,7 +31,8 @@ _SPANS = {
     "prepare": (0.0, 0.25),
     "grouping": (0.25, 0.4),
     "solve": (0.4, 0.7),
-    "post": (0.7, 0.9),
+    "post": (0.7, 0.88),
+    "few": (0.88, 0.9),
     "evaluate": (0.9, 1.0),
 }
 
@@ -109,12 +111,17 @@ def _run(
     **given: Any,
 ) -> FusionResult:
     """given: what `prepare` takes."""
+    by_hand = groupings is not None or given.get("resume") is not None
     with log.stage("total"):
         prepared = prepare(log=log.part(*_SPANS["prepare"], "trace"), test=test, **given)
         if finished is not None:
             prepared, groupings = go_on(prepared, finished, log)
         grouped = _group(prepared, groupings, log.part(*_SPANS["grouping"], "grouping"))
         solved, fused, grouped = _solve_and_refine(prepared, grouped, log)
+        if not by_hand:
+            part = log.part(*_SPANS["few"], "post")
+            taken, grouped = judged_by_few(prepared, grouped, fused, _make, part)
+            solved, fused = (solved, fused) if taken is fused else (taken, taken)
     edits = edit_report(prepared, grouped, log.part(*_SPANS["evaluate"], "evaluate")) if grouped.edits else []
     references = _compare(prepared, fused, test, log)
     log.progress.part(*_SPANS["evaluate"], "evaluate").report(1.0, "done")
@@ -148,6 +155,11 @@ def _solve_and_refine(
         solved = solve(everything, spare, quiet, recipe.solver.method, recipe.solver.parameters)
         return solved, solved, spare
     return solved, fused, grouped
+
+
+def _make(prepared: Prepared, log: RunLog) -> State:
+    """The state that the recipe gives."""
+    return _solve_and_refine(prepared, _group(prepared, None, log), log)[1]
 
 
 def _refine(

@@ -74,8 +74,6 @@ def prepare(
     for line in dict.fromkeys([*check_parents(parents, minimum=1), *read]):
         log.note(line)
     check_samples(data, parents[0].classes, parents[0].input_shape)
-    for line in (*chance_notes(parents, data), *unlike_notes(data, test)):
-        log.note(line)
     check_inputs(data, parents[0])
     if test is not None:
         check_samples(test, parents[0].classes, parents[0].input_shape)
@@ -84,6 +82,7 @@ def prepare(
     chosen = checked_recipe(parents, data, recipe, start)
     if not exploring:
         _note_assumptions(log, data, parents[0].classes, chosen, start)
+    unlike = unlike_notes(data, test)
     data, states = canonical_order(data), tuple(_moved(parent.state, where) for parent in parents)
     statistics = SharedStatistics(
         cache,
@@ -91,6 +90,8 @@ def prepare(
         device=where,
         tick=lambda: log.progress.report(0.0, "waiting for another fusion of these parents"),
     )
+    for line in (*_chance_notes(parents, data, statistics), *unlike):
+        log.note(line)
     widths = _traced(parents, data, chosen, log, statistics)
     _resolved(chosen, parents, states, widths.trace)  # what cannot be done is refused before more is computed
     if not exploring:
@@ -194,6 +195,13 @@ def _note_assumptions(log: RunLog, data: Dataset, classes: int, recipe: Recipe, 
         log.note(_OWN_PREDICTIONS)
     if base is not None and "base" not in recipe.solving_needs:
         log.note("the recipe has no use for the base model")
+
+
+def _chance_notes(parents: Sequence[Parent], data: Dataset, statistics: SharedStatistics) -> list[str]:
+    """`chance_notes`, which is the same whenever the same parents meet the same samples."""
+    key = [f"{p.name}:{p.architecture}:{p.digest}:{p.metadata.class_counts}" for p in parents]
+    find = partial(chance_notes, parents, data)
+    return statistics.once("parents at chance", "verify", [*key, data.name, data.digest], find)
 
 
 def _shape_of(recipe: Recipe) -> list[Any]:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from ..core.files import atomic_path
 
 _POLL_SECONDS = 0.05
-_OBJECTS = 8  # objects that live in memory alone (traces): a few sets of parents
+_OBJECTS = 16  # objects that live in memory alone (traces, checks of parents): a few sets of parents
 T = TypeVar("T")
 
 

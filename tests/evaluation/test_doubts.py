@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from fusion_engine.data import Dataset, load_data
 from fusion_engine.demo import load_demo
 from fusion_engine.evaluation import chance_notes, unlike_notes
 from fusion_engine.pipeline import fuse
+from fusion_engine.stats import StatisticsCache
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +43,19 @@ def test_data_in_other_units_is_said(digits: Dataset) -> None:
 def test_too_few_samples_to_choose_by_are_said(digits: Dataset) -> None:
     few = replace(digits.subset([0, 1, 2, 3, 4]), y=None, classes=10)
     assert any("too few" in line for line in fuse(load_demo()[:2], few, "average").report["warnings"])
+
+
+def test_fusions_of_the_same_parents_look_once(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    parents, cache, looked = load_demo()[:2], StatisticsCache(), []
+
+    def look(*given: object) -> list[str]:
+        looked.append(given)
+        return ["said"]
+
+    monkeypatch.setattr(sys.modules["fusion_engine.pipeline.prepare"], "chance_notes", look)
+    reports = [fuse(parents, digits, "average", cache=cache, seed=seed).report for seed in (0, 1)]
+    assert len(looked) == 1
+    assert all("said" in report["warnings"] for report in reports)
+    fuse(parents, digits.subset(slice(0, 50)), "average", cache=cache)
+    fuse([parents[1], parents[0]], digits, "average", cache=cache)
+    assert len(looked) == 3  # other samples, other parents

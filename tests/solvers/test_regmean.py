@@ -10,9 +10,12 @@ from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.recipe import Step
 from fusion_engine.core.registry import check_parameters
 from fusion_engine.core.types import Layer
-from fusion_engine.data import Dataset, canonical_order
+from fusion_engine.data import Dataset, canonical_order, load_data
+from fusion_engine.demo import load_demo
 from fusion_engine.graph import Program, permute_state, trace
 from fusion_engine.importance import score
+from fusion_engine.parents import make_parent
+from fusion_engine.pipeline import fuse
 from fusion_engine.solvers.regmean import method as regmean
 from fusion_engine.solvers.regmean.input_gram import InputGram
 from fusion_engine.solvers.regmean.regression_mean import regression_mean, rows_are_cheaper
@@ -295,3 +298,30 @@ def test_layers_that_stay_average_are_named() -> None:
 def test_alpha_beyond_one_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"solver\.alpha: 1\.5 is too large; the largest allowed value is 1"):
         solve(case("mlp", 3), "regmean", {"alpha": 1.5})
+
+
+@pytest.mark.parametrize("from_rows", [True, False])
+def test_inputs_that_are_silent_up_to_rounding_keep_the_mean(from_rows: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    rows = [torch.randn(40, 3, generator=random, dtype=torch.float64) for _ in range(2)]
+    for x in rows:
+        x[:, 1] *= 1e-9
+    weights = [torch.randn(2, 3, generator=random, dtype=torch.float64) for _ in range(2)]
+    given = [x.clone() for x in rows] if from_rows else [(x.T @ x)[None] for x in rows]
+    solved = regression_mean(given, weights, torch.ones(2, 2), 0.9)
+    torch.testing.assert_close(solved[:, 1], (weights[0] + weights[1])[:, 1] / 2)
+    assert float(solved.abs().max()) < 5
+
+
+@pytest.mark.parametrize(("gamma", "large"), [(0.1, False), (1e-6, True)])
+def test_weights_far_larger_than_the_parents_are_said(gamma: float, large: bool) -> None:
+    parents = []
+    for number, parent in enumerate(load_demo()[:2]):
+        state = {name: tensor.clone() for name, tensor in parent.state.items()}
+        state["fc1.bias"][torch.randperm(64, generator=torch.Generator().manual_seed(number))[:8]] = -100.0
+        parents.append(make_parent(parent.name, parent.architecture, state))
+    recipe = {"grouping": {"method": "cca", "gamma": gamma}, "solver": "regmean"}
+    result = fuse(parents, load_data("digits:train").subset(slice(0, 100)), recipe)
+    said = [line for line in result.report["warnings"] if line.startswith("regmean: weights of fc2 are")]
+    assert bool(said) == large
+    assert (float(result.state["fc2.weight"].abs().max()) < 10) != large

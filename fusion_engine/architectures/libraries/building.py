@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
-from ...core.errors import FusionError, UnsafeFileError, UnsupportedModelError
+from ...core.errors import FusionError, UnsafeFileError, UnsupportedModelError, first_line
 
 _MOST_PARTS = 100_000
 _MOST_ELEMENTS = 2**34
@@ -58,12 +58,6 @@ def check_extent(spec: str, module: nn.Module) -> None:
     computed = sum(buffer.numel() for name, buffer in module.named_buffers() if name not in kept)
     if computed > _MOST_COMPUTED or sum(p.numel() for p in module.parameters()) > _MOST_ELEMENTS:
         raise UnsafeFileError(f"--arch {spec}: the network is larger than any that fits here")
-
-
-def first_line(problem: BaseException) -> str:
-    """The first line of what a library says, short enough to be shown."""
-    text = str(problem).strip() or type(problem).__name__
-    return "".join(letter for letter in text.splitlines()[0][:200] if letter.isprintable())
 
 
 class _Unfilled(TorchFunctionMode):

@@ -10,11 +10,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import UnsafeFileError, UnsupportedModelError
+from ...core.errors import UnsafeFileError, UnsupportedModelError, first_line
 from ...core.registry import nearest
 from ..fitting import is_foreign, listed, ties
 from ..registry import Match
-from .building import first_line, sketched
+from .building import sketched
 from .config import LibraryConfig, canonical, check_plain
 from .importing import library
 from .registry import LIBRARIES, Library, Request, add_library

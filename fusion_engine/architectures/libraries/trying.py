@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ...core.errors import UnsupportedModelError
+from ...core.errors import UnsupportedModelError, first_line
 from ..custom import returned, tried
-from .building import built, first_line
+from .building import built
 from .config import LibraryConfig
 
 

@@ -12,7 +12,7 @@ from ...core.types import Array, Grouping, Indices
 from ...stats import SpaceStats, WideStats
 from ..from_labels import labels_from_stats, require_enough_neurons
 from .filling import fill_empty, free_points
-from .point_kmeans import best_of_point_starts, centred, lloyd, means, spread
+from .point_kmeans import best_of_point_starts, centred, cheapest, lloyd, means, spread
 
 _TRIES = 3
 _MOST_TRIES = 30
@@ -74,13 +74,11 @@ def best_of_starts(
     iterations: int = 100,
 ) -> tuple[float, Indices]:
     """The smallest cost of several starts of k-means, and its labels (N,)."""
-    best: tuple[float, Indices] | None = None
-    for _ in range(1 if start == "heaviest_first" else tries):
-        cost, labels = weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
-        if best is None or cost < best[0]:
-            best = cost, labels
-    assert best is not None
-    return best
+
+    def once() -> tuple[float, Indices]:
+        return weighted_kmeans(gram, weights, _start(gram, weights, groups, start, random), iterations)
+
+    return cheapest(once, tries, start)
 
 
 def _judged(

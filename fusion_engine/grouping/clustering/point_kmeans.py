@@ -4,6 +4,8 @@ Distances come from products in float32 of centred points, so they are right to 
 Nothing else is approximate: of the starts and Lloyd's iterations only what cannot have changed is left out.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
@@ -24,15 +26,18 @@ def best_of_point_starts(
     iterations: int = 100,
 ) -> tuple[float, Indices]:
     """`best_of_starts` for points (N, r)."""
-    best: tuple[float, Indices] | None = None
     at = centred(points, weights)
-    for _ in range(1 if start == "heaviest_first" else tries):
-        chosen = first_centres(at, points, weights, groups, start, random)
-        cost, labels = lloyd(at, weights, at[chosen], iterations)
-        if best is None or cost < best[0]:
-            best = cost, labels
-    assert best is not None
-    return best
+
+    def once() -> tuple[float, Indices]:
+        return lloyd(at, weights, at[first_centres(at, points, weights, groups, start, random)], iterations)
+
+    return cheapest(once, tries, start)
+
+
+def cheapest(once: Callable[[], tuple[float, Indices]], tries: int, start: str) -> tuple[float, Indices]:
+    """The smallest cost of what `once` gives `tries` times, the first of equals; where no chance is in the start, one
+    time is enough."""
+    return min((once() for _ in range(1 if start == "heaviest_first" else tries)), key=lambda found: found[0])
 
 
 def centred(points: np.ndarray, weights: Array) -> np.ndarray:

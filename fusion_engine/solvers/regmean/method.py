@@ -19,6 +19,8 @@ from ..solvable import solvable_layers
 from .input_gram import InputGram
 from .regression_mean import regression_mean, rows_are_cheaper
 
+_LARGE = 100  # times the parents' largest weight of a layer, from which a solved one is doubted
+
 
 @register(
     "solver",
@@ -69,6 +71,7 @@ class _RegressionMean:
         self.inputs, self.log, self.alpha, self.last, self.budget = inputs, log, alpha, last, budget
         self.trace: Trace = inputs.trace
         self.groupings = grouped.groupings
+        self.large: list[str] = []
 
     def run(self) -> dict[str, Tensor]:
         inputs, progress, count = self.inputs, self.log.progress, self.inputs.count
@@ -88,9 +91,23 @@ class _RegressionMean:
                 if layer.output == self.trace.output:
                     shares = self.last.weights
                 products = [of_parent[self._key(layer, state)].read() for of_parent in grams]
-                write_rows(state, layer, regression_mean(products, [w for w, _ in aligned], shares, self.alpha))
+                solved = regression_mean(products, [w for w, _ in aligned], shares, self.alpha)
+                self._look(layer, solved)
+                write_rows(state, layer, solved)
                 done += 1
+        if self.large:
+            self.log.note(
+                f"regmean: weights of {', '.join(self.large)} are more than {_LARGE} times the parents' largest there: "
+                "the grouping all but silences inputs that the regression cannot do without; use another grouping, a "
+                "larger gamma of cca, or the solver 'average'"
+            )
         return state
+
+    def _look(self, layer: Layer, solved: Tensor) -> None:
+        """Remember a layer whose weights are far larger than any parent's."""
+        largest = max(float(state[layer.weight].abs().max()) for state in self.inputs.folded)
+        if float(solved[:, : math.prod(self.trace.shapes[layer.weight][1:])].abs().max()) > _LARGE * largest:
+            self.large.append(layer.name)
 
     def _grams(
         self, layers: Sequence[Layer], parent: int, state: Mapping[str, Tensor], size: int, done: int, total: int

@@ -11,6 +11,7 @@ from ...fusing.positive_solve import smallest_solution
 _RIDGES = (0.0, 1e-6, 1e-5, 1e-4)  # on the diagonal of correlations, the next where rounding defeats the one before
 _PIVOT = 1e-7  # what is left of an input once the others are known: less is rounding of float32 products
 _DAMPING = 1e-3  # of 1 - alpha, from which rounding is too small to defeat anything
+_SILENT = 1e-10  # of the largest input's squares
 _BLOCK = 512  # rows of a symmetric product that are multiplied at once
 
 
@@ -76,10 +77,16 @@ def _from_products(grams: Sequence[Tensor], share: Tensor, changes: Tensor, alph
     return _solve(total, alpha, right).T
 
 
+def _heard(squares: Tensor) -> Tensor:
+    """The inputs' sums of squares (d,), 0 for inputs that are silent up to rounding: a mixture of silent neurons is not
+    0, and dividing by it would fit rounding with weights as large as it is small."""
+    return torch.where(squares > _SILENT * squares.max(), squares, torch.zeros_like(squares))
+
+
 def _solve(matrix: Tensor, alpha: float, right: Tensor) -> Tensor:
     """matrix^-1 right of a positive semi-definite matrix, overwritten, whose off-diagonal entries count alpha times.
     Where it is singular, a ridge of a millionth of each input's own mean square keeps what is not determined near 0."""
-    root = matrix.diagonal().clamp_min(0).sqrt()
+    root = _heard(matrix.diagonal().clamp_min(0)).sqrt()
     scale = torch.where(root > 0, 1 / root, torch.zeros_like(root))
     unit = matrix.mul_(alpha * scale).mul_(scale[:, None])
     right = right * scale[:, None]
@@ -98,7 +105,7 @@ def _from_rows(rows: Sequence[Tensor], share: Tensor, changes: Tensor, alpha: fl
     W^T = W_0^T + C A^T (I + A A^T)^-1 Y,  C = (alpha / D)^1/2,  A_p = s_p^1/2 X_p C,  Y_p = s_p^1/2 X_p (W_p - W_0)^T
     """
     squares = share[:, None] * torch.stack([torch.linalg.vector_norm(x, dim=0, dtype=share.dtype) ** 2 for x in rows])
-    seen = squares.sum(0)
+    seen = _heard(squares.sum(0))
     nearest = torch.where(seen > 0, (squares[:, None] * changes).sum(0) / seen, torch.zeros_like(changes[0]))
     scale = torch.where(seen > 0, (alpha / ((1 - alpha) * seen)).sqrt(), torch.zeros_like(seen))
     scaled, wanted = [], []

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion_engine import store
+from fusion_engine.core.capability import missing_labels, without_samples
 
 from ..shared.page_frame import existing
 from ..shared.text import count
 from .pickers import BUILT_IN, BUILT_IN_SHAPE
 
-_LISTED = 10
 _BUILT_IN: dict[str, Any] = {"shape": BUILT_IN_SHAPE, "classes": 10, "labelled": True, "counts": [1] * 10}
 
 
@@ -39,17 +39,12 @@ def misfit(parents: Mapping[str, Any], data: str, *, test: bool = False) -> str:
 
 def lacking(parents: Mapping[str, Any], data: str) -> str:
     """Which classes labelled calibration data has no samples of, as one line; '' where it has all, or none has a label.
-    As `fusion_engine.data.missing_note` says it of a fusion."""
+    In a fusion's own words (`fusion_engine.data.missing_note`)."""
     summary = existing(store.read_data_summary, data) if data and data not in BUILT_IN else None
     if summary is None or not summary["labelled"] or misfit(parents, data) or not summary["counts"]:
         return ""
-    counts = list(summary["counts"]) + [0] * (parents["classes"] - len(summary["counts"]))
-    missing = [str(label) for label, number in enumerate(counts) if not number]
-    if not missing:
-        return ""
-    more = len(missing) - _LISTED
-    named = ", ".join(missing[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
-    return f"The calibration data has no samples of class {named}: nothing can be judged for what it lacks."
+    missing = missing_labels(summary["counts"], parents["classes"])
+    return f"The calibration data has {without_samples(missing)}." if missing else ""
 
 
 def misfits(parents: Mapping[str, Any], data: str, test: str) -> list[str]:
