@@ -24,7 +24,7 @@ DTYPES: Final = {
     13: "bfloat16",
 }
 _MEMORY_FORMATS: Final = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
-_FLOAT32, _STRIDED = 7, 7
+_INT64, _FLOAT32, _STRIDED = 5, 7, 7
 # Checks of sizes that the exported code made: they have no result.
 _CHECKS: Final = frozenset(f"torch.ops.aten.{name}.default" for name in (
     "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
@@ -48,8 +48,8 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError with one
-    line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
+    """{"input_shape", "inputs", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError
+    with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, example = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
@@ -60,7 +60,8 @@ def read_graph(
     kept = [_constant(name, c.value) for name, c in constants.items() if name in used and name not in weights]
     output = _output(signature["output_specs"], values)
     program = {"tensors": _owned(weights), "constants": kept, "steps": steps, "output": output}
-    return {"input_shape": shape, "program": program}
+    tokens = graph["tensor_values"][example]["dtype"] == _INT64
+    return {"input_shape": shape, "inputs": [example] if tokens else [], "program": program}
 
 
 def _inputs(
@@ -87,8 +88,11 @@ def _inputs(
 
 def _input_shape(name: str, meta: Any) -> list[int]:
     """Shape of one sample. The first dimension must be free; other free ones get their size in the example."""
-    if meta["dtype"] != _FLOAT32:
-        raise ParentError("the program's input is not float32; export it with model.float() and a float32 example")
+    if meta["dtype"] not in (_FLOAT32, _INT64):
+        raise ParentError(
+            "the program's input is not float32, nor int64 as token ids are; export it with model.float() and a float32 "
+            "example"
+        )
     sizes = meta["sizes"]
     if sizes and "as_int" in sizes[0]:
         argument = name if _WORDS.fullmatch(name) else "x"
