@@ -137,7 +137,8 @@ def own_network(family: Family) -> Any:
 
 
 def samples(family: Family, count: int, seed: int) -> Any:
-    """Inputs of the family: pictures of smooth noise, or token ids."""
+    """Inputs of the family: pictures of smooth noise with a contrast, brightness and colour of their own, or token ids:
+    of pictures that are alike on the whole, channels that are pooled over all positions would hardly vary."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -146,7 +147,9 @@ def samples(family: Family, count: int, seed: int) -> Any:
     channels, height, width = family.shape
     coarse = torch.randn(count, channels, max(height // 8, 2), max(width // 8, 2), generator=generator)
     fine = torch.randn(count, *family.shape, generator=generator)
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear") + 0.3 * fine
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear") + 0.3 * fine
+    contrast = torch.randn(count, 1, 1, 1, generator=generator).mul(0.5).exp()
+    return contrast * smooth + torch.randn(count, channels, 1, 1, generator=generator)
 
 
 def stir(family: Family, module: Any) -> None:
@@ -229,7 +232,8 @@ class Bench:
         off = self.distance(logits(parent.model, self.x))
         if off > 1e-4:
             raise ValueError(f"outputs differ from the library's own by {off:.1e}")
-        self.traced = graph
+        if parent is self.named:
+            self.traced = graph
         return {
             "trace": traced - started, "verify": time.process_time() - traced, "spaces": len(report.spaces),
             "levels": len(graph.levels), "neurons": sum(s.size for s in graph.spaces.values()),
@@ -441,7 +445,8 @@ def cell(entry: dict[str, Any] | None) -> str:
         text = "".join(letter for letter in entry["failed"] if letter.isprintable()).replace("|", "/")
         return text[:157] + ("…" if len(text) > 157 else "")
     if "error" not in entry:
-        return f"ok, {entry['seconds']:.0f} s, {entry['peak_mb']:.0f} MB"
+        most = "at most " if entry.get("busy") else ""
+        return f"ok, {most}{entry['seconds']:.0f} s, {entry['peak_mb']:.0f} MB"
     strict = "" if entry["strict"] == "yes" else f"; file: {entry['strict']}"
     return f"{entry['error']:.3g}, {entry['fuse']:.0f} s{strict}"
 
