@@ -197,6 +197,31 @@ def test_half_precision_inputs_are_refused(tmp_path: Path) -> None:
         load_parent(path)
 
 
+class Wrapped(nn.Module):
+    """Code under no_grad and without autocast, in one another, as attentions and rotary positions have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        with torch.amp.autocast("cpu", enabled=False):
+            with torch.no_grad():
+                angles = torch.arange(4) * 0.5
+            x = torch.relu(x.float() + angles.cos())
+        with torch.no_grad():
+            low, high = x.amin(), torch.arange(3) * 0.1
+        return self.last(x + low) + high
+
+
+def test_code_under_no_grad_and_autocast_is_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Wrapped().eval(), torch.randn(6, 5)
+    parent = load_parent(export(tmp_path / "a.pt2", model, (5,)))
+    torch.testing.assert_close(parent.model(x), model(x))
+
+
 class Words(nn.Module):
     """Token ids to a class, or with `each` to the logits of every position."""
 
