@@ -5,11 +5,11 @@
 
 Needs the optional packages (pip install .[zoo]); networks have random weights, nothing is downloaded. Each family is
 read in three forms (a state dict with --arch LIBRARY:NAME; an exported program; a state dict with the user's own
-callable), traced and verified. Then a twin, its neurons permuted in every space and its weights noised by 1 %, is fused
-with it by three recipes: error is the distance of the fused outputs from the first parent's, relative to how far its
-outputs spread over samples, beside that of the noised twin itself. The fused file is then loaded strictly in the
-library's own network.
-Every family runs in a process of its own with limits of time and memory. Results are kept in
+callable), traced and verified. Then a twin, its neurons permuted in every space and its weights noised by 1 %, or less
+where that moves the outputs by more than a tenth of their spread, is fused with it by three recipes: error is the
+distance of the fused outputs from the first parent's, relative to how far its outputs spread over samples, beside that of
+the noised twin itself. The fused file is then loaded strictly in the library's own network.
+Every family runs in a process of its own with limits of time and memory; seconds are those of one core. Results are kept in
 benchmarks/results/families.json and what is there is not measured again; --table writes docs/architectures.md from it.
 """
 
@@ -34,7 +34,8 @@ from _running import ROOT, line, names, parser, read_results, write_results
 FORMS = {"name": "by name", "program": "exported program", "module": "own module"}
 RECIPES = ("git_rebasin_activations", "kf_linear", "average")
 STEPS = (*FORMS, *RECIPES)
-NOISE = 0.01
+WALL = 25  # how many times the seconds of a core a busy machine may take
+NOISE, MOVED = 0.01, 0.1  # of weights, and at most of outputs
 CALIBRATION, TEST = 16, 16
 CLASSES = 10
 
@@ -136,7 +137,8 @@ def own_network(family: Family) -> Any:
 
 
 def samples(family: Family, count: int, seed: int) -> Any:
-    """Inputs of the family: pictures of smooth noise, or token ids."""
+    """Inputs of the family: pictures of smooth noise with a contrast, brightness and colour of their own, or token ids:
+    of pictures that are alike on the whole, channels that are pooled over all positions would hardly vary."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -145,7 +147,9 @@ def samples(family: Family, count: int, seed: int) -> Any:
     channels, height, width = family.shape
     coarse = torch.randn(count, channels, max(height // 8, 2), max(width // 8, 2), generator=generator)
     fine = torch.randn(count, *family.shape, generator=generator)
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear") + 0.3 * fine
+    smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear") + 0.3 * fine
+    contrast = torch.randn(count, 1, 1, 1, generator=generator).mul(0.5).exp()
+    return contrast * smooth + torch.randn(count, channels, 1, 1, generator=generator)
 
 
 def stir(family: Family, module: Any) -> None:
@@ -157,6 +161,8 @@ def stir(family: Family, module: Any) -> None:
         for parameter in module.parameters():
             if parameter.ndim < 2:
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            elif not parameter.any():  # a head that starts with zeros would give the same outputs for all inputs
+                parameter += torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5
         norms = [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
             norm.train()
@@ -183,8 +189,11 @@ class Bench:
     def __init__(self, family: Family, folder: Path) -> None:
         import torch
 
+        from fusion_engine.stats import StatisticsCache
+
         torch.manual_seed(0)
         torch.set_num_threads(1)
+        self.cache = StatisticsCache()  # what the recipes have in common
         self.family, self.folder = family, folder
         self.module = own_network(family)
         stir(family, self.module)
@@ -192,6 +201,7 @@ class Bench:
         self.outputs = logits(self.module, self.x)
         self.files = [self.write("first", self.module)]
         self.traced: Any = None
+        self.named: Any = None
         self.twin: dict[str, Any] = {}
 
     def write(self, name: str, module: Any) -> Path:
@@ -214,23 +224,30 @@ class Bench:
         """Trace and verify, and compare with the library's own outputs."""
         from fusion_engine.graph import trace, verify
 
-        started = time.perf_counter()
+        started = time.process_time()
         example = (self.x[:2],)
         graph = trace(parent.model, example)
-        traced = time.perf_counter()
+        traced = time.process_time()
         report = verify(graph, parent.model, example)
         off = self.distance(logits(parent.model, self.x))
         if off > 1e-4:
             raise ValueError(f"outputs differ from the library's own by {off:.1e}")
-        self.traced = graph
+        if parent is self.named:
+            self.traced = graph
         return {
-            "trace": traced - started, "verify": time.perf_counter() - traced, "spaces": len(report.spaces),
+            "trace": traced - started, "verify": time.process_time() - traced, "spaces": len(report.spaces),
             "levels": len(graph.levels), "neurons": sum(s.size for s in graph.spaces.values()),
             "frozen": len(graph.frozen), "warnings": [*graph.warnings, *report.warnings],
         }  # fmt: skip
 
     def name(self) -> dict[str, Any]:
-        return self.verified(self.load(self.files[0], self.family.spec))
+        return self.verified(self.first())
+
+    def first(self) -> Any:
+        """The network read by name: once."""
+        if self.named is None:
+            self.named = self.load(self.files[0], self.family.spec)
+        return self.named
 
     def program(self) -> dict[str, Any]:
         import torch
@@ -258,7 +275,7 @@ class Bench:
         from fusion_engine.graph import permute_state
         from fusion_engine.graph.running.verify import random_permutation
 
-        first = self.load(self.files[0], self.family.spec)
+        first = self.first()
         if not self.twin:
             if self.traced is None:
                 self.verified(first)
@@ -267,22 +284,34 @@ class Bench:
             for space in self.traced.spaces.values():
                 state |= permute_state(state, space, random_permutation(space.size, generator), self.traced)
             self.twin["permuted"] = self.distance(self.run(first, state))
-            noise = torch.Generator().manual_seed(5)
-            parameters = {name for name, _ in first.model.named_parameters()}
-            for name in parameters:
-                spread = state[name].std(correction=0) if state[name].numel() > 1 else state[name].abs().mean()
-                state[name] = state[name] + NOISE * spread * torch.randn(state[name].shape, generator=noise)
-            for aliases in self.traced.aliases.values():
-                known = next((a for a in aliases if a in parameters), None)
-                state |= {alias: state[known] for alias in aliases if known and alias in state}
-            self.twin["noise"] = self.distance(self.run(first, state))
-            self.twin["state"] = state
+            amount = NOISE
+            for _ in range(4):
+                noised = self.noised(first, state, amount)
+                moved = self.distance(self.run(first, noised))
+                if moved <= MOVED:
+                    break
+                amount *= 0.8 * MOVED / moved
+            self.twin |= {"noise": moved, "amount": amount, "state": noised}
         from dataclasses import replace
 
         from fusion_engine.parents import make_parent
 
         second = make_parent("twin", first.architecture, self.twin["state"], first.metadata, first.key_map)
         return [first, replace(second, beside=first.beside, dtypes=first.dtypes)]
+
+    def noised(self, parent: Any, state: Any, amount: float) -> Any:
+        """The state with noise on all parameters, of `amount` of their spread; tied tensors stay tied."""
+        import torch
+
+        noise, state = torch.Generator().manual_seed(5), dict(state)
+        parameters = [name for name, _ in parent.model.named_parameters()]
+        for name in parameters:
+            spread = state[name].std(correction=0) if state[name].numel() > 1 else state[name].abs().mean()
+            state[name] = state[name] + amount * spread * torch.randn(state[name].shape, generator=noise)
+        for aliases in self.traced.aliases.values():
+            known = next((a for a in aliases if a in parameters), None)
+            state |= {alias: state[known] for alias in aliases if known and alias in state}
+        return state
 
     def run(self, parent: Any, state: Any) -> Any:
         import torch
@@ -298,14 +327,14 @@ class Bench:
         parents = self.parents()
         inputs = ("input_ids",) if self.family.tokens else ()
         data = Dataset(samples(self.family, CALIBRATION, 6), None, None, None, 0, "samples", inputs)
-        started = time.perf_counter()
-        result = fuse(parents, data, recipe, seed=0)
-        seconds = time.perf_counter() - started
+        started = time.process_time()
+        result = fuse(parents, data, recipe, seed=0, cache=self.cache)
+        seconds = time.process_time() - started
         off = self.distance(logits(result.model, self.x))
         strict = self.strict(result)
         return {
             "fuse": seconds, "error": off, "noise": self.twin["noise"], "permuted": self.twin["permuted"],
-            "strict": strict, "warnings": result.report["warnings"],
+            "amount": self.twin["amount"], "strict": strict, "warnings": result.report["warnings"],
         }  # fmt: skip
 
     def strict(self, result: Any) -> str:
@@ -352,7 +381,7 @@ def measure(family: Family, steps: list[str], seconds: int) -> None:
         bench = Bench(family, Path(folder))
         todo = {"name": bench.name, "program": bench.program, "module": bench.module_form}
         for step in steps:
-            started = time.perf_counter()
+            started = time.process_time()
             Path("/proc/self/clear_refs").write_text("5")  # the peak of memory counts from here
             try:
                 with _alarm(seconds):
@@ -360,7 +389,7 @@ def measure(family: Family, steps: list[str], seconds: int) -> None:
             except (Exception, _TooLong) as problem:
                 text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
                 found = {"failed": text[:400], "kind": type(problem).__name__}
-            found |= {"step": step, "seconds": time.perf_counter() - started, "peak_mb": _peak()}
+            found |= {"step": step, "seconds": time.process_time() - started, "peak_mb": _peak()}
             print(json.dumps(found), flush=True)
 
 
@@ -373,12 +402,12 @@ def _alarm(seconds: int) -> Iterator[None]:
     def ring(*_: object) -> None:
         raise _TooLong(f"longer than {seconds} s")
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # of this process: what else the machine does is not counted
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _peak() -> float:
@@ -395,7 +424,7 @@ def run_family(name: str, steps: list[str], options: Namespace) -> dict[str, Any
     why = "the process ended"
     with log, subprocess.Popen([*limit, *command], stdout=log, stderr=subprocess.PIPE, text=True, env=environment) as p:
         try:
-            _, errors = p.communicate(timeout=options.seconds * len(steps) + 120)
+            _, errors = p.communicate(timeout=WALL * options.seconds * len(steps) + 120)
             why = (errors.strip().splitlines() or [why])[-1]
         except subprocess.TimeoutExpired:
             p.kill()
@@ -416,7 +445,8 @@ def cell(entry: dict[str, Any] | None) -> str:
         text = "".join(letter for letter in entry["failed"] if letter.isprintable()).replace("|", "/")
         return text[:157] + ("…" if len(text) > 157 else "")
     if "error" not in entry:
-        return f"ok, {entry['seconds']:.0f} s, {entry['peak_mb']:.0f} MB"
+        most = "at most " if entry.get("busy") else ""
+        return f"ok, {most}{entry['seconds']:.0f} s, {entry['peak_mb']:.0f} MB"
     strict = "" if entry["strict"] == "yes" else f"; file: {entry['strict']}"
     return f"{entry['error']:.3g}, {entry['fuse']:.0f} s{strict}"
 
@@ -456,7 +486,7 @@ def main() -> None:
     arguments.set_defaults(data=str(ROOT))
     arguments.add_argument("--only", type=names, default=",".join(FAMILIES))
     arguments.add_argument("--steps", type=names, default=",".join(STEPS))
-    arguments.add_argument("--seconds", type=int, default=240, help="limit of one step")
+    arguments.add_argument("--seconds", type=int, default=240, help="limit of one step, of one core")
     arguments.add_argument("--memory", type=int, default=8, help="limit of a process in GB")
     arguments.add_argument("--again", action="store_true", help="measure what is there already")
     arguments.add_argument("--table", action="store_true", help="write docs/architectures.md and measure nothing")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from ..architectures import Architecture, register
+from ..architectures import Architecture, outputs_of, register
 from ..core.errors import UnsafeFileError, UnsupportedModelError
 from .steps import DTYPES, Step, execute, read_name, read_steps
 
@@ -26,23 +26,27 @@ _PROBE_BATCH: Final = 3
 
 @dataclass(frozen=True)
 class ExportedConfig:
-    """program: canonical JSON text of the program (see `read_exported`); equal programs compute the same."""
+    """program: canonical JSON text of the program (see `read_exported`); equal programs compute the same. inputs: name
+    of its token input, none for a real-valued one."""
 
     input_shape: tuple[int, ...]
     classes: int
     program: str = field(repr=False)
     name: str = "exported"
+    inputs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"exported program {hashlib.sha256(self.program.encode()).hexdigest()[:8]}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values from which `read_exported` makes an equal config."""
-        return {"input_shape": list(self.input_shape), "classes": self.classes, "program": json.loads(self.program)}
+        tokens = {"inputs": list(self.inputs)} if self.inputs else {}
+        program = json.loads(self.program)
+        return {"input_shape": list(self.input_shape), "classes": self.classes, **tokens, "program": program}
 
 
 def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
-    """A config from {"input_shape", "program"}, of which nothing is trusted.
+    """A config from {"input_shape", "inputs" (of token ids: its name), "program"}, of which nothing is trusted.
 
     program: {"tensors": [{"names" (several where tied), "parameter", "dtype", "shape"}], "constants": [{"name",
     "dtype", "shape", "data" (base64)}], "steps" (see `read_steps`), "output": number of a result}. It is tried on
@@ -55,11 +59,13 @@ def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
             f"the program and its constants are larger than {_MAX_PROGRAM // 2**20} MiB; register large constants as "
             "buffers, which are saved with the weights"
         )
-    shape = _shape(values["input_shape"])
+    shape, inputs = _shape(values["input_shape"]), tuple(map(read_name, values.get("inputs", ())))
+    if len(inputs) > 1:
+        raise UnsupportedModelError("the program takes several inputs; export it with one tensor as its input")
     try:
         with torch.device("meta"):
             network = ExportedNetwork(json.loads(text))
-        classes = _try(network, shape)
+        classes = _try(network, shape, bool(inputs))
     except (UnsupportedModelError, UnsafeFileError):
         raise
     except RecursionError as problem:
@@ -68,7 +74,7 @@ def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
         line = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
         reason = "".join(letter for letter in line if letter.isprintable())
         raise UnsupportedModelError(f"the exported program is damaged or cannot be carried out ({reason})") from problem
-    return ExportedConfig(shape, classes, text)
+    return ExportedConfig(shape, classes, text, inputs=inputs)
 
 
 def build_exported(config: ExportedConfig) -> nn.Module:
@@ -168,8 +174,8 @@ def _shape(value: Any, empty: bool = False) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _try(network: ExportedNetwork, input_shape: tuple[int, ...]) -> int:
-    """Carry the program out on tensors without contents; the number of classes. Nothing of the size the program asks
+def _try(network: ExportedNetwork, input_shape: tuple[int, ...], tokens: bool) -> int:
+    """Carry the program out on tensors without contents; the number of outputs. Nothing of the size the program asks
     for is allocated, whatever that is."""
     made = 0
 
@@ -185,7 +191,7 @@ def _try(network: ExportedNetwork, input_shape: tuple[int, ...]) -> int:
 
     with torch.no_grad(), FakeTensorMode():
         known = {name: torch.empty(t.shape, dtype=t.dtype) for name, t in _tensors(network).items()}
-        x = torch.empty(_PROBE_BATCH, *input_shape)
+        x = torch.empty(_PROBE_BATCH, *input_shape, dtype=torch.int64 if tokens else torch.float32)
         output = execute(network._exported_steps, known, x, network._exported_output, invoke)
         changed = next((name for name, tensor in {**known, "its input": x}.items() if tensor._version), None)
     if changed is not None:
@@ -193,9 +199,10 @@ def _try(network: ExportedNetwork, input_shape: tuple[int, ...]) -> int:
             f"the program changes {changed} in place; call model.eval() before exporting, and change no tensor of the "
             "model in forward"
         )
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != _PROBE_BATCH or not output.shape[1]:
+    ranks = (2, 3) if tokens else (2,)
+    if not isinstance(output, Tensor) or output.ndim not in ranks or len(output) != _PROBE_BATCH or not output.numel():
         raise UnsupportedModelError("the program must return logits of shape (samples, classes)")
-    return int(output.shape[1])
+    return outputs_of(output.shape, tokens)
 
 
 def _check_call(step: Step, arguments: tuple[Any, ...]) -> None:

@@ -24,11 +24,15 @@ DTYPES: Final = {
     13: "bfloat16",
 }
 _MEMORY_FORMATS: Final = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
-_FLOAT32, _STRIDED = 7, 7
+_INT64, _FLOAT32, _STRIDED = 5, 7, 7
 # Checks of sizes that the exported code made: they have no result.
 _CHECKS: Final = frozenset(f"torch.ops.aten.{name}.default" for name in (
     "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
 ))
+# Code under no_grad or autocast: a graph of its own, which computes the same (but for autocast's rounding).
+_WRAPPERS: Final = frozenset(
+    f"torch.ops.higher_order.{name}" for name in ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+)
 _PLAIN: Final = frozenset(["as_int", "as_ints", "as_string", "as_bool", "as_bools", "as_int_lists"])
 _SYMBOL: Final = re.compile(r"Symbol\('[a-z]\w*'(, [a-z]+=True)*\)|[a-z]\w*", re.ASCII)
 _WORDS: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -48,19 +52,20 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError with one
-    line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
+    """{"input_shape", "inputs", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError
+    with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, example = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
     shape = _input_shape(example, graph["tensor_values"][example])
     references[example] = {"value": 0}
     values = _Values(references)
-    steps = [values.step(node) for node in graph["nodes"] if node["target"] not in _CHECKS]
+    steps = values.steps(graph["nodes"])
     kept = [_constant(name, c.value) for name, c in constants.items() if name in used and name not in weights]
     output = _output(signature["output_specs"], values)
     program = {"tensors": _owned(weights), "constants": kept, "steps": steps, "output": output}
-    return {"input_shape": shape, "program": program}
+    tokens = graph["tensor_values"][example]["dtype"] == _INT64
+    return {"input_shape": shape, "inputs": [example] if tokens else [], "program": program}
 
 
 def _inputs(
@@ -87,8 +92,11 @@ def _inputs(
 
 def _input_shape(name: str, meta: Any) -> list[int]:
     """Shape of one sample. The first dimension must be free; other free ones get their size in the example."""
-    if meta["dtype"] != _FLOAT32:
-        raise ParentError("the program's input is not float32; export it with model.float() and a float32 example")
+    if meta["dtype"] not in (_FLOAT32, _INT64):
+        raise ParentError(
+            "the program's input is not float32, nor int64 as token ids are; export it with model.float() and a float32 "
+            "example"
+        )
     sizes = meta["sizes"]
     if sizes and "as_int" in sizes[0]:
         argument = name if _WORDS.fullmatch(name) else "x"
@@ -154,7 +162,37 @@ class _Values:
             raise ParentError("the program uses a value before it is computed")
         return self._references[name]
 
-    def step(self, node: Mapping[str, Any]) -> dict[str, Any]:
+    def steps(self, nodes: Any) -> list[dict[str, Any]]:
+        """The nodes of a graph as entries of the program's steps, in order."""
+        found: list[dict[str, Any]] = []
+        for node in nodes:
+            if node["target"] in _WRAPPERS:
+                found += self._inlined(node)
+            elif node["target"] not in _CHECKS:
+                found.append(self._step(node))
+        return found
+
+    def _inlined(self, node: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The steps of a graph inside the program, which knows its own inputs alone."""
+        given = [argument["arg"] for argument in node["inputs"]]
+        at = next(i for i, argument in enumerate(given) if "as_graph" in argument)
+        body, outside = given[at]["as_graph"]["graph"], self._references
+        names = [_result_name(entry) for entry in body["inputs"]]
+        self._references = dict(zip(names, map(self._argument, given[at + 1 :]), strict=True))
+        steps = self.steps(body["nodes"])
+        results = [self._argument(entry) for entry in body["outputs"]]
+        self._references = outside
+        for name, result in zip(_result_names(node["outputs"]), results, strict=True):
+            self._record(name, result)
+        return steps
+
+    def _record(self, name: str | None, value: Any) -> None:
+        if name in self._references:
+            raise ParentError("the program computes a value twice")
+        if name is not None:
+            self._references[name] = value
+
+    def _step(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """One node as an entry of the program's steps; its results get the next numbers."""
         positional, keywords = [], {}
         for argument in node["inputs"]:
@@ -162,16 +200,11 @@ class _Values:
                 keywords[argument["name"]] = self._argument(argument["arg"])
             else:
                 positional.append(self._argument(argument["arg"]))
-        outputs = node["outputs"]
-        is_list = len(outputs) == 1 and "as_tensors" in outputs[0]
-        names = [t["name"] for t in outputs[0]["as_tensors"]] if is_list else [_result_name(o) for o in outputs]
+        names = _result_names(node["outputs"])
         for name in names:
-            if name in self._references:
-                raise ParentError("the program computes a value twice")
-            if name is not None:
-                self._references[name] = {"value": self._count}
+            self._record(name, {"value": self._count})
             self._count += 1
-        returns = len(names) if is_list or len(names) != 1 else None
+        returns = len(names) if _is_list(node["outputs"]) or len(names) != 1 else None
         return {
             "op": node["target"], "args": positional, "kwargs": keywords, "returns": returns, "module": _module(node),
         }
@@ -208,6 +241,15 @@ class _Values:
                 return {"device": "cpu"}  # parents live on the CPU, wherever they were exported
             case _:
                 raise ParentError("an argument in the program is of a kind that is not read")
+
+
+def _is_list(outputs: Any) -> bool:
+    return len(outputs) == 1 and "as_tensors" in outputs[0]
+
+
+def _result_names(outputs: Any) -> list[str | None]:
+    """The names of a node's results, be they several or one list."""
+    return [t["name"] for t in outputs[0]["as_tensors"]] if _is_list(outputs) else [_result_name(o) for o in outputs]
 
 
 def _result_name(output: Mapping[str, Any]) -> str | None:

@@ -44,6 +44,8 @@ def check_inputs(data: Dataset, parent: Parent) -> None:
     wanted = tuple(getattr(parent.architecture, "inputs", ()))
     if isinstance(parent.architecture, CustomConfig | ExportedConfig) and not wanted:
         return  # made from Python: the trace will tell
+    if isinstance(parent.architecture, ExportedConfig) and len(data.tokens) == 1:
+        return  # a program has one input, whatever it is called
     if data.tokens and not wanted:
         raise DataError(
             f"{data.name}: x holds whole numbers, which are tokens, and {parent.name} takes real numbers; store x as "

@@ -10,7 +10,7 @@ from exported_files import SmallCNN, export, trained
 from torch import nn
 
 from fusion_engine import fuse
-from fusion_engine.core.errors import FusionError, ParentError, UnsupportedModelError
+from fusion_engine.core.errors import DataError, FusionError, ParentError, UnsupportedModelError
 from fusion_engine.data import Dataset
 from fusion_engine.exported import ExportedConfig
 from fusion_engine.graph import trace
@@ -195,6 +195,62 @@ def test_half_precision_inputs_are_refused(tmp_path: Path) -> None:
     path = export(tmp_path / "a.pt2", nn.Linear(5, 4).half(), (5,), dtype=torch.float16)
     with pytest.raises(ParentError, match="input is not float32"):
         load_parent(path)
+
+
+class Wrapped(nn.Module):
+    """Code under no_grad and without autocast, in one another, as attentions and rotary positions have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        with torch.amp.autocast("cpu", enabled=False):
+            with torch.no_grad():
+                angles = torch.arange(4) * 0.5
+            x = torch.relu(x.float() + angles.cos())
+        with torch.no_grad():
+            low, high = x.amin(), torch.arange(3) * 0.1
+        return self.last(x + low) + high
+
+
+def test_code_under_no_grad_and_autocast_is_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Wrapped().eval(), torch.randn(6, 5)
+    parent = load_parent(export(tmp_path / "a.pt2", model, (5,)))
+    torch.testing.assert_close(parent.model(x), model(x))
+
+
+class Words(nn.Module):
+    """Token ids to a class, or with `each` to the logits of every position."""
+
+    def __init__(self, each: bool) -> None:
+        super().__init__()
+        self.table, self.hidden, self.head, self.each = nn.Embedding(7, 6), nn.Linear(6, 8), nn.Linear(8, 3), each
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.hidden(self.table(tokens)))
+        return self.head(x if self.each else x.mean(1))
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_programs_of_token_ids_are_read_and_fused(tmp_path: Path, each: bool) -> None:
+    torch.manual_seed(0)
+    model = Words(each)
+    path = export(tmp_path / "a.pt2", model, (5,), dtype=torch.int64)
+    parent = load_parent(path)
+    x = torch.randint(0, 7, (24, 5))
+    assert getattr(parent.architecture, "inputs", None) == ("tokens",)
+    assert parent.classes == 3
+    torch.testing.assert_close(parent.model(x), model(x))
+    labels = torch.arange(120).reshape(24, 5) % 3
+    data = Dataset(x, labels if each else labels[:, 0], None, None, 3, "words", ("input_ids",))
+    save_parent(tmp_path / "b.safetensors", parent)
+    result = fuse([parent, load_parent(tmp_path / "b.safetensors")], data, "git_rebasin_activations")
+    torch.testing.assert_close(result.model(x), model(x))
+    with pytest.raises(DataError, match="read for the inputs tokens, and here are real numbers"):
+        fuse([parent, parent], Dataset(x.float(), None, None, None, 0, "words"), "average")
 
 
 def test_another_ending_does_not_matter(files: list[Path], tmp_path: Path) -> None:

@@ -57,11 +57,6 @@ class Atoms:
             up[visited], sign[visited] = atom, product
         return atom
 
-    def sign(self, atom: int) -> int:
-        """+1 or -1, relative to the representative."""
-        self.find(atom)
-        return self._sign[atom]
-
     def all_roots(self) -> list[int]:
         """Representatives of all classes, in order of creation."""
         return sorted({self.find(a) for a in range(1, len(self._up))})
@@ -71,6 +66,11 @@ class Atoms:
         unique, inverse = np.unique(layer, return_inverse=True)
         found = np.array([self.find(a) for a in unique.tolist()], dtype=np.int64)
         return found[inverse].reshape(layer.shape)
+
+    def table(self) -> tuple[Array, Array]:
+        """(roots, signs): the representative of every atom and its sign, while nothing more is unified."""
+        roots = np.array([self.find(atom) for atom in range(len(self._up))], dtype=np.int64)
+        return roots, np.array(self._sign, dtype=np.int64)
 
     def union(self, first: Array, second: Array, sign: int = 1) -> None:
         """Entries of two layers (broadcast) are the same neurons; sign -1 where one reads what the other writes."""

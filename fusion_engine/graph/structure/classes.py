@@ -34,9 +34,10 @@ def find_families(atoms: Atoms, slots: dict[str, list[Array]]) -> Families:
     """Group the classes of `atoms` into families of interchangeable neurons."""
     _unify_equal_blocks(atoms)
     positions: dict[int, dict[Slot, list[int]]] = defaultdict(lambda: defaultdict(list))
+    roots, _ = atoms.table()
     for name, layers in slots.items():
         for number, layer in enumerate(layers):
-            for position, root in enumerate(atoms.roots(layer).ravel().tolist()):
+            for position, root in enumerate(roots[layer].ravel().tolist()):
                 positions[root][name, number].append(position)
 
     canonical = _Canonical(atoms, positions)

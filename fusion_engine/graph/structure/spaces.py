@@ -104,6 +104,7 @@ class _Builder:
     def __init__(self, labeler: Labeler, families: Families) -> None:
         self.labeler, self.families = labeler, families
         self.atoms = labeler.algebra.atoms
+        self.roots, self.sign_of = self.atoms.table()
         self.order = {name: i for i, name in enumerate(labeler.slots)}
         self.signs: dict[Slot, np.ndarray] = {}
         self.read_at: list[tuple[Site, dict[int, list[int]]]] = []
@@ -112,7 +113,7 @@ class _Builder:
             found = labeler.labels.get(node) if node.name in labeler.activations else None
             for layer in found.layers if isinstance(found, Labels) and node.op == "call_function" else []:
                 at: dict[int, list[int]] = defaultdict(list)
-                for position, root in enumerate(self.atoms.roots(layer).ravel().tolist()):
+                for position, root in enumerate(self.roots[layer].ravel().tolist()):
                     at[root].append(position)
                 for root in at:
                     self.sites_of[root].add(len(self.read_at))
@@ -148,7 +149,7 @@ class _Builder:
     def _signs(self, name: str, number: int) -> np.ndarray:
         if (name, number) not in self.signs:
             layer = self.labeler.slots[name][number]
-            self.signs[name, number] = np.array([self.atoms.sign(a) for a in layer.ravel().tolist()])
+            self.signs[name, number] = self.sign_of[layer.ravel()]
         return self.signs[name, number]
 
     def _implied(self, member: Member, other: Member) -> bool:
