@@ -86,6 +86,7 @@ class Evaluated(TypedDict, total=False):
     mean_parent: dict[str, Any]
     average: dict[str, Any]
     fused: dict[str, Any]
+    test: dict[str, Any]
 
 
 class Embedded(TypedDict):
