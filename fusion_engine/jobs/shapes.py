@@ -100,6 +100,13 @@ class Embedded(TypedDict):
     shown: int
 
 
+class Shown(TypedDict):
+    """samples. kind: how they are shown: image, row or tokens. notes: for the reader."""
+
+    kind: str
+    notes: list[str]
+
+
 class Scored(TypedDict):
     """scores. methods: those whose scores are in scores.npz, `<method>|<space>|<parent>` (n_p,) float64. skipped: by
     method, why it does not work on these parents."""

@@ -74,5 +74,6 @@ KINDS: dict[str, Kind] = {
         light=True,
         parts=True,
     ),
+    "samples": Kind("fusion_engine.jobs.kinds.comparing.samples", ("data", "indices"), light=True, cached=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }

@@ -15,7 +15,7 @@ from fusion_engine.core.errors import StoreError
 from fusion_engine.core.significance import Comparison, Interval, compared, compared_apart, wilson
 
 from ..results import read_arrays, read_report
-from ..runs import list_runs, read_job
+from ..runs import list_runs, read_job, run_folder
 from .about import read_about
 from .comparable import Ground, ground, said_apart
 from .find import recipe_name
@@ -44,24 +44,35 @@ class Answers:
         return found
 
 
-def read_answers(run: str) -> Answers | None:
-    """Of a fuse run; of one of an earlier version, of the newest evaluation of it on its test data. None if neither has
-    any."""
-    arguments = read_job(run)["arguments"]
-    later = (
-        other["id"] for other in list_runs("evaluate")
-        if other["state"] == "done" and other["arguments"].get("run") == run
-        and other["arguments"].get("data") == arguments.get("test")
-    )
-    for source in (run, *later):
-        try:
-            arrays = read_arrays(source, "predictions.npz")
-            names = [str(name) for name in arrays["networks"]]
-            predicted, confidence = (dict(zip(names, arrays[key], strict=True)) for key in ("predicted", "confidence"))
-            return Answers(arrays["labels"], predicted, confidence)
-        except (StoreError, KeyError, ValueError):
-            continue
+def answering(run: str) -> str | None:
+    """The run that keeps the answers of a fuse run's networks: itself, or, for one of an earlier version, the newest
+    evaluation of it on its test data; None if there is neither."""
+    if (run_folder(run) / FILE).is_file():
+        return run
+    test = read_job(run)["arguments"].get("test")
+    for other in list_runs("evaluate"):
+        asked = other["arguments"]
+        same = other["state"] == "done" and asked.get("run") == run and asked.get("data") == test
+        if same and (run_folder(other["id"]) / FILE).is_file():
+            return other["id"]
     return None
+
+
+FILE = "predictions.npz"
+
+
+def read_answers(run: str) -> Answers | None:
+    """Of a fuse run; None where none are kept. StoreError where they are damaged."""
+    source = answering(run)
+    if source is None:
+        return None
+    arrays = read_arrays(source, FILE)
+    try:
+        names = [str(name) for name in arrays["networks"]]
+        predicted, confidence = (dict(zip(names, arrays[key], strict=True)) for key in ("predicted", "confidence"))
+        return Answers(arrays["labels"], predicted, confidence)
+    except (KeyError, ValueError):
+        raise StoreError(f"{FILE} of run {source} is damaged; run it again") from None
 
 
 def measured_on(report: Mapping[str, Any]) -> int | None:
