@@ -14,6 +14,7 @@ _EXPORTS = {
     "load_data": "fusion_engine.data",
     "fuse": "fusion_engine.pipeline",
     "analyse": "fusion_engine.analysis",
+    "difference": "fusion_engine.analysis",
     "recipes": "fusion_engine.presets",
     "evaluate": "fusion_engine.evaluation",
     "trace": "fusion_engine.graph",

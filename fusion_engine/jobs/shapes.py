@@ -1,5 +1,6 @@
 """The JSON that jobs hand to pages: status, catalogue, and the result.json of each kind that writes one. The result of
-`analyse` is the report of `fusion_engine.analysis`, leaderboard.json the table of `fusion_engine.leaderboard`."""
+`analyse` is the report of `fusion_engine.analysis`, that of `difference` too, with the structure; leaderboard.json the
+table of `fusion_engine.leaderboard`."""
 
 from typing import Any, TypedDict
 

@@ -29,7 +29,7 @@ def accuracy_bars(models: Sequence[Model]) -> go.Figure:
     chart.add_scatter(  # beyond the intervals
         x=[100 * (m.interval[1] if m.interval else m.accuracy or 0) for m in shown],
         y=[escaped(m.label) for m in shown],
-        text=[f"<b>{percent(m.accuracy)}</b>" if m.role == "fused" else percent(m.accuracy) for m in shown],
+        text=[f"  <b>{percent(m.accuracy)}</b>" if m.role == "fused" else f"  {percent(m.accuracy)}" for m in shown],
         mode="text", textposition="middle right", cliponaxis=False, hoverinfo="skip",
     )
     chart.update_xaxes(range=[0, 112], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %", showline=False)
