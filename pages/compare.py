@@ -1,40 +1,76 @@
 """Compare: fused networks against their parents, the plain average and the ensembles, and against each other."""
 
+from itertools import zip_longest
 from typing import Any
 
 import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
+from fusion_engine.store.described.beside import titles
+from fusion_engine.store.shapes import DescribedRun
+from pages.components.compare import closer, noise
+from pages.components.compare.compared import Compared
 from pages.components.inputs import pickers
 from pages.components.recipe import recipes
 from pages.components.run import charts, reports
 from pages.components.run.downloads import download_row
+from pages.components.runs import browse, describe
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, told
 from pages.components.shared.tables import folded_table, table
-from pages.components.shared.text import count, megabytes, percent, plain, seconds
+from pages.components.shared.text import count, distinct, megabytes, percent, plain, seconds, when
 from pages.components.shared.theme import show
 
 MOST = 8
 
 
-def choose(runs: dict[str, dict[str, Any]]) -> list[str]:
+def choose(runs: dict[str, DescribedRun]) -> list[str]:
     """The runs to compare: those in the URL, else the one just fused, else the newest."""
     wanted = [run for run in state.get("runs").split(",") if run in runs] or [state.choice("run", runs)]
     names = pickers.run_labels(runs.values())
-    st.multiselect(
+    several, finding = st.columns([6, 1.3], vertical_alignment="bottom")
+    several.multiselect(
         "Runs", list(runs), format_func=names.__getitem__, max_selections=MOST, placeholder="Choose runs",
-        **state.bound("runs", "compare-runs", wanted, lambda chosen: ",".join(chosen) or None),
+        **state.bound("runs", "compare-runs", wanted, put_runs),
     )
+    with finding:
+        st.toggle("Find runs", **state.bound("finding", "compare-finding", state.get("finding") == "1", on_or_off))
+    if state.get("finding") == "1":
+        with st.container(border=True, key="find-runs"):
+            browse.draw(list(runs.values()), wanted, lambda chosen: state.put(runs=put_runs(chosen)), MOST)
     return wanted
 
 
-def labels(jobs: list[dict[str, Any]]) -> dict[str, str]:
-    """Short, distinct names of the chosen runs: the recipe's name, with the time where two share it."""
-    full = pickers.run_labels(jobs)
-    names = {run: label.split(" · ")[1] for run, label in full.items()}
-    return {run: name if list(names.values()).count(name) == 1 else full[run] for run, name in names.items()}
+def put_runs(chosen: list[str]) -> str | None:
+    """Runs as the URL holds them."""
+    return ",".join(chosen) or None
+
+
+def on_or_off(chosen: bool) -> str | None:
+    """A switch as the URL holds it."""
+    return "1" if chosen else None
+
+
+def kept_apart(names: dict[str, str], chosen: list[str]) -> list[str]:
+    """The runs that can be compared with the first; the others only if that is asked for, which is said."""
+    stand = {run: store.ground(run) for run in chosen}
+    apart = store.said_apart({run: plain(name) for run, name in names.items()}, stand, chosen[0])
+    if not apart:
+        return chosen
+    mixed, against = state.get("mix") == "1", plain(names[chosen[0]])
+    with st.container(border=True, key="foreign-runs"):
+        if mixed:
+            st.markdown(f":material/warning: **They do not measure the same**: as against {against}, {apart}.")
+        else:
+            st.markdown(f":material/call_split: **Kept apart**: as against {against}, {apart}.")
+        st.toggle("Compare them all the same", **state.bound("mix", "compare-mix", mixed, on_or_off))
+    return chosen if mixed else [run for run in chosen if not stand[chosen[0]].differs(stand[run])]
+
+
+def labels(chosen: list[str]) -> dict[str, str]:
+    """Short, distinct names of the chosen runs: their own, else their recipes'."""
+    return dict(zip(chosen, distinct(titles(chosen), 40), strict=True))
 
 
 def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
@@ -42,11 +78,13 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     metrics = {run: reports.metric_of(report) for run, report in found.items()}
     for run, report in found.items():
         metric = metrics[run]
-        known = {m.label: getattr(m, metric) for m in reports.models(report)}
-        known |= {"Best parent": reports.best_parent(report), "Mean parent": reports.mean_parent(report)}
+        known = {m.label: reports.score_text(getattr(m, metric), metric) + interval_of(m, metric)
+                 for m in reports.models(report)}
+        best, mean = (reports.score_text(of(report), metric) for of in (reports.best_parent, reports.mean_parent))
+        known |= {"Best parent": best, "Mean parent": mean}
         rows.append({
             "Run": names[run], **({} if set(metrics.values()) == {metric} else {"Measure": reports.METRICS[metric]}),
-            **{label: reports.score_text(known.get(label), metric) for label in (
+            **{label: known.get(label, "–") for label in (
                 "Fused", "Best parent", "Mean parent", "Plain average", "Ensemble, logits", "Ensemble, softmax")},
             "Takes": seconds(store.own_seconds(report)), "Memory": megabytes(report["peak_memory_mb"]),
         })
@@ -68,6 +106,10 @@ def overview(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
         dots = {names[run]: reports.models(report) for run, report in found.items()}
         show(charts.accuracy_dots(dots), "Dots: accuracy of each run's parents, references and result", "accuracy")
     table(rows, alt="Accuracy, time and memory of each run")
+
+
+def interval_of(model: reports.Model, metric: str) -> str:
+    return reports.interval_text(model.interval) if metric == "accuracy" else ""
 
 
 def analyses(jobs: list[dict[str, Any]], names: dict[str, str]) -> None:
@@ -155,7 +197,8 @@ def classes(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     st.header("Accuracy per class", anchor=False)
     show(charts.class_heatmap(rows), "Heat map: accuracy per class, one row a network", "classes")
     folded_table(
-        [{"Network": m.label, **{str(c): percent(v) for c, v in enumerate(m.per_class or [])}} for m in rows],
+        [{"Network": m.label, **{str(c): percent(v) + reports.interval_text(i, 0) for c, (v, i) in enumerate(
+            zip_longest(m.per_class or [], m.class_intervals))}} for m in rows],
         alt="Accuracy per class of each network",
     )
 
@@ -193,7 +236,11 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
         run = job["id"]
         with st.container(border=True, key=f"take-{run}"):
             title, files, delete = st.columns([4, 5, 1.4], vertical_alignment="center")
-            title.markdown(f"**{plain(names[run])}**")
+            with title:
+                recipe = store.recipe_name(job["arguments"])
+                st.markdown(f"**{plain(names[run])}** · {plain(recipe)} · {when(job['created'])}")
+                describe.line(run)
+                describe.popover(run, "compare")
             with files:
                 download_row(run)
             delete.button(
@@ -232,7 +279,7 @@ def offer_undo() -> None:
 router.enter()
 heading("Compare", "Fused networks beside their parents, the plain average and the ensembles.")
 offer_undo()
-runs = {run["id"]: run for run in store.list_runs("fuse") if run["state"] == "done"}
+runs = {run["id"]: run for run in store.find_runs(state="done")}
 if not runs:
     empty("No network has been fused yet.", "fuse", "Fuse some parents")
 chosen = choose(runs)
@@ -243,12 +290,19 @@ for run in chosen:
 if not reports_found:
     st.caption("Choose at least one run.")
     st.stop()
-jobs = [runs[run] for run in reports_found]
-shown = labels(jobs)
+every = labels(list(reports_found))
+kept = kept_apart(every, list(reports_found))
+reports_found = {run: reports_found[run] for run in kept}
+shown = {run: every[run] for run in kept}
+jobs = [runs[run] for run in kept]
+about = Compared({run: runs[run] for run in kept}, reports_found, shown)
 overview(shown, reports_found)
+noise.draw(about, state.get("mix") == "1")
 analyses(jobs, shown)
 widths(jobs, shown, reports_found)
 classes(shown, reports_found)
+if any("fused" in report for report in reports_found.values()):
+    closer.draw(about)
 time_and_recipe(shown, reports_found)
 spaces(shown, reports_found)
 each(jobs, shown, reports_found)

@@ -39,6 +39,22 @@ def align(
     method: a registered grouping that pairs neurons one to one. All neurons count alike (uniform importance). The
     function stays the same: only whole neurons move. Raises RecipeError for a grouping that does not pair neurons.
     """
+    orders = reorderings(trace, reference, state, data, method, parameters, seed=seed, device=device)
+    return merge_states([state], trace, orders)
+
+
+def reorderings(
+    trace: Trace,
+    reference: State,
+    state: State,
+    data: Dataset,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> dict[str, Grouping]:
+    """The permutations that `align` applies to `state`, by space, as groupings of it alone."""
     if not registry.get("grouping", method).pairs:
         raise RecipeError(
             f"grouping {method!r} does not pair neurons one to one, so it cannot align networks; "
@@ -50,7 +66,7 @@ def align(
     uniform = tuple(score(trace, s, data, "uniform") for s in states)
     inputs = Inputs(trace, states, data, uniform, seed=seed, device=where)
     grouped = group_every_space(inputs, Step(method=method, parameters=filled), RunLog())
-    return merge_states([state], trace, {name: _reordering(g) for name, g in grouped.groupings.items()})
+    return {name: _reordering(g) for name, g in grouped.groupings.items()}
 
 
 def _reordering(grouping: Grouping) -> Grouping:

@@ -78,10 +78,38 @@ def similarity(
     return found
 
 
-def _from_moments(moments: Moments, sizes: Sequence[int]) -> dict[str, Array]:
-    covariance = moments.gram / moments.count - np.outer(moments.mean, moments.mean)
+def cka_by_space(
+    trace: Trace,
+    states: Sequence[State],
+    data: Dataset,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, tuple[Array, int]]:
+    """Linear CKA (k, k) of the parents' features in every space, by depth, and the rows that it is of: as `similarity`
+    gives it, without the other measures. Labels are not used."""
+    sites = grouping_sites(trace)
+    widths = [grouping_sites(trace.fitting(state)) for state in states]
+    found = {}
+    for name, own in parent_moments(trace, states, data, sites=sites, device=str(device), progress=progress).items():
+        covariance, parts = _covariance(own, [len(of_parent[name][0].index) for of_parent in widths])
+        cka = np.eye(len(states))
+        for p, q in combinations(range(len(states)), 2):
+            xx, xy, yy = (covariance[parts[a], parts[b]] for a, b in ((p, p), (p, q), (q, q)))
+            cka[p, q] = cka[q, p] = linear_cka(xx, xy, yy)
+        found[name] = cka, own.count
+    return found
+
+
+def _covariance(moments: Moments, sizes: Sequence[int]) -> tuple[Array, list[slice]]:
+    """Of all parents' neurons, and where each parent's are."""
     ends = np.cumsum([0, *sizes])
-    parts = [slice(a, b) for a, b in pairwise(ends)]
+    covariance: Array = moments.gram / moments.count - np.outer(moments.mean, moments.mean)
+    return covariance, [slice(a, b) for a, b in pairwise(ends)]
+
+
+def _from_moments(moments: Moments, sizes: Sequence[int]) -> dict[str, Array]:
+    covariance, parts = _covariance(moments, sizes)
     out = {name: np.eye(len(sizes)) for name in ("cka", "svcca", "cca")}
     for p, q in combinations(range(len(sizes)), 2):
         xx, xy, yy = (covariance[parts[a], parts[b]] for a, b in ((p, p), (p, q), (q, q)))

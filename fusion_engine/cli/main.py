@@ -9,8 +9,9 @@ from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
 from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, train
+from .comparing import diff, runs
 
-_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes)
+_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes, diff, runs)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,9 +11,11 @@ from .measures import (
     measure_rows,
     task_of,
 )
-from .references import about, average_state, compare, ensembles
+from .predictions import Predictions
+from .references import about, average_state, compare, compared, ensembles
 
 __all__ = [
-    "Evaluation", "about", "average_state", "chance_notes", "collect_logits", "collect_outputs", "compare", "ensembles",
-    "evaluate", "measure", "measure_logits", "measure_rows", "task_of", "unlike_notes",
+    "Evaluation", "Predictions", "about", "average_state", "chance_notes", "collect_logits", "collect_outputs",
+    "compare", "compared", "ensembles", "evaluate", "measure", "measure_logits", "measure_rows", "task_of",
+    "unlike_notes",
 ]  # fmt: skip

@@ -9,7 +9,8 @@ from torch import Tensor
 from ..data import Dataset, check_samples
 from ..parents import Parent, module_for, same_widths
 from ..tasks import Task
-from .measures import Evaluation, collect_outputs, evaluate, measure_rows, no_labels, task_of
+from .measures import Evaluation, collect_outputs, measure_rows, no_labels, task_of
+from .predictions import Predictions, predictions
 
 
 class About(TypedDict):
@@ -65,9 +66,25 @@ def compare(
     gives what computing the outputs of parents and average gives, which is the same for all fusions of the parents.
     Returns the report's plain values: 'parents' (a list; 'file' is the parent's name), 'best_parent', 'mean_parent',
     'average', 'ensemble', 'softmax_ensemble', 'head_weighted_ensemble', 'fused'; each with accuracy, loss, per_class,
-    confusion ('mean_parent': accuracy and loss), or the figures of another task (`Evaluation`); and 'task': what it is,
-    see `about`. Raises DataError without labels that the parents can predict, and for samples that do not fit them.
+    confusion ('mean_parent': accuracy and loss), or the figures of another task (`Evaluation`); 'task': what it is,
+    see `about`; and 'test': how many samples they are of, and their digest. Raises DataError without labels that the
+    parents can predict, and for samples that do not fit them.
     """
+    return compared(parents, fused, data, head_weights, batch_size=batch_size, device=device, once=once)[0]
+
+
+def compared(
+    parents: Sequence[Parent],
+    fused: Mapping[str, Tensor] | None,
+    data: Dataset,
+    head_weights: Tensor | None = None,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str = "cpu",
+    once: Callable[[Callable[[], Tensor]], Tensor] = lambda compute: compute(),
+) -> tuple[dict[str, Any], Predictions | None]:
+    """As `compare`, and what each network says of every sample, by the report's names; None where that is not kept, see
+    `predictions`."""
     check_samples(data, parents[0].classes, parents[0].input_shape)
     same_width = same_widths(parents)
     states = [parent.state for parent in parents]
@@ -89,16 +106,21 @@ def compare(
     named: dict[str, Evaluation] = {"average": measure_rows(logits[len(parents)], wanted, task)} if same_width else {}
     joined = ensembles(own, head_weights, has_classes=task.has_classes)
     named |= {name: measure_rows(rows, wanted, task) for name, rows in joined.items()}
+    answers = {f"parents/{p}": rows for p, rows in enumerate(own)}
+    answers |= ({"average": logits[len(parents)]} if same_width else {}) | joined
     if fused is not None:
-        module = module_for(parents, fused)
-        named["fused"] = evaluate(module, fused, data, batch_size=batch_size, device=device)
-    return {
+        outputs = collect_outputs([module_for(parents, fused)], [fused], data, batch_size=batch_size, device=device)
+        answers["fused"] = task_of(outputs[0], data).rows(outputs[0], data.x, data.y)[0]
+        named["fused"] = measure_rows(answers["fused"], wanted, task)
+    report: dict[str, Any] = {
         "parents": [{"file": p.name, **single.as_json()} for p, single in zip(parents, singles, strict=True)],
         "best_parent": {"file": parents[best].name, **singles[best].as_json()},
         "mean_parent": _mean(singles),
         **{name: evaluation.as_json() for name, evaluation in named.items()},
         "task": about(task),
+        "test": {"name": data.name, "samples": len(data), "digest": data.digest},
     }
+    return report, predictions(answers, wanted, len(data), task)
 
 
 def about(task: Task) -> About:

@@ -15,6 +15,8 @@ from fusion_engine.parents import Parent, canonical_state, check_parents, load_p
 from fusion_engine.pipeline import Finished
 from fusion_engine.store.results import StoredGrouping, groupings_in
 
+from .inputs import read_base
+
 _LIMIT = 2**30
 
 
@@ -35,6 +37,16 @@ def fused_of_run(run: str, parents: Sequence[Parent]) -> Fused:
     state = canonical_state(parents[0], tensors)
     recipe = Recipe.from_mapping(store.read_report(run)["recipe"])
     return Fused(state, _groupings(store.read_groupings(run)), recipe)
+
+
+def network_of(reference: str) -> Parent:
+    """The network that `reference` names: the id of a fuse run, for its fused network; or a parent set's id, a dot and
+    the number of one of its parents. JobError or StoreError for anything else."""
+    if "." in reference:
+        return read_base(reference)
+    fusion_job(reference)
+    name = store.read_about(reference)["name"] or f"fused {store.recipe_name(store.read_job(reference)['arguments'])}"
+    return replace(load_parent(store.result_path(reference, "fused.safetensors")), name=name)
 
 
 def finished_run(run: str, arguments: Mapping[str, Any], parents: Sequence[Parent]) -> Finished:

@@ -1,5 +1,6 @@
 """The JSON that jobs hand to pages: status, catalogue, and the result.json of each kind that writes one. The result of
-`analyse` is the report of `fusion_engine.analysis`, leaderboard.json the table of `fusion_engine.leaderboard`."""
+`analyse` is the report of `fusion_engine.analysis`, that of `difference` too, with the structure; leaderboard.json the
+table of `fusion_engine.leaderboard`."""
 
 from typing import Any, TypedDict
 
@@ -86,6 +87,7 @@ class Evaluated(TypedDict, total=False):
     mean_parent: dict[str, Any]
     average: dict[str, Any]
     fused: dict[str, Any]
+    test: dict[str, Any]
 
 
 class Embedded(TypedDict):
@@ -97,6 +99,13 @@ class Embedded(TypedDict):
     space: str
     total: int
     shown: int
+
+
+class Shown(TypedDict):
+    """samples. kind: how they are shown: image, row or tokens. notes: for the reader."""
+
+    kind: str
+    notes: list[str]
 
 
 class Scored(TypedDict):

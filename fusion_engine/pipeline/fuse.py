@@ -13,7 +13,7 @@ from ..core.progress import Listener, Progress, no_progress
 from ..core.recipe import Recipe
 from ..core.types import Grouping, State
 from ..data import Dataset
-from ..evaluation import compare
+from ..evaluation import Predictions, compared
 from ..fusing import Inputs, Resume, RunLog, output_weights
 from ..grouping import Grouped, group_every_space
 from ..parents import Parent
@@ -123,9 +123,9 @@ def _run(
             taken, grouped = judged_by_few(prepared, grouped, fused, _make, part)
             solved, fused = (solved, fused) if taken is fused else (taken, taken)
     edits = edit_report(prepared, grouped, log.part(*_SPANS["evaluate"], "evaluate")) if grouped.edits else []
-    references = _compare(prepared, fused, test, log)
+    references, answers = _compare(prepared, fused, test, log)
     log.progress.part(*_SPANS["evaluate"], "evaluate").report(1.0, "done")
-    return fusion_result(prepared, grouped, solved, fused, references, log, edits)
+    return fusion_result(prepared, grouped, solved, fused, references, log, edits, answers)
 
 
 def _group(prepared: Prepared, given: Mapping[str, Grouping] | None, log: RunLog) -> Grouped:
@@ -173,14 +173,16 @@ def _refine(
     return fused
 
 
-def _compare(prepared: Prepared, fused: Mapping[str, Tensor], test: Dataset | None, log: RunLog) -> dict[str, Any]:
-    """Figures of parents, references and the fused network on the test samples; none without."""
+def _compare(
+    prepared: Prepared, fused: Mapping[str, Tensor], test: Dataset | None, log: RunLog
+) -> tuple[dict[str, Any], Predictions | None]:
+    """Figures of parents, references and the fused network on the test samples, and their answers; none without."""
     if test is None:
-        return {}
+        return {}, None
     inputs, statistics = prepared.inputs, prepared.statistics
     with log.stage("evaluate"):
         log.progress.part(*_SPANS["evaluate"], "evaluate").report(0.0, "comparing with the references on the test data")
         once = partial(statistics.outputs, inputs.trace, inputs.states, test)
         weights = output_weights(inputs, "importance").weights
         on_cpu = {name: fused[name].detach().cpu() for name in prepared.parents[0].state}
-        return compare(prepared.parents, on_cpu, test, weights, device=inputs.device, once=once)
+        return compared(prepared.parents, on_cpu, test, weights, device=inputs.device, once=once)

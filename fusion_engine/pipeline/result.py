@@ -14,6 +14,7 @@ from .. import __version__
 from ..core.errors import FusionError
 from ..core.recipe import Recipe
 from ..core.types import Grouping
+from ..evaluation import Predictions
 from ..fusing import Resume, RunLog
 from ..graph import Trace
 from ..grouping import Grouped
@@ -31,7 +32,8 @@ class FusionResult:
     state: the parents' canonical tensor names -> tensors. model: a copy of the parents' module with those weights,
     in eval mode. trace: the parents' common graph. groupings: space -> Grouping. importance: space (and 'output')
     -> k arrays. unedited: of the edited spaces, the groupings before. solved: the state before the recipe's refining
-    steps. report: see the command line's report.json.
+    steps. report: see the command line's report.json. predictions: what each network says of every test sample, of
+    classes.
     """
 
     state: dict[str, Tensor]
@@ -44,6 +46,7 @@ class FusionResult:
     parents: tuple[Parent, ...] = field(repr=False, default=())
     unedited: dict[str, Grouping] = field(repr=False, default_factory=dict)
     solved: dict[str, Tensor] = field(repr=False, default_factory=dict)
+    predictions: Predictions | None = field(repr=False, default=None)
 
     def resume(self, level: int) -> Resume:
         """What `fuse(..., groupings=..., resume=...)` needs to go on from `level`, a number from 0 on, with all levels
@@ -58,15 +61,18 @@ class FusionResult:
         return Finished(self.recipe, groupings, self.solved, self.report, digests)
 
     def save(self, folder: str | Path) -> None:
-        """Write fused.safetensors (with the parents' own tensor names), recipe.yaml, report.json, groupings.npz; and to
-        go on from, solved.safetensors of recipes with steps after the solve, unedited.npz of those with edits."""
-        from ..store.results import write_result
+        """Write fused.safetensors (with the parents' own tensor names), recipe.yaml, report.json, groupings.npz,
+        predictions.npz where there are any; and to go on from, solved.safetensors of recipes with steps after the
+        solve, unedited.npz of those with edits."""
+        from ..store.results import write_predictions, write_result
 
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         write_state(path / "fused.safetensors", self.file_state(), self.metadata())
         if self.recipe.post or self._file_types():
             write_state(path / "solved.safetensors", self._named(self.solved, {}), {})
+        if self.predictions is not None:
+            write_predictions(path, self.predictions.as_arrays())
         write_result(path, self.recipe.to_yaml(), self.report, self.groupings, self.importance, self.unedited)
 
     def file_state(self) -> dict[str, Tensor]:
@@ -104,9 +110,10 @@ def fusion_result(
     references: Mapping[str, Any],
     log: RunLog,
     edits: Sequence[EditedSpace] = (),
+    answers: Predictions | None = None,
 ) -> FusionResult:
     """The result of a fusion whose states are `solved` and `fused`; references: the report's figures on test data;
-    edits: what it says of edits."""
+    edits: what it says of edits; answers: of all networks to the test data."""
     parents, inputs, groupings = prepared.parents, prepared.inputs, grouped.groupings
     state, before = ({n: s[n].detach().cpu() for n in parents[0].state} for s in (fused, solved))
     model = module_copy(module_for(parents, state))
@@ -123,5 +130,5 @@ def fusion_result(
         importance={n: [s[n].double().cpu().numpy() for s in inputs.importance] for n in inputs.importance[0]},
         report={**references, **report, "width": width(parents, model, inputs.trace, groupings)},
         recipe=prepared.recipe, trace=inputs.trace, parents=parents,
-        unedited=dict(grouped.unedited), solved=before,
+        unedited=dict(grouped.unedited), solved=before, predictions=answers,
     )  # fmt: skip

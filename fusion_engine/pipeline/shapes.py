@@ -73,6 +73,7 @@ class Report(TypedDict, total=False):
     warnings: list[str]
     task: dict[str, Any]  # name, metric (what networks are compared by), why; where labels or outputs tell
     calibration: dict[str, Any]  # samples, digest, labels
+    test: dict[str, Any]  # name, samples, digest
     width: Width
     edits: list[EditedSpace]  # of recipes with edits
     before: Before  # of jobs that go on from a run

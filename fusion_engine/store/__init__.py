@@ -1,5 +1,9 @@
 """What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
 
+from .described.about import change_tags, describe_run, read_about
+from .described.beside import Answers, beside, read_answers
+from .described.comparable import Ground, ground, grounds, said_apart
+from .described.find import every_tag, find_runs, named_run, recipe_name
 from .estimates import Expected, expected
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
@@ -54,11 +58,15 @@ __all__ = [
     "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
     "WEIGHTS",
+    "Answers",
     "Expected",
+    "Ground",
     "PastRuns",
     "StoredGrouping",
     "append_event",
     "attempt_of",
+    "beside",
+    "change_tags",
     "check_digest",
     "check_id",
     "content_digest",
@@ -66,20 +74,28 @@ __all__ = [
     "data_path",
     "delete_run",
     "delete_set",
+    "describe_run",
     "end_run",
     "ended",
+    "every_tag",
     "expected",
+    "find_runs",
     "folder",
+    "ground",
+    "grounds",
     "home",
     "keep_text",
     "latest_runs",
     "list_data",
     "list_parents",
     "list_runs",
+    "named_run",
     "new_id",
     "own_seconds",
     "parent_paths",
     "past_runs",
+    "read_about",
+    "read_answers",
     "read_arrays",
     "read_data_summary",
     "read_events",
@@ -93,11 +109,13 @@ __all__ = [
     "read_result",
     "read_status",
     "read_text",
+    "recipe_name",
     "remove_upload",
     "restart_run",
     "restore_run",
     "result_path",
     "run_folder",
+    "said_apart",
     "save_data",
     "save_label",
     "save_parents",

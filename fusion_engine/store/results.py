@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fusion_engine.core.errors import StoreError
 from fusion_engine.core.types import Grouping
 
-from .files import publish, read_json
+from .files import publish, read_json, write_bytes
 from .runs import result_path
 from .shapes import Exploration
 
@@ -61,6 +61,16 @@ def write_result(
     if unedited:
         files[folder / "unedited.npz"] = _packed(unedited, importance)
     publish(files)
+
+
+def write_predictions(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write predictions.npz: networks (m,) text, labels (N,) int32, predicted (m, N) int32, confidence (m, N) float16.
+    """
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(folder / "predictions.npz", buffer.getvalue())
 
 
 def _packed(groupings: Mapping[str, Grouping], importance: Mapping[str, Sequence[np.ndarray]]) -> bytes:

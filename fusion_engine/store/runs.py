@@ -173,6 +173,8 @@ _RESULTS = {
     "embed.npz",
     "scores.npz",
     "passport.npz",
+    "predictions.npz",
+    "samples.npz",
     "result.json",
     "leaderboard.json",
 }

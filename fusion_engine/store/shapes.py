@@ -30,6 +30,24 @@ class Run(Job, Status):
     """An entry of `list_runs`."""
 
 
+class About(TypedDict):
+    """about.json of a run, what users say of it: a name and a note, '' where there is none, and tags. changed: when
+    they last did."""
+
+    name: str
+    note: str
+    tags: list[str]
+    changed: float
+
+
+class DescribedRun(Run):
+    """An entry of `find_runs`. recipe: its name. names: of its parents, data and test data, '' where it has none."""
+
+    about: About
+    recipe: str
+    names: dict[str, str]
+
+
 class Event(TypedDict):
     """A line of events.jsonl. fraction: of the whole run, never falling. detail: facts for who draws them."""
 

@@ -74,5 +74,10 @@ KINDS: dict[str, Kind] = {
         light=True,
         parts=True,
     ),
+    "difference": Kind(
+        "fusion_engine.jobs.kinds.comparing.difference",
+        ("first", "second", "data", "samples", "align", "seed", "device"), cached=True,
+    ),
+    "samples": Kind("fusion_engine.jobs.kinds.comparing.samples", ("data", "indices"), light=True, cached=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }

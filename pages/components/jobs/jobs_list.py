@@ -19,6 +19,7 @@ _TITLES = {
     "import_parents": "Read parents", "import_data": "Read data", "preflight": "Check parents",
     "train": "Train parents", "fuse": "Fuse", "explore": "Measure neurons", "analyse": "Analyse",
     "embed": "Draw a map of neurons", "leaderboard": "Leaderboard", "evaluate": "Measure accuracy",
+    "samples": "Show samples", "difference": "Compare two networks",
 }
 _STATES = {"done": ":material/check:", "failed": ":material/error:", "cancelled": ":material/cancel:"}
 _PLACES = {  # the page that shows a job of a kind, and what the job is called in that page's address
@@ -64,7 +65,9 @@ def _at_work(run: Mapping[str, Any]) -> None:
 
 def _line(run: Mapping[str, Any], before: str, after: str) -> None:
     """What the job does, as a link to the page that shows it."""
-    text = f"{before}{_TITLES.get(run['kind'], plain(run['kind']))}{_about(run['arguments'])}{after}"
+    about = existing(store.read_about, run["id"])
+    named = f" · **{plain(about['name'])}**" if about and about["name"] else ""
+    text = f"{before}{_TITLES.get(run['kind'], plain(run['kind']))}{named}{_about(run['arguments'])}{after}"
     page, name = _PLACES.get(run["kind"], (None, None))
     # An import that is done has become the chosen parents or data; its progress is all its page would show.
     if page is None or (name == "import" and run["state"] in store.FINISHED):

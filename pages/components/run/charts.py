@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from ..shared.text import escaped, percent, seconds
-from ..shared.theme import FAINT, MUTED, PARENTS, ROLES, add_cells, figure, hatched
-from .reports import Model
+from ..shared.theme import FAINT, INK, MUTED, PARENTS, ROLES, add_cells, figure, hatched
+from .reports import Model, interval_text
 
 _STAGE_COLOURS = {
     "load": "#8A95A2", "trace": MUTED, "verify": "#37424E", "importance": "#56B4E9", "grouping": "#E69F00",
@@ -17,17 +17,34 @@ ACCURACIES = ((0.0, "#FBE3D6"), (0.5, "#EEF3F7"), (0.8, "#9CCBE6"), (1.0, "#0072
 
 
 def accuracy_bars(models: Sequence[Model]) -> go.Figure:
-    """Horizontal bars from 0 to 100 %, the fused model last and strongest."""
+    """Horizontal bars from 0 to 100 %, the fused model last and strongest; lines across their ends are intervals."""
     shown = [m for m in models if m.accuracy is not None]
     chart = figure(62 + 40 * len(shown), legend=False, bargap=0.3)
     chart.add_bar(
         x=[100 * (m.accuracy or 0) for m in shown], y=[escaped(m.label) for m in shown], orientation="h",
-        marker={"color": [ROLES[m.role] for m in shown]},
-        text=[f"<b>{percent(m.accuracy)}</b>" if m.role == "fused" else percent(m.accuracy) for m in shown],
-        textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
+        marker={"color": [ROLES[m.role] for m in shown]}, error_x=_whiskers(shown),
+        customdata=[interval_text(m.interval) for m in shown],
+        hovertemplate="%{y}: %{x:.2f} %%{customdata}<extra></extra>",
+    )
+    chart.add_scatter(  # beyond the intervals
+        x=[100 * (m.interval[1] if m.interval else m.accuracy or 0) for m in shown],
+        y=[escaped(m.label) for m in shown],
+        text=[f"  <b>{percent(m.accuracy)}</b>" if m.role == "fused" else f"  {percent(m.accuracy)}" for m in shown],
+        mode="text", textposition="middle right", cliponaxis=False, hoverinfo="skip",
     )
     chart.update_xaxes(range=[0, 112], tickvals=[0, 25, 50, 75, 100], ticksuffix=" %", showline=False)
     return chart.update_yaxes(autorange="reversed", showgrid=False, showline=False)
+
+
+def _whiskers(shown: Sequence[Model]) -> dict[str, object] | None:
+    """Error bars from the ends of the models' intervals; None where there are none."""
+    if not any(m.interval for m in shown):
+        return None
+    pairs = [(100 * (m.accuracy or 0), m.interval or (m.accuracy or 0, m.accuracy or 0)) for m in shown]
+    return {
+        "type": "data", "symmetric": False, "array": [100 * high - at for at, (_, high) in pairs],
+        "arrayminus": [at - 100 * low for at, (low, _) in pairs], "color": INK, "thickness": 1.2, "width": 4,
+    }
 
 
 def accuracy_dots(rows: Mapping[str, Sequence[Model]]) -> go.Figure:
@@ -43,13 +60,15 @@ def accuracy_dots(rows: Mapping[str, Sequence[Model]]) -> go.Figure:
     )
     for name, role, only, symbol, size in kinds:
         points = [
-            (100 * m.accuracy, run, m.label) for run, models in rows.items() for m in models
+            (m, run) for run, models in rows.items() for m in models
             if m.accuracy is not None and m.role == role and only in ("", m.label)
         ]
         chart.add_scatter(
-            x=[p[0] for p in points], y=[escaped(p[1]) for p in points], name=name, mode="markers",
+            x=[100 * (m.accuracy or 0) for m, _ in points], y=[escaped(run) for _, run in points], name=name,
+            mode="markers", error_x=_whiskers([m for m, _ in points]) if role == "fused" else None,
             marker={"symbol": symbol, "size": size, "color": ROLES[role], "line": {"width": 2, "color": ROLES[role]}},
-            customdata=[escaped(p[2]) for p in points], hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
+            customdata=[escaped(m.label) + interval_text(m.interval) for m, _ in points],
+            hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
         )
     low = 100 * min(found, default=0.0)
     chart.update_xaxes(range=[max(0, low - 4), 101.5], ticksuffix=" %", title_text="Accuracy on the test data")
@@ -66,7 +85,8 @@ def class_heatmap(models: Sequence[Model]) -> go.Figure:
         chart, values, [str(c) for c in range(classes)], [escaped(m.label) for m in rows], ACCURACIES, 100,
         0 if classes <= 20 else None,
         colorbar={"ticksuffix": " %", "thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": MUTED}},
-        hovertemplate="%{y}, class %{x}: %{z:.1f} %<extra></extra>",
+        customdata=[[interval_text(i, 0) for i in m.class_intervals] or [""] * classes for m in rows],
+        hovertemplate="%{y}, class %{x}: %{z:.1f} %%{customdata}<extra></extra>",
     )
     return chart.update_xaxes(title_text="Class")
 

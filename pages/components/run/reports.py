@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fusion_engine.store.described.beside import interval, measured_on
+
 from ..shared.text import distinct, percent
 
 STAGES = ("load", "trace", "verify", "importance", "grouping", "solve", "post", "evaluate")
@@ -16,7 +18,8 @@ _REFERENCES = (
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a report. role: 'parent', 'average', 'ensemble' or 'fused'; accuracies in [0, 1]."""
+    """One model of a report. role: 'parent', 'average', 'ensemble' or 'fused'; accuracies in [0, 1]. interval: of 95 %,
+    by Wilson; None where the number of samples is not known. class_counts: samples of each class."""
 
     label: str
     role: str
@@ -25,6 +28,14 @@ class Model:
     per_class: list[float | None] | None
     r2: float | None = None
     perplexity: float | None = None
+    interval: tuple[float, float] | None = None
+    class_counts: list[int] | None = None
+
+    @property
+    def class_intervals(self) -> list[tuple[float, float] | None]:
+        """Of each class's accuracy."""
+        pairs = zip(self.per_class or [], self.class_counts or [], strict=False)
+        return [interval(accuracy, samples) for accuracy, samples in pairs]
 
 
 def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
@@ -32,14 +43,19 @@ def models(report: dict[str, Any], fused: str = "Fused") -> list[Model]:
     if "fused" not in report:
         return []
     names = distinct(parent["file"].removesuffix(".safetensors") for parent in report["parents"])
-    found = [_model(name, "parent", entry) for name, entry in zip(names, report["parents"], strict=True)]
-    found += [_model(label, role, report[key]) for key, label, role in _REFERENCES if report.get(key)]
-    return [*found, _model(fused, "fused", report["fused"])]
+    samples = measured_on(report)
+    found = [_model(name, "parent", entry, samples) for name, entry in zip(names, report["parents"], strict=True)]
+    found += [_model(label, role, report[key], samples) for key, label, role in _REFERENCES if report.get(key)]
+    return [*found, _model(fused, "fused", report["fused"], samples)]
 
 
-def _model(label: str, role: str, entry: dict[str, Any]) -> Model:
-    more = {name: entry.get(name) for name in ("r2", "perplexity")}
-    return Model(label, role, entry.get("accuracy"), entry.get("loss"), entry.get("per_class"), **more)
+def _model(label: str, role: str, entry: dict[str, Any], samples: int | None) -> Model:
+    accuracy = entry.get("accuracy")
+    counts = [sum(row) for row in entry.get("confusion") or ()] if samples else None
+    return Model(
+        label, role, accuracy, entry.get("loss"), entry.get("per_class"), entry.get("r2"), entry.get("perplexity"),
+        interval(accuracy, samples), counts or None,
+    )
 
 
 METRICS = {"accuracy": "Accuracy", "r2": "R²", "perplexity": "Perplexity"}
@@ -56,6 +72,11 @@ def score_text(value: float | None, metric: str, digits: int = 2) -> str:
     if metric == "accuracy" or value is None:
         return percent(value, digits)
     return f"{value:.3f}" if metric == "r2" else f"{value:.2f}"
+
+
+def interval_text(bounds: tuple[float, float] | None, digits: int = 1) -> str:
+    """' (88.1–93.4)', to stand behind an accuracy; '' where it is not known."""
+    return "" if bounds is None else f" ({100 * bounds[0]:.{digits}f}–{100 * bounds[1]:.{digits}f})"
 
 
 def best_parent(report: dict[str, Any]) -> float | None:

@@ -20,7 +20,7 @@ from . import assets
 
 _DOCUMENT = Path(st.__file__).parent / "static" / "index.html"
 _LOOKS = Path(__file__).parents[1]
-_STYLES = ("shared/style.css", "passport/passport.css")
+_STYLES = ("shared/style.css", "passport/passport.css", "compare/compare.css")
 _HERE = "<script>window.__streamlit = {BACKEND_BASE_URL: location.origin};</script>"
 # What Streamlit's front end calls the code of the elements that the pages use; the large ones come when nothing waits.
 _SOON = (

@@ -21,7 +21,8 @@ BY_PAGE = {
                 "near", "section", "edits", "again", "map", "beside", "only", "holding"),
     "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
-    "compare": ("runs",),
+    "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",
+                "budget", "went"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 

@@ -1,0 +1,1 @@
+"""Jobs that compare: samples to look at, and how two networks differ."""

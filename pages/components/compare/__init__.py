@@ -1,0 +1,1 @@
+"""What the page Compare shows beyond a table of figures."""

@@ -1,0 +1,1 @@
+"""Runs as they are listed: found, chosen, named."""
