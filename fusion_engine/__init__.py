@@ -16,6 +16,7 @@ _EXPORTS = {
     "analyse": "fusion_engine.analysis",
     "recipes": "fusion_engine.presets",
     "evaluate": "fusion_engine.evaluation",
+    "search": "fusion_engine.tuning",
     "trace": "fusion_engine.graph",
     "Recipe": "fusion_engine.core.recipe",
     "FusionError": "fusion_engine.core.errors",

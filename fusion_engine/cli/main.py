@@ -8,9 +8,9 @@ from typing import NoReturn
 from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
-from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, train
+from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, search, train
 
-_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes)
+_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, search, train, recipes)
 
 
 class _Parser(argparse.ArgumentParser):

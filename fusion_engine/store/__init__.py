@@ -14,6 +14,7 @@ from .results import (
     read_leaderboard,
     read_report,
     read_result,
+    read_search,
 )
 from .runs import (
     FINISHED,
@@ -91,6 +92,7 @@ __all__ = [
     "read_parents_summary",
     "read_report",
     "read_result",
+    "read_search",
     "read_status",
     "read_text",
     "remove_upload",

@@ -175,6 +175,8 @@ _RESULTS = {
     "passport.npz",
     "result.json",
     "leaderboard.json",
+    "search.json",
+    "bundle.zip",
 }
 
 
