@@ -9,8 +9,9 @@ from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
 from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, search, train
+from .sharing import bundle, report
 
-_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, search, train, recipes)
+_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, search, report, bundle, train, recipes)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -84,5 +84,9 @@ KINDS: dict[str, Kind] = {
         parts=True,
         chained=True,
     ),
+    "export_bundle": Kind(
+        "fusion_engine.jobs.kinds.sharing.export_bundle", ("parents", "runs", "with_parents", "with_data"), light=True
+    ),
+    "import_bundle": Kind("fusion_engine.jobs.kinds.sharing.import_bundle", ("upload",), light=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }
