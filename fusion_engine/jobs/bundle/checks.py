@@ -6,11 +6,13 @@ import math
 import types
 import typing
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import numpy as np
 
+from fusion_engine.core.edits import EDITS_LIMIT
 from fusion_engine.core.errors import FusionError, StoreError
 from fusion_engine.core.files import open_archive
 from fusion_engine.core.recipe import Recipe
@@ -96,7 +98,7 @@ def check_file(path: Path, shown: str) -> None:
     if ending == ".npz":
         check_npz(path, shown)
     elif ending == ".safetensors":
-        _named(shown, lambda: read_safetensors(path))
+        _named(path, shown, lambda: read_safetensors(path))
     elif path.stat().st_size > MOST_JSON:
         raise StoreError(f"{shown}: larger than {MOST_JSON // 2**20} MiB")
     elif ending == ".json":
@@ -105,8 +107,10 @@ def check_file(path: Path, shown: str) -> None:
         for line in path.read_bytes().splitlines():
             read_json(line, shown)
     else:
-        text = path.read_bytes()
-        _named(shown, lambda: Recipe.from_yaml(text.decode("utf-8", errors="replace")))
+        if path.stat().st_size > EDITS_LIMIT:  # YAML is slow to read
+            raise StoreError(f"{shown}: larger than {EDITS_LIMIT // 2**20} MiB")
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        _named(path, shown, lambda: Recipe.from_yaml(text))
 
 
 def check_npz(path: Path, shown: str) -> None:
@@ -116,7 +120,7 @@ def check_npz(path: Path, shown: str) -> None:
             for entry in archive.infolist():
                 _check_array(archive, entry)
 
-    _named(shown, read)
+    _named(path, shown, read)
 
 
 def _check_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
@@ -130,9 +134,8 @@ def _check_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
             raise StoreError("an array is not as large as it says")
 
 
-def _named(shown: str, read: Any) -> None:
+def _named(path: Path, shown: str, read: Callable[[], object]) -> None:
     try:
         read()
     except FusionError as error:
-        line = str(error)
-        raise StoreError(f"{shown}: {line.partition(': ')[2] or line}") from None
+        raise StoreError(f"{shown}: {str(error).removeprefix(f'{path.name}: ')}") from None
