@@ -80,6 +80,18 @@ class Draft:
         self._data["recipe"] = Recipe.from_mapping({**recipe, "name": preset}).to_mapping()
         self._keep()
 
+    def nearest(self, recipe: Mapping[str, Any]) -> str:
+        """The preset that a recipe is of: that of its name, or the one with the most of its methods."""
+        if recipe.get("name") in self._presets:
+            return str(recipe["name"])
+        wanted = Recipe.from_mapping(recipe).to_mapping()
+
+        def apart(name: str) -> int:
+            own = self._original(name)
+            return sum(own[kind]["method"] != wanted[kind]["method"] for kind in ("importance", "grouping", "solver"))
+
+        return min(self._presets, key=apart)
+
     def take_methods(self, importance: str, grouping: str, facts: Facts) -> None:
         """Start over from these two methods: the preset that is nearest to them and can run here, with them in it."""
         known = (("importance", importance), ("grouping", grouping))

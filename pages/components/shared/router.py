@@ -11,7 +11,8 @@ from .page_frame import frame, told
 _LOOKS = Path(__file__).parent
 _ICONS = {
     "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
-    "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
+    "tune": "tune", "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
+    "share": "ios_share",
 }
 ADDRESSES = tuple("" if name == "start" else name for name in _ICONS)
 """The pages' paths in the app's address."""
