@@ -229,6 +229,11 @@ if asked := state.get("methods"):  # as another page's link asks: an importance 
 with form:
     st.header("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
+    if draft.missing:
+        st.warning(
+            "The changed recipe that the address named is not in this store: this is the recipe as it is written. Ask "
+            "for its file, or for a bundle, which has it.", icon=":material/link_off:",
+        )
     expert(draft, catalogue["methods"])
     import_recipe(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])

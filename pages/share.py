@@ -68,7 +68,9 @@ def bring_in() -> None:
     st.header("Import a project", anchor=False)
     st.caption("It is read as data, and checked as a whole before anything here changes. What is here already stays.")
     file = st.file_uploader("A bundle (.zip)", type=["zip"], key="share-file")
-    pressed = st.button("Import", type="primary", disabled=file is None, key="share-import", icon=":material/unarchive:")
+    pressed = st.button(
+        "Import", type="primary", disabled=file is None, key="share-import", icon=":material/unarchive:"
+    )
     if pressed and (run := progress.submit_upload([file], "import_bundle", {})):
         state.put(sharing=run)
         st.rerun()
