@@ -15,6 +15,7 @@ from pages.components.inputs.data_fit import lacking, misfits
 from pages.components.inputs.facts import facts
 from pages.components.inputs.sample_number import samples_input
 from pages.components.recipe import forms, recipes
+from pages.components.recipe.import_recipe import import_recipe
 from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import level_progress, level_runs, progress, reports
@@ -23,6 +24,7 @@ from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, next_steps
 from pages.components.shared.tables import folded_table
 from pages.components.shared.text import count, plain, seconds
+from pages.components.sharing.snippets import fusion_snippet
 
 SAMPLES = 400
 
@@ -45,6 +47,7 @@ def expert(draft: Draft, methods: dict[str, list[dict[str, Any]]]) -> None:
         parts = {"importance": importance, "grouping": grouping, "solver": solver, "post": post}
         draft.update(recipe | parts | {"width": width})
         with st.container(horizontal=True):
+            st.page_link("pages/tune.py", label="Tune it", icon=":material/tune:")
             st.button("Undo", on_click=draft.undo, disabled=not draft.can_undo, icon=":material/undo:")
             st.button(
                 "Reset to preset", on_click=draft.reset, disabled=not draft.changed, icon=":material/restart_alt:"
@@ -101,6 +104,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
         st.markdown(f"**{plain(title)}**")
         parts = [entry["title"] if entry else step["method"] for _, step, entry in used(recipe, methods)]
         st.caption(" → ".join(map(plain, parts)))
+        if edits := recipe.get("edits"):
+            st.caption(f":material/edit: With {count(len(edits), 'edit')} of groups by hand.")
         unfit = misfits(summary, state.get("data"), state.get("test"))
         if refused := recipes.refusal(recipe, methods, facts(summary)) or next(iter(unfit), ""):
             st.warning(plain(refused), icon=":material/block:")
@@ -120,11 +125,12 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             st.caption(f":material/timer: About {progress.about(usual.seconds)}, from {source}.")
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
-    line, file = st.tabs(["Command", "Recipe file"])
+    line, file, python = st.tabs(["Command", "Recipe file", "Python"])
     with line:
         st.code(recipes.command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
         st.caption(recipes.files_named(arguments))
     file.code(Recipe.from_mapping(recipe).to_yaml(), language="yaml")
+    python.code(fusion_snippet(arguments, recipe), language="python", wrap_lines=True)
 
 
 def start(arguments: dict[str, Any]) -> None:
@@ -223,7 +229,13 @@ if asked := state.get("methods"):  # as another page's link asks: an importance 
 with form:
     st.header("Recipe", anchor=False)
     choose_preset(draft, catalogue["presets"], catalogue["methods"], facts(summary), summary["id"], state.get("test"))
+    if draft.missing:
+        st.warning(
+            "The changed recipe that the address named is not in this store: this is the recipe as it is written. Ask "
+            "for its file, or for a bundle, which has it.", icon=":material/link_off:",
+        )
     expert(draft, catalogue["methods"])
+    import_recipe(draft, catalogue["methods"])
     levels_note(draft, catalogue["methods"])
     settings = choose_settings(catalogue["devices"])
 with panel, st.container(key="run-side"):

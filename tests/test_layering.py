@@ -38,7 +38,9 @@ LAYERS = [
     "pipeline",
     "analysis",
     "leaderboard",
+    "tuning",
     "exploration",
+    "sharing",
     "jobs",
     "cli",
     "__main__",
@@ -93,7 +95,10 @@ def test_the_engine_never_imports_streamlit() -> None:
 @pytest.mark.parametrize("path", APP, ids=lambda p: str(p.relative_to(ROOT)))
 def test_pages_import_nothing_that_computes(path: Path) -> None:
     allowed = ("core", "store", "presets")
-    light = ("jobs.client", "exploration.edit_preview", "exploration.correlations")
+    light = (
+        "jobs.client", "exploration.edit_preview", "exploration.correlations", "tuning.space", "sharing.html_report",
+        "sharing.snippet",
+    )  # fmt: skip
     for name in imports(path):
         parts = name.split(".")
         assert parts[0] not in HEAVY | {"distributed", "dask"}, f"{path.name} imports {name}"
@@ -115,6 +120,10 @@ def test_pages_import_nothing_that_computes(path: Path) -> None:
         "fusion_engine.jobs.client",
         "fusion_engine.exploration.correlations",
         "fusion_engine.exploration.edit_preview",
+        "fusion_engine.tuning.space",
+        "fusion_engine.tuning.table",
+        "fusion_engine.sharing.html_report",
+        "fusion_engine.sharing.snippet",
     ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:

@@ -8,10 +8,11 @@ from typing import NoReturn
 from fusion_engine import __version__
 from fusion_engine.core.errors import FusionError
 
-from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, train
+from . import analyse, evaluate, fuse, inspect, leaderboard, recipes, search, train
 from .comparing import diff, runs
+from .sharing import bundle, report
 
-_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, train, recipes, diff, runs)
+_COMMANDS = (fuse, evaluate, inspect, analyse, leaderboard, search, diff, runs, report, bundle, train, recipes)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -19,13 +19,15 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORE
 
 @dataclass(frozen=True)
 class Param:
-    """Documentation and bounds of one parameter, put in its annotation with `Annotated`."""
+    """Documentation and bounds of one parameter, put in its annotation with `Annotated`. usual: where good values lie,
+    for a search; without it a search takes the bounds, or what is near the default."""
 
     help: str
     ge: float | None = None
     le: float | None = None
     label: str | None = None
     expert: bool = False
+    usual: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class ParameterSpec:
     words: tuple[str, ...] = ()
     expert: bool = False
     by_space: bool = False
+    usual: tuple[float, float] | None = None
 
     def check(self, value: Any, where: str) -> Any:
         """Return `value` coerced to the parameter's type; raise RecipeError naming the knob otherwise.
@@ -130,7 +133,7 @@ def _specify(name: str, base: Any, default: Any, param: Param) -> ParameterSpec:
     label = param.label or name.replace("_", " ").capitalize()
     return ParameterSpec(
         name, kind, default, param.help, label, optional, param.ge, param.le, choices, words, param.expert,
-        by_space=any(get_origin(a) is Mapping for a in arms),
+        by_space=any(get_origin(a) is Mapping for a in arms), usual=param.usual,
     )
 
 

@@ -29,7 +29,11 @@ def conductance(
     progress: Progress,
     *,
     n_steps: Annotated[
-        int, Param("points on the path from the zero input; more are more exact", ge=1, le=500, label="Path steps")
+        int,
+        Param(
+            "points on the path from the zero input; more are more exact", ge=1, le=500, usual=(1, 32),
+            label="Path steps",
+        ),
     ] = 10,
 ) -> dict[str, Tensor]:
     """How much of the target logit flows through a neuron as the input grows from 0 to the sample.

@@ -126,12 +126,12 @@ def cancel(run: str) -> None:
 
 
 def resume(run: str) -> None:
-    """Go on with a leaderboard that was cancelled or interrupted, under the same id: rows that are done stay, those
-    that failed are run again. JobError for other kinds, StoreError if it is still at work."""
+    """Go on with a leaderboard or a search that was cancelled or interrupted, under the same id: what is done stays,
+    and rows that failed are run again. JobError for other kinds, StoreError if it is still at work."""
     job = store.read_job(run)
     spec = KINDS[job["kind"]]
     if not spec.parts:
-        raise JobError("only a leaderboard can go on where it stopped; run this job again")
+        raise JobError("only a leaderboard or a search can go on where it stopped; run this job again")
     status(run)  # a run whose service is gone becomes a failed one
     ensure_running()
     _send(run, spec.light, store.restart_run(run, connect.owner()))

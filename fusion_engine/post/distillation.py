@@ -28,14 +28,16 @@ _AUTO = 0.0  # a rate to be found
 _CHECK_EVERY = 25
 
 # Parameters that training steps have in common.
-Steps = Annotated[int, Param("most training steps", ge=1, le=100_000)]
+Steps = Annotated[int, Param("most training steps", ge=1, le=100_000, usual=(30, 1000))]
 AutoSteps = Annotated[
-    int | Literal["auto"], Param("most training steps; auto: as many as are cheap, 60 to 700", ge=1, le=100_000)
+    int | Literal["auto"],
+    Param("most training steps; auto: as many as are cheap, 60 to 700", ge=1, le=100_000, usual=(30, 1000)),
 ]
 Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
-Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0)]
+Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0, usual=(1e-5, 0.03))]
 AutoRate = Annotated[
-    float | Literal["auto"], Param("highest learning rate (Adam, one cycle); auto: by held-out error", ge=1e-7, le=1.0)
+    float | Literal["auto"],
+    Param("highest learning rate (Adam, one cycle); auto: by held-out error", ge=1e-7, le=1.0, usual=(1e-5, 0.03)),
 ]
 Temperature = Annotated[float, Param("softens the parents' predictions", ge=0.05, le=20.0)]
 TeacherWeights = Annotated[HeadWeights, Param("how much the teacher trusts each parent for each class")]

@@ -18,6 +18,7 @@ from .results import (
     read_leaderboard,
     read_report,
     read_result,
+    read_search,
 )
 from .runs import (
     FINISHED,
@@ -107,6 +108,7 @@ __all__ = [
     "read_parents_summary",
     "read_report",
     "read_result",
+    "read_search",
     "read_status",
     "read_text",
     "recipe_name",

@@ -103,6 +103,11 @@ def read_leaderboard(run: str) -> dict[str, Any]:
     return dict(read_json(result_path(run, "leaderboard.json"), f"the leaderboard of run {run}"))
 
 
+def read_search(run: str) -> dict[str, Any]:
+    """search.json of a search, which is there once it is planned and grows with every trial."""
+    return dict(read_json(result_path(run, "search.json"), f"the search of run {run}"))
+
+
 def read_explore(run: str) -> Exploration:
     """explore.json of a finished explore or fuse run."""
     return cast(Exploration, read_json(result_path(run, "explore.json"), f"the exploration of run {run}"))

@@ -177,6 +177,8 @@ _RESULTS = {
     "samples.npz",
     "result.json",
     "leaderboard.json",
+    "search.json",
+    "bundle.zip",
 }
 
 

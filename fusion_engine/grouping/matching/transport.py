@@ -17,7 +17,10 @@ Marginals = Annotated[Weights, Param("how much mass each neuron has: all the sam
 Normalise = Annotated[bool, Param("compare features scaled to length one, instead of as they are")]
 Regularisation = Annotated[
     float,
-    Param("0: the exact plan; above: Sinkhorn's, with this much entropy in shares of the mean cost", ge=0.0, le=100.0),
+    Param(
+        "0: the exact plan; above: Sinkhorn's, with this much entropy in shares of the mean cost", ge=0.0, le=100.0,
+        usual=(1e-3, 1.0),
+    ),
 ]
 
 

@@ -14,6 +14,7 @@ class Kind:
     arguments: names a job of this kind may have. light: runs on the worker kept free for short interactive
     jobs. cached: the same arguments give the same result, so an earlier run is returned. parts: `run` only plans; the
     module's `parts(run)` are then done one by one by its `run_part`, on as many workers as there are for long jobs.
+    chained: what the next part is, the end of the one before says.
     """
 
     module: str
@@ -21,6 +22,7 @@ class Kind:
     light: bool = False
     cached: bool = False
     parts: bool = False
+    chained: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -79,5 +81,17 @@ KINDS: dict[str, Kind] = {
         ("first", "second", "data", "samples", "align", "seed", "device"), cached=True,
     ),
     "samples": Kind("fusion_engine.jobs.kinds.comparing.samples", ("data", "indices"), light=True, cached=True),
+    "search": Kind(
+        "fusion_engine.jobs.kinds.search.job",
+        ("parents", "data", "held_out", "test", "recipe", "dimensions", "trials", "seconds", "samples", "seed",
+         "device", "base"),
+        light=True,
+        parts=True,
+        chained=True,
+    ),
+    "export_bundle": Kind(
+        "fusion_engine.jobs.kinds.sharing.export_bundle", ("parents", "runs", "with_parents", "with_data"), light=True
+    ),
+    "import_bundle": Kind("fusion_engine.jobs.kinds.sharing.import_bundle", ("upload",), light=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }

@@ -62,7 +62,19 @@ def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> str |
 
 def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
     """Put a parent set into the store, unless it is there, and return its summary."""
-    digest = store.content_digest(
+    digest = parents_digest(parents)
+
+    def write(folder: Path) -> None:
+        for number, parent in enumerate(parents):
+            save_parent(folder / f"parent_{number}.safetensors", parent)
+
+    store.save_parents(digest, write, parents_summary(parents, name, digest))
+    return store.read_parents_summary(digest)
+
+
+def parents_digest(parents: Sequence[Parent]) -> str:
+    """The id of a parent set, which its content decides."""
+    return store.content_digest(
         part
         for p in parents
         for counts in [p.metadata.class_counts]
@@ -72,13 +84,6 @@ def keep_parents(parents: Sequence[Parent], name: str) -> ParentsSummary:
         )
     )
 
-    def write(folder: Path) -> None:
-        for number, parent in enumerate(parents):
-            save_parent(folder / f"parent_{number}.safetensors", parent)
-
-    store.save_parents(digest, write, _summary(parents, name, digest))
-    return store.read_parents_summary(digest)
-
 
 def _form(parent: Parent) -> list[str]:
     """What else tells one file of the same weights from another: its types, what lies beside them, what is said."""
@@ -86,7 +91,8 @@ def _form(parent: Parent) -> list[str]:
     return [json.dumps([*form, *parent.key_map.values()])] if form else []
 
 
-def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummary:
+def parents_summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummary:
+    """The summary kept with a parent set."""
     first = parents[0]
     return {
         "id": digest,

@@ -47,13 +47,16 @@ def start(run: str) -> None:
 
 
 def run_part(run: str, attempt: int, part: str) -> None:
-    """Do one part, unless its run was ended, restarted or deleted meanwhile, or the part is done already."""
+    """Do one part, unless its run was ended, restarted or deleted meanwhile, or the part is done already; of a chain
+    hand over the next one."""
     with at_task(f"part-{run}-{attempt}-{part}"), contextlib.suppress(StoreError, Cancelled):
         if store.read_status(run)["state"] in store.FINISHED or store.attempt_of(run) != attempt:
             return
         module = _module(run)
         if part in module.pending(run):
             module.run_part(run, part, Progress(RunProgress(run, _INTERVAL)))
+        if KINDS[store.read_job(run)["kind"]].chained and part not in module.pending(run):
+            start(run)
 
 
 def record_failure(key: str, reason: str) -> None:

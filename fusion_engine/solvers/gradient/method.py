@@ -59,10 +59,12 @@ def gradient(
     head_weights: HeadParameter = "importance",
     temperature: Annotated[float, Param("softens the ensemble's predictions", ge=0.05, le=20.0)] = 2.0,
     epochs: Annotated[
-        int | Literal["auto"], Param("most epochs a level; auto: as many as are cheap", ge=1, le=100_000)
+        int | Literal["auto"],
+        Param("most epochs a level; auto: as many as are cheap", ge=1, le=100_000, usual=(5, 200)),
     ] = "auto",
     rate: Annotated[
-        float | Literal["auto"], Param("highest learning rate; auto: by held-out error", ge=1e-7, le=1e3)
+        float | Literal["auto"],
+        Param("highest learning rate; auto: by held-out error", ge=1e-7, le=1e3, usual=(1e-4, 0.1)),
     ] = "auto",
     optimiser: Annotated[Optimiser, Param("how steps are taken", expert=True)] = "adam",
     scheduler: Annotated[Scheduler, Param("how the rate changes over the epochs", expert=True)] = "one_cycle",

@@ -49,7 +49,10 @@ def least_squares(
     *,
     ridge: Annotated[
         float | Literal["auto"],
-        Param("pull towards the average, relative to the inputs' mean square; auto: by held-out error", ge=0),
+        Param(
+            "pull towards the average, relative to the inputs' mean square; auto: by held-out error", ge=0,
+            usual=(1e-6, 10.0),
+        ),
     ] = "auto",
     head_weights: HeadParameter = "importance",
     memory_mb: Annotated[

@@ -18,14 +18,16 @@ _SHOWN = 6
 _TITLES = {
     "import_parents": "Read parents", "import_data": "Read data", "preflight": "Check parents",
     "train": "Train parents", "fuse": "Fuse", "explore": "Measure neurons", "analyse": "Analyse",
-    "embed": "Draw a map of neurons", "leaderboard": "Leaderboard", "evaluate": "Measure accuracy",
-    "samples": "Show samples", "difference": "Compare two networks",
+    "embed": "Draw a map of neurons", "leaderboard": "Leaderboard", "search": "Tune", "evaluate": "Measure accuracy",
+    "samples": "Show samples", "difference": "Compare two networks", "export_bundle": "Export a bundle",
+    "import_bundle": "Import a bundle",
 }
 _STATES = {"done": ":material/check:", "failed": ":material/error:", "cancelled": ":material/cancel:"}
 _PLACES = {  # the page that shows a job of a kind, and what the job is called in that page's address
     "import_parents": ("parents", "import"), "import_data": ("parents", "import"), "train": ("parents", "import"),
     "preflight": ("parents", None), "fuse": ("fuse", "job"), "explore": ("explore", None),
     "analyse": ("analyse", "analysis"), "leaderboard": ("leaderboard", "board"),
+    "search": ("tune", "search"), "export_bundle": ("share", "sharing"), "import_bundle": ("share", "sharing"),
 }
 _KEPT = ("parents", "data", "test", "importance", "grouping", "seed")
 

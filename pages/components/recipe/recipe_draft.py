@@ -58,6 +58,11 @@ class Draft:
         return not self._same(self.recipe, self._original(self._data["preset"]))
 
     @property
+    def missing(self) -> bool:
+        """Whether the address named a recipe that this store has not got: what is shown is the preset."""
+        return bool(self._data.get("missing"))
+
+    @property
     def can_undo(self) -> bool:
         return bool(self._data["history"])
 
@@ -79,6 +84,18 @@ class Draft:
         self.choose(preset)
         self._data["recipe"] = Recipe.from_mapping({**recipe, "name": preset}).to_mapping()
         self._keep()
+
+    def nearest(self, recipe: Mapping[str, Any]) -> str:
+        """The preset that a recipe is of: that of its name, or the one with the most of its methods."""
+        if recipe.get("name") in self._presets:
+            return str(recipe["name"])
+        wanted = Recipe.from_mapping(recipe).to_mapping()
+
+        def apart(name: str) -> int:
+            own = self._original(name)
+            return sum(own[kind]["method"] != wanted[kind]["method"] for kind in ("importance", "grouping", "solver"))
+
+        return min(self._presets, key=apart)
 
     def take_methods(self, importance: str, grouping: str, facts: Facts) -> None:
         """Start over from these two methods: the preset that is nearest to them and can run here, with them in it."""
@@ -125,7 +142,7 @@ class Draft:
         if not self._same(self._data["recipe"], self._original(self._data["preset"])):
             text = json.dumps(self._data["recipe"], sort_keys=True, allow_nan=False)
             kept = store.keep_text("recipe", text)
-        self._data["kept"] = kept
+        self._data.update(kept=kept, missing=False)
         state.put(draft=kept)
 
     def _adopt(self, kept: str) -> None:
@@ -134,6 +151,7 @@ class Draft:
         recipe = None if text is None else json.loads(text)
         if recipe is None or recipe.get("name") != self._data["preset"]:
             state.forget("draft")
+            self._data["missing"] = text is None
             return
         self._data.update(
             recipe=Recipe.from_mapping(recipe).to_mapping(), version=self.version + 1, kept=kept

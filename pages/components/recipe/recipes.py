@@ -93,10 +93,10 @@ def able(kind: str, methods: Methods, facts: Facts) -> list[Mapping[str, Any]]:
 def command(arguments: Mapping[str, Any], recipe: Mapping[str, Any], catalogue: Mapping[str, Any]) -> str:
     """The command line for the arguments of a fuse job. A recipe that is no preset becomes --set, or a file if it
     must."""
-    samples, test = arguments.get("samples"), _data_file(arguments.get("test") or "")
+    samples, test = arguments.get("samples"), data_file(arguments.get("test") or "")
     base = base_file(arguments.get("base") or "")
-    lines = ["python -m fusion_engine fuse " + " ".join(map(shlex.quote, _parent_files(arguments["parents"])))]
-    data = shlex.quote(_data_file(arguments["data"]))
+    lines = ["python -m fusion_engine fuse " + " ".join(map(shlex.quote, parent_files(arguments["parents"])))]
+    data = shlex.quote(data_file(arguments["data"]))
     lines.append(f"--calibration {data}" + (f" --samples {samples}" if samples else ""))
     lines += [f"--{option} {shlex.quote(file)}" for option, file in (("test", test), ("base", base)) if file]
     lines.append(_recipe_options(recipe, catalogue["presets"], catalogue["methods"]))
@@ -128,13 +128,13 @@ def _recipe_options(recipe: Mapping[str, Any], presets: Sequence[Mapping[str, An
     return "--recipe recipe.yaml"
 
 
-def _parent_files(parents: str) -> list[str]:
+def parent_files(parents: str) -> list[str]:
     """The parents' file names; what they are called where the set is gone."""
     summary = existing(store.read_parents_summary, parents)
     return [p["file"] for p in summary["parents"]] if summary else ["PARENT..."]
 
 
-def _data_file(identifier: str) -> str:
+def data_file(identifier: str) -> str:
     """What the command line calls a data set: a built-in name, or a file."""
     if not identifier or identifier in BUILT_IN:
         return identifier

@@ -7,13 +7,14 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
+from fusion_engine.sharing.html_report import run_report
 
 from ..shared.page_frame import existing
 
 _FILES = {
     "fused.safetensors": ("Weights", "application/octet-stream", ":material/download:"),
     "recipe.yaml": ("Recipe", "application/yaml", ":material/description:"),
-    "report.json": ("Report", "application/json", ":material/data_object:"),
+    "report.json": ("Report (JSON)", "application/json", ":material/data_object:"),
 }
 
 
@@ -49,3 +50,8 @@ def download_row(run: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for name in _FILES:
             download(run, name)
+        st.download_button(
+            "Report (HTML)", data=lambda: run_report(run), file_name=file_name(run, "html"), mime="text/html",
+            icon=":material/summarize:", on_click="ignore", key=f"download-{run}-html",
+            help="Live charts in one file, which opens offline.",
+        )

@@ -11,7 +11,8 @@ import streamlit as st
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
 _SELECTED = ("neuron", "neurons", "group")
 _DEPENDENT = {
-    "parents": ("levels", "base", "on", "fusion", "analysis", "pair", "edits", "again", "holding", *_SELECTED),
+    "parents": ("levels", "base", "on", "fusion", "analysis", "search", "trial", "ranges", "pair", "edits",
+                "again", "holding", *_SELECTED),
     "space": (*_SELECTED, "holding"),
 }
 BY_PAGE = {
@@ -19,6 +20,9 @@ BY_PAGE = {
     "parents": ("import", "load"),
     "explore": ("source", "importance", "grouping", "explore", "space", *_SELECTED, "view", "colour", "hidden", "umap",
                 "near", "section", "edits", "again", "map", "beside", "only", "holding"),
+    "tune": ("recipe", "draft", "tune", "trials", "minutes", "samples", "held", "search", "trial", "ranges", "base",
+             "loading"),
+    "share": ("sharing",),
     "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",

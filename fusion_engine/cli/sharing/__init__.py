@@ -1,0 +1,1 @@
+"""Commands that take runs out of the store, and bring them in."""

@@ -1,0 +1,1 @@
+"""Taking runs away: reports, notebooks and bundles."""

@@ -1,0 +1,93 @@
+"""Share, and the ways that recipes, reports and Python go in and out of Fuse."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import pytest
+import samples
+
+from fusion_engine import store
+from fusion_engine.core.errors import RecipeError
+from fusion_engine.store.files import write_bytes, write_json
+from pages.components.recipe.import_recipe import read_recipe
+
+READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:test"}
+
+
+def test_a_bundle_is_asked_for_and_downloaded(open_page, filled, submitted) -> None:
+    run = samples.add_fusion()
+    app = open_page("share", parents=samples.PARENTS)
+    app.toggle(key="share-data").set_value(False).run()
+    app.button(key="share-export").click().run()
+    assert not app.exception
+    assert submitted == [("export_bundle", {
+        "parents": samples.PARENTS, "runs": None, "with_parents": True, "with_data": False,
+    })]
+    made = samples.add_run("export_bundle", {"parents": samples.PARENTS})
+    manifest = {"parents": [{"id": samples.PARENTS, "name": "my set", "files": True}], "data": [], "runs": [run]}
+    write_json(store.run_folder(made) / "result.json", manifest)
+    write_bytes(store.run_folder(made) / "bundle.zip", b"PK")
+    app = open_page("share", parents=samples.PARENTS, sharing=made)
+    assert any("The bundle is there" in m.value for m in app.markdown)
+
+
+def test_what_came_in_is_told(open_page, filled) -> None:
+    run = samples.add_fusion()
+    imported = samples.add_run("import_bundle", {"upload": "x"})
+    found = {"parents": [samples.PARENTS], "data": [], "runs": [run], "there": [samples.DATA], "texts": 0}
+    write_json(store.run_folder(imported) / "result.json", found)
+    app = open_page("share", sharing=imported)
+    assert any("1 run, 1 parent set, 0 data sets" in m.value for m in app.markdown)
+    assert any("1 thing of it was here already" in c.value for c in app.caption)
+    bad = samples.add_run("import_bundle", {"upload": "x"}, "failed", "evil.zip: leaves its folder")
+    assert any("leaves its folder" in e.value for e in open_page("share", sharing=bad).error)
+
+
+def test_a_run_is_shown_as_python(open_page, filled) -> None:
+    samples.add_fusion(samples=300)
+    app = open_page("share", parents=samples.PARENTS)
+    text = next(code.value for code in app.code if "load_parents" in code.value)
+    ast.parse(text)
+    assert 'draw_samples(data, 300, 0)' in text
+    assert '"digits:test"' in text
+
+
+def test_a_recipe_comes_in_by_text(open_page, filled) -> None:
+    app = open_page("fuse", **READY)
+    app.text_area(key="recipe-text").set_value("name: kf_linear\ngrouping: {method: kmeans, tries: 9}\n"
+                                               "importance: activation\nsolver: least_squares").run()
+    app.button(key="recipe-import").click().run()
+    assert not app.exception
+    assert samples.url(app, "recipe") == "kf_linear"
+    assert json.loads(store.read_text("recipe", samples.url(app, "draft")))["grouping"]["tries"] == 9
+    again = open_page("fuse", **READY, recipe="kf_linear", draft=samples.url(app, "draft"))
+    assert any("tries: 9" in code.value for code in again.code)
+    app.text_area(key="recipe-text").set_value("importance: activation\ngrouping: {method: kmeens}").run()
+    app.button(key="recipe-import").click().run()
+    assert any("did you mean 'kmeans'" in error.value.replace("\\", "") for error in app.error)
+    assert json.loads(store.read_text("recipe", samples.url(app, "draft")))["grouping"]["tries"] == 9
+
+
+def test_an_address_of_a_recipe_that_is_not_here_says_so(open_page, filled) -> None:
+    app = open_page("fuse", **READY, recipe="kf_linear", draft="f" * 32)
+    assert any("not in this store" in warning.value for warning in app.warning)
+    assert samples.url(app, "draft") is None
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("solver: [1", "not valid YAML"),
+    ("a: 1", "unknown key"),
+    ("importance: activation\ngrouping: {method: kmeans, triss: 2}", "has no parameter 'triss'; did you mean 'tries'"),
+    ("importance: activation\ngrouping: {method: kmeans, tries: 200}", "too large"),
+    ("importance: activation\ngrouping: {method: kmeans, tries: many}", "not of type int"),
+    ("importance: activation\nsolver: {method: magic}", "unknown solver 'magic'"),
+    ("!!python/object/apply:os.system [ls]", "not valid YAML|could not determine"),
+])  # fmt: skip
+def test_a_recipe_that_is_none_is_one_line(text: str, line: str) -> None:
+    methods: Any = samples.catalogue()["methods"]
+    with pytest.raises(RecipeError, match=line) as refused:
+        read_recipe(text.encode(), methods)
+    assert "\n" not in str(refused.value)
