@@ -39,6 +39,7 @@ LAYERS = [
     "analysis",
     "leaderboard",
     "exploration",
+    "teaching",
     "jobs",
     "cli",
     "__main__",
@@ -93,7 +94,7 @@ def test_the_engine_never_imports_streamlit() -> None:
 @pytest.mark.parametrize("path", APP, ids=lambda p: str(p.relative_to(ROOT)))
 def test_pages_import_nothing_that_computes(path: Path) -> None:
     allowed = ("core", "store", "presets")
-    light = ("jobs.client", "exploration.edit_preview", "exploration.correlations")
+    light = ("jobs.client", "exploration.edit_preview", "exploration.correlations", "teaching.shipped_lessons")
     for name in imports(path):
         parts = name.split(".")
         assert parts[0] not in HEAVY | {"distributed", "dask"}, f"{path.name} imports {name}"
@@ -115,6 +116,7 @@ def test_pages_import_nothing_that_computes(path: Path) -> None:
         "fusion_engine.jobs.client",
         "fusion_engine.exploration.correlations",
         "fusion_engine.exploration.edit_preview",
+        "fusion_engine.teaching.shipped_lessons",
     ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:

@@ -74,5 +74,6 @@ KINDS: dict[str, Kind] = {
         light=True,
         parts=True,
     ),
+    "lesson": Kind("fusion_engine.jobs.kinds.lesson", ("points", "seed"), light=True, cached=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }
