@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from fusion_engine import store
-from pages.components.run import charts, progress, reports
+from pages.components.run import charts, demo, reports
 from pages.components.run.downloads import download
 from pages.components.run.story import story
 from pages.components.shared import router, state
@@ -14,22 +14,6 @@ from pages.components.shared.tables import folded_table
 from pages.components.shared.theme import show
 
 PICTURE = Path(__file__).parent / "components/shared/fusion.svg"
-RECIPE = "kf_linear"
-SAMPLES = 400
-
-
-def begin() -> None:
-    """Import the parents that ship with the app; `advance` fuses them once they are there."""
-    state.put(demo=progress.submit("import_parents", {"demo": "digits"}))
-
-
-def advance(imported: str) -> None:
-    """Fuse the imported demo parents and go on with that run."""
-    result = store.read_result(imported)
-    chosen = {"parents": result["parents"], "data": "digits:train", "test": "digits:test"}
-    if run := progress.submit("fuse", {**chosen, "recipe": RECIPE, "samples": SAMPLES, "seed": 0}):
-        state.put(demo=run, run=run, **chosen)
-        st.rerun()
 
 
 def draw_hero(started: bool) -> None:
@@ -44,7 +28,7 @@ def draw_hero(started: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.button(
                 "Fuse the demo again" if started else "Fuse the demo", type="secondary" if started else "primary",
-                on_click=begin, icon=":material/play_arrow:", key="fuse-demo",
+                on_click=demo.begin, icon=":material/play_arrow:", key="fuse-demo",
             )
             if not started:
                 st.caption("Small networks for handwritten digits. Nothing to fill in; a few seconds.")
@@ -97,14 +81,8 @@ def draw_cards() -> None:
 
 
 router.enter()
-demo = state.get("demo")
-draw_hero(bool(demo))
-if demo:
-    kind = store.read_job(demo)["kind"]
-    title = "Fusing the digit classifiers" if kind == "fuse" else "Reading the demo's networks"
-    if progress.follow(demo, title, retry=begin):
-        if kind == "fuse":
-            draw_story(demo)
-        else:
-            advance(demo)
+begun = state.get("demo")
+draw_hero(bool(begun))
+if begun and (run := demo.follow_demo(begun)):
+    draw_story(run)
 draw_cards()

@@ -69,11 +69,15 @@ def lesson_of(
         part.report(0.0, recipe)
         last = fuse(list(parents[:count]), data, RECIPES[recipe], seed=0, test=judged)
         fused.setdefault(str(count), {})[recipe] = _fused(last)
-    space = next(iter(last.groupings))
+        if recipe == "kmeans":
+            importance = last.importance[next(iter(last.groupings))]
     labels = fused[str(len(parents))]["pairs"]["labels"]
-    lines = connectivity(last.trace, parents[0].state, parents[1].state, judged, method="permutation", points=_STEPS)
-    path = lines.as_json()
-    for way in ("as_is", "aligned"):
+    matched = [_order(labels[0], own) for own in labels]
+    first, second = parents[0].state, parents[1].state
+    ways = {"as_is": second, "aligned": _permuted(second, matched[1])}
+    path = {}
+    for way, other in ways.items():
+        path[way] = connectivity(last.trace, first, other, judged, method="permutation", points=_STEPS).as_is.as_json()
         del path[way]["levels"]
     return {
         "problem": problem, "classes": data.classes, "width": len(labels[0]), "seed": seed,
@@ -82,8 +86,8 @@ def lesson_of(
             {"network": network_of(parent.state), "accuracy": found["accuracy"], "loss": found["loss"]}
             for parent, found in zip(parents, last.report["parents"], strict=True)
         ],
-        "matched": [_order(labels[0], own) for own in labels],
-        "importance": [np.asarray(scores).tolist() for scores in _importance(last, space)],
+        "matched": matched,
+        "importance": [np.asarray(scores).tolist() for scores in importance],
         "fused": fused, "path": path,
     }  # fmt: skip
 
@@ -98,6 +102,12 @@ def state_of(network: Network) -> dict[str, torch.Tensor]:
     """The state dict of `network_of`."""
     named = zip(("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"), ("w1", "b1", "w2", "b2"), strict=True)
     return {name: torch.tensor(network[key], dtype=torch.float32) for name, key in named}  # type: ignore[literal-required]
+
+
+def _permuted(state: Mapping[str, torch.Tensor], order: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The same network with the hidden neuron order[g] in place g."""
+    first = {name: state[name][list(order)] for name in ("fc1.weight", "fc1.bias")}
+    return {**state, **first, "fc2.weight": state["fc2.weight"][:, list(order)]}
 
 
 def _dataset(points: Drawn, problem: str) -> Dataset:
@@ -131,9 +141,4 @@ def _order(reference: Sequence[int], own: Sequence[int]) -> list[int]:
     """Which neuron of a network stands for each neuron of the reference, by the groups they share."""
     place = {group: neuron for neuron, group in enumerate(own)}
     return [place[group] for group in reference]
-
-
-def _importance(result: FusionResult, space: str) -> list[Array]:
-    return list(result.importance[space])
-
 

@@ -12,6 +12,7 @@ _LOOKS = Path(__file__).parent
 _ICONS = {
     "start": "home", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
     "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
+    "learn": "school",
 }
 ADDRESSES = tuple("" if name == "start" else name for name in _ICONS)
 """The pages' paths in the app's address."""

@@ -22,6 +22,7 @@ BY_PAGE = {
     "fuse": ("recipe", "draft", "kind", "samples", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs",),
+    "learn": ("chapter", "at", "problem", "drawn"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 
