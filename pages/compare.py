@@ -10,7 +10,7 @@ from pages.components.inputs import pickers
 from pages.components.recipe import recipes
 from pages.components.run import charts, reports
 from pages.components.run.downloads import download_row
-from pages.components.shared import router, state
+from pages.components.shared import glossary, router, state
 from pages.components.shared.page_frame import empty, heading, told
 from pages.components.shared.tables import folded_table, table
 from pages.components.shared.text import count, megabytes, percent, plain, seconds
@@ -126,7 +126,7 @@ def spaces(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     listed = {run: [s for s in report.get("spaces", []) if s.get("grouping")] for run, report in found.items()}
     if not any(listed.values()):
         return
-    st.header("How neurons were grouped", anchor=False)
+    st.header("How neurons were grouped", anchor=False, help=glossary.meaning("group"))
     for run, entries in listed.items():
         other = [s for s in entries if s.get("fallback")]
         how = ", ".join(f"{sum(s['grouping'] == m for s in entries)} by {plain(m)}"
@@ -230,7 +230,7 @@ def offer_undo() -> None:
 
 
 router.enter()
-heading("Compare", "Fused networks beside their parents, the plain average and the ensembles.")
+heading("Compare", "Fused networks beside their [parents], the [plain average] and the [ensembles].")
 offer_undo()
 runs = {run["id"]: run for run in store.list_runs("fuse") if run["state"] == "done"}
 if not runs:

@@ -64,9 +64,11 @@ def done(what: dict[str, Any]) -> None:
     """What the reader did in the picture."""
     if what.get("event") == "at" and what.get("chapter") == state.get("chapter", KEYS[0]):
         state.put(at=str(what.get("at", ""))[:64])
-    elif what.get("event") == "train" and isinstance(what.get("points"), list):
-        if run := progress.submit("lesson", {"points": what["points"]}):
-            state.put(drawn=run, problem=OWN)
+        return
+    if what.get("event") != "train" or not isinstance(what.get("points"), list):
+        return
+    if run := progress.submit("lesson", {"points": what["points"]}):
+        state.put(drawn=run, problem=OWN)
 
 
 def ask(chapter: Chapter) -> None:

@@ -32,8 +32,8 @@ class Lesson(TypedDict):
     """fresh: whether the test points are others than those the networks were trained on. parents: four networks, with
     accuracy and loss. matched: for each parent the order that brings its neurons to those of the first; the first's is
     its own. importance: (h,) mean absolute pre-activation of every neuron, one list a parent. fused: by number of
-    parents ('2', '3', '4') and recipe (see `lesson.RECIPES`). path: between the first two, as_is and aligned by `matched`,
-    each a `connectivity.Path.as_json`.
+    parents ('2', '3', '4') and recipe (see `lesson.RECIPES`). path: between the first two, as_is and aligned by
+    `matched`, each a `connectivity.Path.as_json`.
     """
 
     problem: str

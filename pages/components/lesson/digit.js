@@ -1,6 +1,7 @@
 // A digit drawn by hand, run through parents and the fused network: neuron by neuron, and group by group.
 
 const GRID = 32
+const TOLD = 5
 const digits = new WeakMap()
 const PARENTS_IN_ORDER = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7D8894"]
 
@@ -18,12 +19,12 @@ export function dotted(strokes) {
   if (!all.length) return dots
   const [xs, ys] = [all.map(([x]) => x), all.map(([, y]) => y)]
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)]
-  const scale = 28 / Math.max(right - left, bottom - top, 0.05)
+  const scale = 30 / Math.max(right - left, bottom - top, 0.05)
   const at = ([x, y]) => [16 + (x - (left + right) / 2) * scale, 16 + (y - (top + bottom) / 2) * scale]
   const spot = ([cx, cy]) => {
-    for (let y = Math.floor(cy - 2); y <= cy + 2; y += 1) {
-      for (let x = Math.floor(cx - 2); x <= cx + 2; x += 1) {
-        if (x >= 0 && y >= 0 && x < GRID && y < GRID && Math.hypot(x + 0.5 - cx, y + 0.5 - cy) <= 2.1) dots[GRID * y + x] = true
+    for (let y = Math.floor(cy - 3); y <= cy + 3; y += 1) {
+      for (let x = Math.floor(cx - 3); x <= cx + 3; x += 1) {
+        if (x >= 0 && y >= 0 && x < GRID && y < GRID && Math.hypot(x + 0.5 - cx, y + 0.5 - cy) <= 2.5) dots[GRID * y + x] = true
       }
     }
   }
@@ -84,7 +85,7 @@ class Digit {
       button.onclick = () => { this.strokes = SAMPLES[name].map((stroke) => stroke.slice()); this.show() }
     }
     const seen = element("div", left, { class: "digit-seen" })
-    element("span", seen, {}, "as the networks see it")
+    element("span", seen, {}, "in 8 × 8 pixels")
     this.seen = element("canvas", seen, { width: 8, height: 8, role: "img", "aria-label": "The drawing in 8 by 8 pixels" })
     const point = (event) => {
       const area = box.getBoundingClientRect()
@@ -194,8 +195,11 @@ class Digit {
     if (this.group < 0) {
       this.spoken.textContent = `Each square is a neuron and what it answers. ${told.join(", ")}.`
     } else {
-      const members = this.data.labels[this.level].flatMap((own, p) => own.flatMap((g, i) =>
-        g === this.group ? [`${this.names[p]}:${i} ${outputs[p][this.level][i].toFixed(2)}`] : []))
+      const all = this.data.labels[this.level].flatMap((own, p) => own.flatMap((g, i) =>
+        g === this.group ? [{ name: `${this.names[p]}:${i}`, value: outputs[p][this.level][i] }] : []))
+      all.sort((one, other) => other.value - one.value)
+      const members = all.slice(0, TOLD).map(({ name, value }) => `${name} ${value.toFixed(2)}`)
+      if (all.length > TOLD) members.push(`${all.length - TOLD} more that answer less`)
       const merged_ = outputs[outputs.length - 1][this.level][this.group]
       this.spoken.textContent = `Group ${this.group + 1} of layer ${this.level + 1}: ${members.join(", ") || "no neuron"}; `
         + `the fused neuron answers ${merged_.toFixed(2)}.`
@@ -204,7 +208,7 @@ class Digit {
   }
 
   layer(canvas, p, level, values, colour) {
-    const cell = 11
+    const cell = 10
     const [columns, rows] = this.table(p, level)
     canvas.width = columns * cell
     canvas.height = rows * cell

@@ -19,7 +19,7 @@ from ..shared.page_frame import existing
 from .component import source
 
 # The normalisation of the built-in digits' training part, as fusion_engine.data.load_data("digits:train") has it.
-MEAN, STD = 0.3042, 0.3754
+MEAN, STD = 0.30422526597976685, 0.3754219710826874
 _LAYER = re.compile(r"fc(\d+)\.(weight|bias)")
 _NEWEST = 40  # runs that are looked through for a fusion of the demo
 
@@ -64,9 +64,8 @@ def _fits(run: str) -> bool:
             return False
         arguments = store.read_job(run)["arguments"]
         summary = store.read_parents_summary(arguments["parents"])
-        return bool(
-            arguments["data"].startswith("digits") and summary["architecture"] == "mlp" and digit_networks(run)
-        )
+        ours = arguments["data"].startswith("digits") and summary["architecture"].startswith("mlp")
+        return bool(ours and digit_networks(run))
     except (FusionError, ValueError, KeyError):
         return False
 
@@ -83,12 +82,12 @@ def digit_networks(run: str) -> dict[str, Any]:
     fused = _layers(load_file(store.result_path(run, "fused.safetensors")))
     labels = [[g.tolist() for g in grouping.labels or ()] for grouping in store.read_groupings(run).values()]
     depth = len(fused) - 1
-    whole = len(labels) == depth and all(
-        [len(own) for own in space] == [net[level]["shape"][0] for net in networks] for level, space in enumerate(labels)
-    )
-    if not whole:
+    widths = [[net[level]["shape"][0] for net in networks] for level in range(depth)]
+    if [[len(own) for own in space] for space in labels] != widths:
         raise ValueError("the neurons of this fusion are not in one group each")
-    return {"content": run, "names": names, "parents": networks, "fused": fused, "labels": labels, "mean": MEAN, "std": STD}
+    return {
+        "content": run, "names": names, "parents": networks, "fused": fused, "labels": labels, "mean": MEAN, "std": STD,
+    }
 
 
 def _layers(tensors: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
