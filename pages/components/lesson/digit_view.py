@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from fusion_engine import store
@@ -66,7 +67,7 @@ def _fits(run: str) -> bool:
         summary = store.read_parents_summary(arguments["parents"])
         ours = arguments["data"].startswith("digits") and summary["architecture"].startswith("mlp")
         return bool(ours and digit_networks(run))
-    except (FusionError, ValueError, KeyError):
+    except (FusionError, SafetensorError, OSError, ValueError, KeyError):
         return False
 
 
