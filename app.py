@@ -4,10 +4,11 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 if __name__ == "__main__":  # as Streamlit runs it
+    from pages.components.guide import corner
     from pages.components.jobs import jobs_list
     from pages.components.shared import router
 
-    router.run(beside=jobs_list.draw)
+    router.run(corner.draw, lambda page: jobs_list.draw())
 else:  # as its server loads it
     from pages.components.served import ahead, assets, index
 

@@ -94,7 +94,7 @@ def analysed(run: str, parents: str) -> dict[str, Any] | None:
 
 router.enter()
 heading(
-    "Analyse", "Why a fusion works or does not: where accuracy is lost, what each parent knows, how alike they are."
+    "Analyse", "Why a fusion works or does not: where [accuracy] is lost, what each [parent] knows, how alike they are."
 )
 summary = pickers.parents_or_empty("There are no parents to analyse yet.")
 pickers.context(summary)

@@ -16,7 +16,7 @@ from pages.components.recipe import recipes
 from pages.components.run import charts, reports
 from pages.components.run.downloads import download_row
 from pages.components.runs import browse, describe
-from pages.components.shared import router, state
+from pages.components.shared import glossary, router, state
 from pages.components.shared.page_frame import empty, heading, told
 from pages.components.shared.tables import folded_table, table
 from pages.components.shared.text import count, distinct, megabytes, percent, plain, seconds, when
@@ -168,7 +168,7 @@ def spaces(names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     listed = {run: [s for s in report.get("spaces", []) if s.get("grouping")] for run, report in found.items()}
     if not any(listed.values()):
         return
-    st.header("How neurons were grouped", anchor=False)
+    st.header("How neurons were grouped", anchor=False, help=glossary.meaning("group"))
     for run, entries in listed.items():
         other = [s for s in entries if s.get("fallback")]
         how = ", ".join(f"{sum(s['grouping'] == m for s in entries)} by {plain(m)}"
@@ -277,7 +277,7 @@ def offer_undo() -> None:
 
 
 router.enter()
-heading("Compare", "Fused networks beside their parents, the plain average and the ensembles.")
+heading("Compare", "Fused networks beside their [parents], the [plain average] and the [ensembles].")
 offer_undo()
 runs = {run["id"]: run for run in store.find_runs(state="done")}
 if not runs:

@@ -117,7 +117,7 @@ def edit(view: space.SpaceView) -> None:
 
 
 router.enter()
-heading("Explore", "Which neurons matter, which do the same work, and how they are grouped, one space at a time.")
+heading("Explore", "Which [neurons] matter, which do the same work, and how they are [grouped], one [space] at a time.")
 summary = pickers.parents_or_empty("There are no parents to look at yet.")
 pickers.context(summary)
 if not state.get("data"):

@@ -125,7 +125,8 @@ def run_panel(draft: Draft, catalogue: dict[str, Any], summary: dict[str, Any], 
             st.caption(f":material/timer: About {progress.about(usual.seconds)}, from {source}.")
         if not state.get("test"):
             st.caption("No test data chosen: the network will be fused but not measured.")
-    line, file, python = st.tabs(["Command", "Recipe file", "Python"])
+    with st.container(key="expert-command"):
+        line, file, python = st.tabs(["Command", "Recipe file", "Python"])
     with line:
         st.code(recipes.command(arguments, recipe, catalogue), language="bash", wrap_lines=True)
         st.caption(recipes.files_named(arguments))
@@ -207,7 +208,7 @@ def trained(run: str, report: dict[str, Any]) -> None:
 
 
 router.enter()
-heading("Fuse", "Choose a recipe and merge the parents into one network. Presets first; every part can be changed.")
+heading("Fuse", "Choose a [recipe] and merge the [parents] into one network. Presets first; every part can be changed.")
 summary = pickers.parents_or_empty("There are no parents to fuse yet.")
 pickers.context(summary, test=True)
 if not state.get("data"):
@@ -234,10 +235,11 @@ with form:
             "The changed recipe that the address named is not in this store: this is the recipe as it is written. Ask "
             "for its file, or for a bundle, which has it.", icon=":material/link_off:",
         )
-    expert(draft, catalogue["methods"])
-    import_recipe(draft, catalogue["methods"])
-    levels_note(draft, catalogue["methods"])
-    settings = choose_settings(catalogue["devices"])
+    with st.container(key="expert-recipe"):  # not shown in presentation mode
+        expert(draft, catalogue["methods"])
+        import_recipe(draft, catalogue["methods"])
+        levels_note(draft, catalogue["methods"])
+        settings = choose_settings(catalogue["devices"])
 with panel, st.container(key="run-side"):
     st.header("Run", anchor=False)
     if recipes.needs_base(draft.recipe, catalogue["methods"]):

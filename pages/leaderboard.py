@@ -152,7 +152,7 @@ def take_to_fuse(run: str, entry: dict[str, Any]) -> None:
 
 
 router.enter()
-heading("Leaderboard", "Every recipe on the same parents and data: how accurate, how sure, how fast.")
+heading("Leaderboard", "Every [recipe] on the same [parents] and data: how accurate, how sure, how fast.")
 summary = pickers.parents_or_empty("There are no parents to compare recipes on yet.")
 pickers.context(summary, test=True)
 if not state.get("data") or not state.get("test"):

@@ -145,7 +145,10 @@ def data_overview() -> None:
 
 
 router.enter()
-heading("Parents", "The networks to fuse: two to eight of the same architecture, and some data to compare them on.")
+heading(
+    "Parents", "The [parents] are the networks to fuse: two to eight of the same architecture, and some data to "
+    "compare them on.",
+)
 choose, data = st.columns(2, gap="large")
 with choose:
     st.header("1 · Parents", anchor=False)
@@ -169,5 +172,6 @@ else:
         st.warning(plain(line), icon=":material/warning:")
     with told():
         preflight(chosen)
-    overview(chosen)
+    with st.container(key="parents-chosen"):
+        overview(chosen)
     next_steps(explore="Explore their neurons", analyse="Analyse what they share", fuse="Fuse them")

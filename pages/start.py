@@ -5,31 +5,18 @@ from pathlib import Path
 import streamlit as st
 
 from fusion_engine import store
-from pages.components.run import charts, progress, reports
+from fusion_engine.teaching.shipped_lessons import demo_barrier
+from pages.components.analysis.analysis_charts import path_chart
+from pages.components.run import charts, demo, reports
 from pages.components.run.downloads import download
 from pages.components.run.story import story
-from pages.components.shared import router, state
+from pages.components.shared import glossary, router, state
 from pages.components.shared.page_frame import next_steps
 from pages.components.shared.tables import folded_table
+from pages.components.shared.text import percent
 from pages.components.shared.theme import show
 
 PICTURE = Path(__file__).parent / "components/shared/fusion.svg"
-RECIPE = "kf_linear"
-SAMPLES = 400
-
-
-def begin() -> None:
-    """Import the parents that ship with the app; `advance` fuses them once they are there."""
-    state.put(demo=progress.submit("import_parents", {"demo": "digits"}))
-
-
-def advance(imported: str) -> None:
-    """Fuse the imported demo parents and go on with that run."""
-    result = store.read_result(imported)
-    chosen = {"parents": result["parents"], "data": "digits:train", "test": "digits:test"}
-    if run := progress.submit("fuse", {**chosen, "recipe": RECIPE, "samples": SAMPLES, "seed": 0}):
-        state.put(demo=run, run=run, **chosen)
-        st.rerun()
 
 
 def draw_hero(started: bool) -> None:
@@ -44,7 +31,7 @@ def draw_hero(started: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.button(
                 "Fuse the demo again" if started else "Fuse the demo", type="secondary" if started else "primary",
-                on_click=begin, icon=":material/play_arrow:", key="fuse-demo",
+                on_click=demo.begin, icon=":material/play_arrow:", key="fuse-demo",
             )
             if not started:
                 st.caption("Small networks for handwritten digits. Nothing to fill in; a few seconds.")
@@ -79,6 +66,40 @@ def draw_story(run: str) -> None:
         )
 
 
+def draw_barrier() -> None:
+    """Two of the demo's parents blended into each other, as they are and with their neurons matched: measured by the
+    engine when the program was made."""
+    pair = demo_barrier()
+    before, after = pair["as_is"], pair["aligned"]
+    middle = len(before["accuracy"]) // 2
+    with st.container(key="barrier"):
+        st.header("Why not simply average them?", anchor=False)
+        words, chart = st.columns([8, 12], gap="large")
+        with words:
+            lead = glossary.marked(
+                f"Half-way between two of the demo's [parents] the network gets {percent(before['accuracy'][middle])} "
+                f"right: a [barrier] lies between them. With like neurons in like places ([matching]) it gets "
+                f"{percent(after['accuracy'][middle])}."
+            )
+            st.html(f'<p class="lead">{lead}</p>')
+            st.page_link(
+                "pages/learn.py", label="See why, in ten short chapters", icon=":material/school:",
+                query_params={"chapter": "problem"},
+            )
+        with chart:
+            show(
+                path_chart(pair, "accuracy"),
+                f"Accuracy on the way from {pair['first']} to {pair['second']}: half-way "
+                f"{percent(before['accuracy'][middle])} as they are, {percent(after['accuracy'][middle])} matched",
+                key="barrier-chart",
+            )
+            folded_table(
+                [{"Way %": round(100 * a), "As they are %": round(100 * b, 1), "Aligned %": round(100 * c, 1)}
+                 for a, b, c in zip(before["alphas"], before["accuracy"], after["accuracy"], strict=True)],
+                alt="Accuracy along the way between two of the demo's parents",
+            )
+
+
 def draw_cards() -> None:
     st.space("small")
     left, right = st.columns(2, gap="medium")
@@ -97,14 +118,9 @@ def draw_cards() -> None:
 
 
 router.enter()
-demo = state.get("demo")
-draw_hero(bool(demo))
-if demo:
-    kind = store.read_job(demo)["kind"]
-    title = "Fusing the digit classifiers" if kind == "fuse" else "Reading the demo's networks"
-    if progress.follow(demo, title, retry=begin):
-        if kind == "fuse":
-            draw_story(demo)
-        else:
-            advance(demo)
+begun = state.get("demo")
+draw_hero(bool(begun))
+if begun and (run := demo.follow_demo(begun)):
+    draw_story(run)
+draw_barrier()
 draw_cards()

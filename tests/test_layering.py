@@ -41,6 +41,7 @@ LAYERS = [
     "tuning",
     "exploration",
     "sharing",
+    "teaching",
     "jobs",
     "cli",
     "__main__",
@@ -97,7 +98,7 @@ def test_pages_import_nothing_that_computes(path: Path) -> None:
     allowed = ("core", "store", "presets")
     light = (
         "jobs.client", "exploration.edit_preview", "exploration.correlations", "tuning.space", "sharing.html_report",
-        "sharing.snippet",
+        "sharing.snippet", "teaching.shipped_lessons",
     )  # fmt: skip
     for name in imports(path):
         parts = name.split(".")
@@ -124,6 +125,7 @@ def test_pages_import_nothing_that_computes(path: Path) -> None:
         "fusion_engine.tuning.table",
         "fusion_engine.sharing.html_report",
         "fusion_engine.sharing.snippet",
+        "fusion_engine.teaching.shipped_lessons",
     ],
 )
 def test_light_modules_load_nothing_heavy(module: str) -> None:

@@ -93,5 +93,6 @@ KINDS: dict[str, Kind] = {
         "fusion_engine.jobs.kinds.sharing.export_bundle", ("parents", "runs", "with_parents", "with_data"), light=True
     ),
     "import_bundle": Kind("fusion_engine.jobs.kinds.sharing.import_bundle", ("upload",), light=True),
+    "lesson": Kind("fusion_engine.jobs.kinds.lesson", ("points", "seed"), light=True, cached=True),
     "evaluate": Kind("fusion_engine.jobs.kinds.evaluate", ("parents", "run", "data", "device"), light=True),
 }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from ..run import charts
 from ..run.reports import Model
-from ..shared import state
+from ..shared import glossary, state
 from ..shared.tables import folded_table, table
 from ..shared.text import count, distinct, join, percent, plain, seconds
 from ..shared.theme import show
@@ -40,7 +40,7 @@ def points(share: float) -> str:
 
 
 def _budget(budget: Mapping[str, Any], run: str) -> None:
-    st.header("Where accuracy is lost", anchor=False)
+    st.header("Where accuracy is lost", anchor=False, help=glossary.meaning("error budget"))
     levels, ensemble, fused = budget["levels"], budget["ensemble"]["accuracy"], budget["fused"]["accuracy"]
     chart, text = st.columns([5, 3], gap="large")
     with chart:
@@ -133,7 +133,7 @@ def _classes(which: Sequence[str]) -> str:
 @st.fragment
 def _connectivity(found: Mapping[str, Any], run: str) -> None:
     """A fragment: choosing another pair redraws no more than this."""
-    st.header("Lines between networks", anchor=False)
+    st.header("Lines between networks", anchor=False, help=glossary.meaning("linear mode connectivity"))
     pairs = found["pairs"]
     labels = [f"{pair['first']} → {pair['second']}" for pair in pairs]
     chosen, quantity_column = st.columns([3, 2], vertical_alignment="bottom")
@@ -177,7 +177,7 @@ def _connectivity(found: Mapping[str, Any], run: str) -> None:
 def _barriers(pair: Mapping[str, Any], align: str) -> None:
     before, after = pair["as_is"], pair["aligned"]
     columns = st.columns(2)
-    columns[0].metric("Barrier as they are", f"{before['barrier']:.3f}", help="In loss, above the line")
+    columns[0].metric("Barrier as they are", f"{before['barrier']:.3f}", help=glossary.meaning("barrier"))
     columns[1].metric("Barrier aligned", f"{after['barrier']:.3f}")
     errors = (points(before["error_barrier"]), points(after["error_barrier"]))
     calibrated = " Batch norms were calibrated again at every point." if pair["recalibrated"] else ""
@@ -223,7 +223,7 @@ def _pair_labels(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tupl
 @st.fragment
 def _similarity(spaces: Sequence[Mapping[str, Any]], names: Sequence[str], run: str) -> None:
     """A fragment: choosing another measure redraws no more than this."""
-    st.header("How alike their features are", anchor=False)
+    st.header("How alike their features are", anchor=False, help=glossary.meaning("CKA"))
     pairs = [(p, q) for p in range(len(names)) for q in range(p + 1, len(names))]
     measures = [m for m in analysis_charts.MEASURES if m in spaces[0]["measures"]]
     rows = [space["name"] for space in spaces]

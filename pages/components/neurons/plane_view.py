@@ -9,7 +9,7 @@ import streamlit as st
 from ..plane import colouring, projection
 from ..plane.component import packed_points, plane
 from ..plane.measured import Measured, measured
-from ..shared import state
+from ..shared import glossary, state
 from ..shared.space import SpaceView
 from ..shared.text import count, plain
 from . import picking, selection
@@ -26,7 +26,7 @@ def draw(view: SpaceView) -> Callable[[], None]:
 
     That is for the end: the browser shows a selection there by itself, and takes longest to draw the plane again.
     """
-    st.header("Neurons in the plane", anchor=False)
+    st.header("Neurons in the plane", anchor=False, help=glossary.meaning("UMAP"))
     known = measured(state.get("parents"), state.get("data"), str(view.space["name"]), tuple(view.sizes))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         projection.choose()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from ..passport import passport
-from ..shared import state
+from ..shared import glossary, state
 from ..shared.space import SpaceView
 from ..shared.tables import table
 from ..shared.theme import show
@@ -40,7 +40,7 @@ def draw(view: SpaceView, more: Sections | None = None) -> None:
 
 def _choose_neuron(view: SpaceView) -> int | None:
     """The neuron that is looked at, which can be chosen here too."""
-    st.header("Passport", anchor=False)
+    st.header("Passport", anchor=False, help=glossary.meaning("passport"))
     neuron = selection.focus(view)
     st.session_state["neuron-choice"] = neuron
     st.selectbox(

@@ -9,7 +9,7 @@ import streamlit as st
 from fusion_engine.core.errors import FusionError, StoreError
 from fusion_engine.jobs import client
 
-from . import state
+from . import glossary, state
 from .text import plain
 
 _ERROR = ":material/error:"
@@ -46,8 +46,9 @@ def existing(read: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def heading(title: str, lead: str) -> None:
+    """A page's title, and a sentence on what it is for, with words of the glossary in [brackets]."""
     st.title(title, anchor=False)
-    st.html(f'<p class="lead">{lead}</p>')
+    st.html(f'<p class="lead">{glossary.marked(lead)}</p>')
 
 
 def empty(message: str, page: str, label: str) -> NoReturn:

@@ -26,13 +26,15 @@ def navigate() -> tuple[str, Any]:
     return page.url_path or "start", page
 
 
-def run(beside: Callable[[], None]) -> None:
-    """Run the page that the URL asks for. beside: draws what every page has in its frame's corner."""
+def run(*beside: Callable[[str], None]) -> None:
+    """Run the page that the URL asks for. beside: draw what every page has in its frame's corner;
+    they are given the page's name."""
     name, page = navigate()
     st.session_state["routed"] = True
     with frame(name):
-        with told():
-            beside()
+        for draw in beside:
+            with told():
+                draw(name)
         page.run()
 
 

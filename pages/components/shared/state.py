@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels")
+EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels", "present", "tour")
 _SELECTED = ("neuron", "neurons", "group")
 _DEPENDENT = {
     "parents": ("levels", "base", "on", "fusion", "analysis", "search", "trial", "ranges", "pair", "edits",
@@ -27,6 +27,7 @@ BY_PAGE = {
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",
                 "budget", "went"),
+    "learn": ("chapter", "at", "problem", "drawn"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 
@@ -53,6 +54,11 @@ def number(key: str, default: int) -> int:
     """A parameter that is a natural number; `default` where it is missing or something else."""
     value = get(key)
     return int(value) if value.isdecimal() and len(value) < 10 else default
+
+
+def presenting() -> bool:
+    """Whether the page is shown to a room: large type, strong contrast, nothing that only experts need."""
+    return get("present") == "1"
 
 
 def put(**values: str | int | None) -> None:

@@ -10,6 +10,8 @@ import pandas  # noqa: F401 - Plotly looks for it half-way through an import in 
 import plotly.graph_objects as go
 import streamlit as st
 
+from . import state
+
 # Okabe and Ito's palette: told apart with any colour vision. Yellow comes last, being faint on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILION, YELLOW = "#56B4E9", "#D55E00", "#F0E442"
@@ -132,6 +134,8 @@ def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: An
     _make_room(chart)
     if st.context.theme.type == "dark":
         chart = go.Figure(_darkened(chart.to_plotly_json()))
+    if state.presenting():
+        chart = go.Figure(_enlarged(chart.to_plotly_json()))
     config = _CONFIG | {"staticPlot": live}
     return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
 
@@ -157,6 +161,17 @@ def _darkened(part: Any) -> Any:
     if not isinstance(part, str):
         return part
     return _DARK.get(part) or _COLOUR.sub(lambda found: _DARK.get(found[0], found[0]), part)
+
+
+def _enlarged(part: Any, of_font: bool = False) -> Any:
+    """A chart's parts with all writing a third larger, for a projector."""
+    if isinstance(part, dict):
+        return {
+            name: round(value * 4 / 3) if of_font and name == "size" and isinstance(value, int | float)
+            else _enlarged(value, name.endswith("font"))
+            for name, value in part.items()
+        }
+    return [_enlarged(value) for value in part] if isinstance(part, list | tuple) else part
 
 
 def clicked(key: str) -> int | None:

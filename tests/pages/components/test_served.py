@@ -11,6 +11,7 @@ import pytest
 import streamlit as st
 
 from pages.components.served import assets, index
+from pages.components.shared import addresses
 
 STATIC = Path(st.__file__).parent / "static"
 
@@ -22,7 +23,7 @@ def _awaited(coroutine):
 
 def test_every_page_is_answered_with_the_document_whose_additions_come_where_they_work() -> None:
     routes = {route.path: route for route in index.routes()}
-    assert set(routes) == {"/", "/parents", "/explore", "/fuse", "/leaderboard", "/compare", "/analyse"}
+    assert set(routes) == {f"/{address}" for address in addresses.ADDRESSES}
     answer = _awaited(routes["/fuse"].endpoint(None))
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-cache"
