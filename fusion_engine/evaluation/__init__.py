@@ -1,5 +1,6 @@
 """Evaluation: accuracy, loss, confusion, and the reference models of every comparison."""
 
+from ..graph import average_state
 from .doubts import chance_notes, unlike_notes
 from .measures import (
     Evaluation,
@@ -11,7 +12,7 @@ from .measures import (
     measure_rows,
     task_of,
 )
-from .references import about, average_state, compare, ensembles
+from .references import about, compare, ensembles
 
 __all__ = [
     "Evaluation", "about", "average_state", "chance_notes", "collect_logits", "collect_outputs", "compare", "ensembles",
