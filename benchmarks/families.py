@@ -270,7 +270,6 @@ class Bench:
     def parents(self) -> list[Any]:
         """The network and its twin, read by name. The twin: permuted in every space, then noised."""
         import numpy as np
-        import torch
 
         from fusion_engine.graph import permute_state
         from fusion_engine.graph.running.verify import random_permutation

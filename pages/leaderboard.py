@@ -84,6 +84,8 @@ def board(run: str) -> None:
     st.header("Accuracy against time", anchor=False)
     chart = front_chart(found["entries"], found["references"], state.get("entry"))
     show(chart, "Dots: accuracy of each recipe against its seconds; lines: the references", f"front-{run}")
+    if found.get("pays"):  # older boards lack it
+        st.markdown(f":material/balance: {plain(found['pays'])}")
     st.header("Best first", anchor=False)
     standings_table(found, f"table-{key}")
     if without := {e["label"]: e["reason"] for e in found["entries"] if e["state"] in ("failed", "unavailable")}:

@@ -12,10 +12,10 @@ from .measures import (
     task_of,
 )
 from .predictions import Predictions
-from .references import about, average_state, compare, compared, ensembles
+from .references import about, compare, compared, ensembles
 
 __all__ = [
-    "Evaluation", "Predictions", "about", "average_state", "chance_notes", "collect_logits", "collect_outputs",
+    "Evaluation", "Predictions", "about", "chance_notes", "collect_logits", "collect_outputs",
     "compare", "compared", "ensembles", "evaluate", "measure", "measure_logits", "measure_rows", "task_of",
     "unlike_notes",
 ]  # fmt: skip

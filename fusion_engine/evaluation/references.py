@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, check_samples
+from ..graph import average_state
 from ..parents import Parent, module_for, same_widths
 from ..tasks import Task
 from .measures import Evaluation, collect_outputs, measure_rows, no_labels, task_of
@@ -20,15 +21,6 @@ class About(TypedDict):
     name: str
     metric: str
     why: str
-
-
-def average_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The plain average: the mean of every floating-point tensor; integers (counters) are the first state's."""
-    return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
-        if tensor.is_floating_point() else tensor.clone()
-        for name, tensor in states[0].items()
-    }
 
 
 def ensembles(

@@ -4,13 +4,23 @@ A count, as seconds would differ from run to run, and with them the results.
 """
 
 import math
+from typing import Annotated, Literal
 
+from ..core.registry import Param
 from ..graph import Trace, shape
 from ..stats import sample_bytes
 
 # Writing an activation and reading it again takes as long as about this many multiplications and additions: what
 # norms, softmax and activation functions cost in networks of small layers.
 _A_NUMBER = 20
+
+Effort = Literal["quick", "standard", "thorough"]
+EFFORTS: dict[Effort, int] = {"quick": 1, "standard": 4, "thorough": 16}
+"""The work that 'auto' numbers of steps and epochs may cost, over that of a quick run: one meaning in all training."""
+EffortParameter = Annotated[
+    Effort,
+    Param("how much training 'auto' means: standard takes about 4 times, thorough 16 times as long as quick"),
+]
 
 
 def forward_work(trace: Trace) -> float:

@@ -14,6 +14,7 @@ from ..core.types import State
 Optimiser = Literal["adam", "sgd"]
 Scheduler = Literal["one_cycle", "cosine", "constant"]
 
+_MEAN_OF = 10.0  # a running mean's newest share, over 1 / step
 _SUPER_WARM_UP = 0.101  # torch's schedule divides by zero where a tenth of the steps is exactly one
 
 
@@ -23,7 +24,8 @@ class TrainingSettings:
 
     steps: at most. check_every: steps between two looks at the held-out samples; patience: looks without a better one
     before it stops. rate: the highest learning rate. scheduler: one_cycle rises linearly and falls as a cosine;
-    super_convergence (Smith & Topin 2019) also moves the momentum.
+    super_convergence (Smith & Topin 2019) also moves the momentum. average: the running mean of the weights, over the
+    last tenth of the steps so far (Polyak & Juditsky 1992, decaying), is looked at besides and kept where it is better.
     """
 
     steps: int
@@ -33,6 +35,7 @@ class TrainingSettings:
     optimiser: Optimiser = "adam"
     weight_decay: float = 0.0
     scheduler: Scheduler | Literal["super_convergence"] = "one_cycle"
+    average: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def train(
     optimiser = _optimiser(list(weights.values()), settings)
     schedule = _schedule(optimiser, settings)
     outcome, failures, total, seen = Outcome({}, best), 0, 0.0, 0
+    mean = {name: tensor.detach().clone() for name, tensor in weights.items()} if settings.average else {}
     for step in range(1, settings.steps + 1):
         with torch.enable_grad():
             value, samples = loss(weights)
@@ -85,17 +89,22 @@ def train(
             value.backward()
         optimiser.step()
         schedule.step()
+        for name, tensor in mean.items():
+            tensor.lerp_(weights[name].detach(), min(1.0, _MEAN_OF / step))
         now = float(value.detach())
         total, seen = total + now * samples, seen + samples
         if step % settings.check_every == 0 or step == settings.steps or not math.isfinite(total):
-            point = Point(step, now, total / seen, judge(weights))
+            kept, held_out = weights, judge(weights)
+            if mean and (smooth := judge(mean)) < held_out:
+                kept, held_out = mean, smooth
+            point = Point(step, now, total / seen, held_out)
             total, seen = 0.0, 0
             outcome.curve.append(point)
             on_check(point)
             if not (math.isfinite(point.mean) and math.isfinite(point.held_out) and point.held_out <= highest):
                 outcome.diverged = True
             elif point.held_out < outcome.best:
-                outcome.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+                outcome.weights = {name: tensor.detach().clone() for name, tensor in kept.items()}
                 outcome.best, outcome.step, failures = point.held_out, step, 0
             else:
                 failures += 1

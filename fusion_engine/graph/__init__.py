@@ -6,7 +6,14 @@ from .captured.samples import Samples
 from .rules import label_rule
 from .running.program import Program
 from .running.sites import read_site
-from .states.merge import merge_activations, merge_features, merge_outputs, merge_states, unmerge_activations
+from .states.merge import (
+    average_state,
+    merge_activations,
+    merge_features,
+    merge_outputs,
+    merge_states,
+    unmerge_activations,
+)
 from .structure.layers import BATCH_NORMS
 from .structure.nesting import Nest
 from .structure.trace import Trace, lookup, output_shape, trace, with_aliases
@@ -20,6 +27,7 @@ __all__ = [
     "Trace",
     "VerifyReport",
     "arguments",
+    "average_state",
     "dependents",
     "is_symbolic",
     "label_rule",

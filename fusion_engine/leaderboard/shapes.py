@@ -64,9 +64,11 @@ class Entry(TypedDict):
 
 
 class Table(TypedDict):
-    """entries: the best by their metric first, then those under way, then those that failed or cannot run."""
+    """entries: the best by their metric first, then those under way, then those that failed or cannot run. pays:
+    whether fusing does, in a sentence; '' while that is not known."""
 
     entries: list[Entry]
+    pays: str
     references: list[dict[str, Any]]
     parents: list[dict[str, Any]]
     done: int

@@ -26,13 +26,45 @@ def standings(plan: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any
     entries.sort(key=_rank)
     shown = found.get(REFERENCES, {})
     keys = {REFERENCES, *(planned["key"] for planned in plan)}
+    references = list(shown.get("references", []))
     return {
         "entries": entries,
-        "references": list(shown.get("references", [])),
+        "pays": pays(entries, references),
+        "references": references,
         "parents": list(shown.get("parents", [])),
         "done": len(keys & set(found)),
         "total": len(keys),
     }
+
+
+DISTILLED = "distilled_best_parent"
+"""The recipe that fuses nothing: the best parent, trained towards the ensemble as long as a fused network would be."""
+
+
+def pays(entries: Sequence[Entry], references: Sequence[Mapping[str, Any]]) -> str:
+    """Whether fusing pays, in a sentence: the best fusion beside what needs none, the best parent as it is and with the
+    ensemble distilled into it. '' before there is a fusion and one of those."""
+    measured = [entry for entry in entries if entry["score"] is not None]
+    fused = next((entry for entry in measured if entry["preset"] != DISTILLED), None)
+    if fused is None or fused["score"] is None:
+        return ""
+    metric = fused["metric"]
+    others = [("the ensemble distilled into the best parent", e["score"]["mean"]) for e in measured
+              if e["preset"] == DISTILLED and e["score"] is not None]  # fmt: skip
+    others += [("the best parent", r[metric]) for r in references if r["name"] == "best_parent" and metric in r]
+    others = [(name, value) for name, value in others if value is not None]
+    if not others:
+        return ""
+    name, value = max(others, key=lambda other: merit(metric, other[1]))
+    best = fused["score"]["mean"]
+    told = f"{fused['label']} has {_shown(best, metric)}, {name} {_shown(value, metric)}"
+    if merit(metric, best) > merit(metric, value):
+        return f"Fusing pays here: {told}."
+    return f"Fusing does not pay here: {told}."
+
+
+def _shown(value: float, metric: str) -> str:
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{metric} {value:.4g}"
 
 
 def pareto(points: Sequence[tuple[float, float] | None]) -> list[bool]:

@@ -18,8 +18,9 @@ from ..core.recipe import Recipe
 from ..core.seeds import numpy_generator
 from ..core.types import Grouping, State
 from ..data import Dataset
-from ..evaluation import average_state, collect_outputs
+from ..evaluation import collect_outputs
 from ..fusing import Inputs, RunLog
+from ..graph import average_state
 from ..grouping import Grouped, identity_grouping
 from ..parents import module_for, same_widths
 from ..stats import SharedStatistics

@@ -1,8 +1,10 @@
 """Train some of the fused model's weights on the calibration samples: towards the parents' ensemble, or labels."""
 
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,16 +16,19 @@ from ..core.registry import Param
 from ..core.seeds import torch_generator
 from ..core.types import State
 from ..data import IGNORED
-from ..fusing import HeadWeights, Inputs, OutputWeights, RunLog, forward_work
+from ..fusing import EFFORTS, Effort, HeadWeights, Inputs, OutputWeights, RunLog, forward_work
 from ..fusing.sampling import augmented
 from ..fusing.sampling import draw as drawn
-from ..fusing.training import Outcome, Point, TrainingSettings, train, try_rates
+from ..fusing.training import Outcome, Point, TrainingSettings, train
 from ..graph import Program, Trace
 from ..tasks import Task
+from .starts import AVERAGE, FUSED, Start, candidates, choose, verdict
 
-_WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # multiplications and additions of an automatic number of steps
+_WORK, _LEAST_STEPS, _MOST_STEPS = 3e12, 60, 700  # of a quick run: multiplications and additions, and steps
+_LEAST_BATCH, _MOST_BATCH = 64, 256
 
-_RATES = (2e-3, 5e-4, 1e-4)
+_RATES, _MIDDLE = (2e-3, 5e-4, 1e-4, 2e-5, 1e-5), 5e-4
+_TRIAL_STEPS, _TRIAL_CHECKS = 6, 6
 _AUTO = 0.0  # a rate to be found
 _CHECK_EVERY = 25
 
@@ -31,9 +36,13 @@ _CHECK_EVERY = 25
 Steps = Annotated[int, Param("most training steps", ge=1, le=100_000, usual=(30, 1000))]
 AutoSteps = Annotated[
     int | Literal["auto"],
-    Param("most training steps; auto: as many as are cheap, 60 to 700", ge=1, le=100_000, usual=(30, 1000)),
+    Param("most training steps; auto: as many as the effort allows", ge=1, le=100_000, usual=(30, 1000)),
 ]
 Batch = Annotated[int, Param("samples a step", ge=1, le=4096)]
+AutoBatch = Annotated[
+    int | Literal["auto"], Param("samples a step; auto: 256, fewer where a step is much work", ge=1, le=4096)
+]
+Averaging = Annotated[bool, Param("look at the running mean of the weights as well, and keep what is better")]
 Rate = Annotated[float, Param("highest learning rate (Adam, one cycle)", ge=1e-7, le=1.0, usual=(1e-5, 0.03))]
 AutoRate = Annotated[
     float | Literal["auto"],
@@ -48,18 +57,25 @@ Shift = Annotated[
 ]
 
 
-def affordable(trace: Trace, steps: int | Literal["auto"], batch: int, teachers: int) -> int:
-    """Number of steps; 'auto': what a fixed amount of work allows. teachers: models that run forward in each step."""
-    if steps != "auto":
-        return steps
-    step = (3 + teachers) * batch * forward_work(trace)  # forward and backward are three forward passes
-    return int(min(_MOST_STEPS, max(_LEAST_STEPS, _WORK / step)))
+def affordable(
+    trace: Trace, steps: int | Literal["auto"], batch: int | Literal["auto"], effort: Effort, teachers: int
+) -> tuple[int, int]:
+    """Number of steps and samples a step; 'auto': what the work of this effort allows. teachers: models that run
+    forward in each step."""
+    factor = EFFORTS[effort]
+    sample = (3 + teachers) * forward_work(trace)  # forward and backward are three forward passes
+    if batch == "auto":
+        least = _LEAST_STEPS * factor if steps == "auto" else steps
+        batch = int(min(_MOST_BATCH, max(_LEAST_BATCH, factor * _WORK / (least * sample))))
+    if steps == "auto":
+        steps = int(min(_MOST_STEPS * factor, max(_LEAST_STEPS * factor, factor * _WORK / (batch * sample))))
+    return steps, batch
 
 
-def schedule(steps: int, rate: float | Literal["auto"], patience: int) -> TrainingSettings:
+def schedule(steps: int, rate: float | Literal["auto"], patience: int, *, average: bool = False) -> TrainingSettings:
     """Adam with a warm-up and cosine decay of the rate, for at most `steps` steps; rate 'auto': to be found."""
     found = _AUTO if rate == "auto" else rate
-    return TrainingSettings(steps, _CHECK_EVERY, patience, found, scheduler="super_convergence")
+    return TrainingSettings(steps, _CHECK_EVERY, patience, found, scheduler="super_convergence", average=average)
 
 
 def task_of(inputs: Inputs) -> Task:
@@ -125,6 +141,9 @@ def distil_everything(
     settings: TrainingSettings,
     log: RunLog,
     label: str,
+    start: Start = "fused",
+    *,
+    race: bool = False,
 ) -> dict[str, Tensor]:
     """`distil` of all weights. target(x, y): the probabilities wanted for inputs x with label shares y. draw: samples a
     step, mixed or not, and shifted by how much (see `augmented`); where every position has a class they are neither,
@@ -147,52 +166,52 @@ def distil_everything(
 
     names = [name for name in inputs.trace.parameters if state[name].is_floating_point()]
     student, judged = Program(inputs.trace, None, [inputs.trace.output]), (judge.x, wanted(judge.x, judge.y))
-    return distil(inputs, state, names, student, sample, judged, settings, log, label)
+    lesson = Lesson(inputs, names, student, sample, judged, label)
+    return distil(lesson, state, settings, log, start, race=race)
 
 
-def distil(
-    inputs: Inputs,
-    state: State,
-    names: Sequence[str],
-    student: Program,
-    sample: Callable[[torch.Generator], tuple[Tensor, Tensor]],
-    judge: tuple[Tensor, Tensor],
-    settings: TrainingSettings,
-    log: RunLog,
-    label: str,
-) -> dict[str, Tensor]:
-    """A new state in which the tensors `names` are trained until `student`'s logits match the targets.
+@dataclass(frozen=True)
+class Lesson:
+    """What is trained, and towards what. names: the tensors that are trained so that `student`'s logits match the
+    targets. sample(generator) draws a batch of the student's inputs and the probabilities wanted for them; `judge` is
+    the fixed held-out pair. label: what progress, notes and report call it."""
 
-    sample(generator) draws a batch of the student's inputs and the probabilities wanted for them; `judge` is the
-    fixed held-out pair. The cross entropy on it is checked every `settings.check_every` steps; the best weights
-    seen are returned, `state`'s own among them, so the step never makes that measure worse. Training stops after
-    `settings.patience` checks without a better one. An automatic rate is the one that lowers the measure most in a
-    tenth of the steps (a middle one where steps are few); if none lowers it, nothing is trained. Progress comes with
-    every step, its detail with the step's loss and the last held-out one; the report has the curve. Raises
-    FusionError if the outputs are not finite.
-    """
+    inputs: Inputs
+    names: Sequence[str]
+    student: Program
+    sample: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    judge: tuple[Tensor, Tensor]
+    label: str
 
-    task = task_of(inputs)
+    @cached_property
+    def task(self) -> Task:
+        return task_of(self.inputs)
 
-    def error(outputs: Tensor, target: Tensor) -> Tensor:
-        return _error(task, task.logits(outputs), target)
+    def error(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return _error(self.task, self.task.logits(outputs), target)
 
     @torch.no_grad()
-    def judged(weights: State) -> float:
-        return float(error(student({**state, **weights}, judge[0])[0], judge[1]))
+    def held_out(self, state: State) -> float:
+        """The loss of a state on the held-out pair."""
+        return float(self.error(self.student(state, self.judge[0])[0], self.judge[1]))
 
-    begin = {name: state[name].to(inputs.device) for name in names}
-    before = judged(begin)
-    if not math.isfinite(before):
-        raise FusionError(f"{label}: the fused model's outputs are not finite; solve with a larger ridge")
+    @torch.no_grad()
+    def held_out_losses(self, state: State) -> Tensor:
+        """(samples,) the same, sample by sample."""
+        outputs, target = self.student(state, self.judge[0])[0], self.judge[1]
+        return torch.stack([self.error(outputs[i : i + 1], target[i : i + 1]) for i in range(len(target))])
 
-    def run(how: TrainingSettings, progress: Progress, *, trial: bool = False) -> Outcome:
-        generator = torch_generator(inputs.seed, "distillation", label, device=inputs.device.type)
-        held_out = [before]
+    def train(
+        self, state: State, before: float, how: TrainingSettings, progress: Progress, *, trial: bool = False
+    ) -> Outcome:
+        """Weights better than `before`, the held-out loss of `state`."""
+        device, label = self.inputs.device, self.label
+        generator = torch_generator(self.inputs.seed, "distillation", label, device=device.type)
+        held_out, began = [before], time.perf_counter()
 
         def loss(weights: State) -> tuple[Tensor, int]:
-            x, target = sample(generator)
-            return error(student({**state, **weights}, x)[0], target), len(x)
+            x, target = self.sample(generator)
+            return self.error(self.student({**state, **weights}, x)[0], target), len(x)
 
         def on_step(step: int, value: float) -> None:
             if trial:
@@ -201,34 +220,143 @@ def distil(
             detail: dict[str, Any] = {"level": label, "index": 0, "levels": 1, "step": step, "steps": how.steps}
             # A loss that is not finite has no place in JSON.
             detail |= {k: v for k, v in (("loss", value), ("held_out", held_out[0])) if math.isfinite(v)}
-            progress.report(step / how.steps, f"{label}: step {step} of {how.steps}", detail)
+            left = (time.perf_counter() - began) / step * (how.steps - step)
+            progress.report(step / how.steps, f"{label}: step {step} of {how.steps}{_left(left)}", detail)
 
         def on_check(point: Point) -> None:
             held_out[0] = point.held_out
 
+        begin = {name: state[name].to(device) for name in self.names}
+        judged: Callable[[State], float] = lambda weights: self.held_out({**state, **weights})  # noqa: E731
         return train(begin, loss, judged, how, best=before, on_step=on_step, on_check=on_check)
 
-    tried: dict[float, float] = {}
-    if settings.rate == _AUTO:
-        short = replace(settings, steps=max(10, settings.steps // 10))
-        if settings.steps >= _LEAST_STEPS:
-            trials = log.progress.part(0.0, 0.2).each(_RATES, lambda rate: f"{label}: trying the rate {rate:g}")
-            tried = try_rates(_RATES, lambda rate: run(replace(short, rate=rate), next(trials)[1], trial=True))
-        settings = replace(settings, rate=min(tried, key=lambda r: tried[r]) if tried else _RATES[1])
-    if tried and not min(tried.values()) < before:
-        outcome = Outcome({}, before)  # what a tenth of the steps never lowers, all of them hardly will
-    else:
-        outcome = run(settings, log.progress.part(0.2 if tried else 0.0, 1.0))
+
+def distil(
+    lesson: Lesson,
+    state: State,
+    settings: TrainingSettings,
+    log: RunLog,
+    start: Start = "fused",
+    *,
+    race: bool = False,
+) -> dict[str, Tensor]:
+    """A new state: `state`, or what else `start` names (`starts.candidates`), trained.
+
+    The held-out loss is checked every `settings.check_every` steps; the best weights seen are returned, those of all
+    starts among them, so the step never makes that measure worse. Training stops after `settings.patience` checks
+    without a better one. An automatic rate, and an automatic start, are those whose held-out loss, as it runs in a
+    tenth of the steps, leads lowest (`trend`); without an automatic rate, or where steps are few, training goes on from
+    the start whose loss is lowest, at a middle rate. With `race` all starts that training helps run to the end, and the
+    lowest loss there decides. If none leads below what there is, nothing is trained. Progress comes with every step,
+    its detail with the step's loss and the last held-out one; the report has the curve, and the notes what was started
+    from and whether held-out samples can tell the result from the best parent. Raises FusionError if the outputs of all
+    starts are not finite.
+    """
+    known = candidates(lesson.inputs, state, start)
+    before = {name: loss for name, other in known.items() if math.isfinite(loss := lesson.held_out(other))}
+    if not before or (start == "fused" and FUSED not in before):
+        raise FusionError(f"{lesson.label}: the fused model's outputs are not finite; solve with a larger ridge")
+    contenders = choose(before, start, lesson, log)
+    searches = settings.rate == _AUTO and settings.steps >= _LEAST_STEPS
+    tried = _trials(lesson, contenders, known, before, settings, log) if searches else {}
+    rates, leads = dict.fromkeys(contenders, settings.rate or _MIDDLE), dict(before)
+    for name, rate in sorted(tried, key=lambda key: tried[key].leads_to, reverse=True):
+        rates[name], leads[name] = rate, tried[name, rate].leads_to
+    # What a tenth of the steps does not lead below its start, all of them hardly will.
+    runs = sorted(
+        (name for name in contenders if not tried or leads[name] < before[name]), key=lambda name: leads[name]
+    )
+    if not race:
+        runs = [name for name in runs[:1] if not tried or leads[name] < before[contenders[0]]]
+    first, outcome = contenders[0], Outcome({}, before[contenders[0]])
+    for name, part in log.progress.part(0.3 if tried else 0.0, 1.0).each(runs):
+        trained = lesson.train(known[name], before[name], replace(settings, rate=rates[name]), part)
+        if trained.best < outcome.best:
+            first, outcome = name, trained
+        elif name == first and not outcome.weights:
+            outcome = replace(outcome, curve=trained.curve)
     curve = [(point.step, point.loss, point.held_out) for point in outcome.curve]
-    log.decide(label, {
-        "rate": settings.rate,
-        **({"rates_held_out": {f"{r:g}": loss for r, loss in tried.items()}} if tried else {}),
+    log.decide(lesson.label, {
+        "rate": rates[first],
+        **({"rates_held_out": _by_rate(tried, contenders[0])} if tried else {}),
+        **({"start": first, "starts_held_out": before} if start != "fused" else {}),
         "steps": outcome.step,
-        "held_out_before": before,
+        "held_out_before": before[first],
         "held_out_after": outcome.best,
         "curve": [point for point in curve if all(map(math.isfinite, point))],
     })  # fmt: skip
-    return {**state, **outcome.weights}
+    result = {**known[first], **outcome.weights}
+    if start == "auto" and first not in (FUSED, AVERAGE):
+        what = f"the ensemble distilled into {first}" if outcome.weights else f"{first} as it is"
+        log.note(
+            f"{lesson.label}: fusing did not pay here: held-out samples prefer {what}, and that is the result; its "
+            "neurons are that parent's, not those of the groups"
+        )
+    if start != "fused":
+        for line in verdict(lesson, known, before, first, outcome.best, result):
+            log.note(line)
+    return result
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A short run of one start at one rate. leads_to: the held-out loss that it leads to, see `trend`."""
+
+    curve: tuple[float, ...]
+    leads_to: float
+
+
+def _by_rate(tried: Mapping[tuple[str, float], Trial], start: str) -> dict[str, float]:
+    """What the trials of one start lead to, by rate; without those that lead nowhere."""
+    found = {f"{rate:g}": trial.leads_to for (name, rate), trial in tried.items() if name == start}
+    return {rate: loss for rate, loss in found.items() if math.isfinite(loss)}
+
+
+def trend(curve: Sequence[float]) -> float:
+    """Where held-out losses lead: at the end of the line through the later half of them, and half of that again on."""
+    later = curve[len(curve) // 2 :]
+    if not all(map(math.isfinite, later)):
+        return math.inf
+    n, mean = len(later), sum(later) / len(later)
+    steps = [i - (n - 1) / 2 for i in range(n)]
+    slope = sum(i * value for i, value in zip(steps, later, strict=True)) / max(1e-12, sum(i * i for i in steps))
+    return mean + slope * (steps[-1] + n / 2)
+
+
+def _trials(
+    lesson: Lesson, contenders: Sequence[str], known: Mapping[str, State], before: Mapping[str, float],
+    settings: TrainingSettings, log: RunLog,
+) -> dict[tuple[str, float], Trial]:  # fmt: skip
+    """Short runs by start and rate. Of the first contender: from a middle rate on to lower or higher ones, as long as
+    they lead lower; of the others: at the rate that is best for it."""
+    steps = max(_TRIAL_STEPS, settings.steps // 10)
+    short = replace(settings, steps=steps, check_every=max(1, steps // _TRIAL_CHECKS), patience=steps)
+    found: dict[tuple[str, float], Trial] = {}
+    most = len(_RATES) + len(contenders) - 1
+
+    def lead(name: str, rate: float) -> float:
+        if (name, rate) not in found:
+            part = log.progress.part(0.3 * len(found) / most, 0.3 * (len(found) + 1) / most)
+            outcome = lesson.train(known[name], before[name], replace(short, rate=rate), part, trial=True)
+            curve = (before[name], *(point.held_out for point in outcome.curve))
+            found[name, rate] = Trial(curve, math.inf if outcome.diverged else trend(curve))
+        return found[name, rate].leads_to
+
+    first, *others = contenders
+    at = _RATES.index(_MIDDLE)
+    way = 1 if lead(first, _RATES[at + 1]) < lead(first, _RATES[at]) else -1
+    while 0 <= at + way < len(_RATES) and lead(first, _RATES[at + way]) < lead(first, _RATES[at]):
+        at += way
+    for name in others:
+        lead(name, _RATES[at])
+    return found
+
+
+def _left(seconds: float) -> str:
+    """', about 40 s left'; '' where that is soon."""
+    if seconds < 10:
+        return ""
+    return f", about {seconds:.0f} s left" if seconds < 120 else f", about {seconds / 60:.0f} min left"
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..core.errors import DataError, FusionError
 from ..core.registry import Param, register
 from ..core.types import Grouping, State
-from ..fusing import Inputs, RunLog
+from ..fusing import EffortParameter, Inputs, RunLog
 from ..tasks import Task
 from . import distillation
 
@@ -29,7 +29,8 @@ def fine_tuning(
     log: RunLog,
     *,
     steps: distillation.AutoSteps = "auto",
-    batch: distillation.Batch = 256,
+    effort: EffortParameter = "quick",
+    batch: distillation.AutoBatch = 256,
     rate: distillation.AutoRate = "auto",
     smoothing: Annotated[float, Param("share of the target spread evenly over all classes", ge=0.0, le=0.9)] = 0.0,
     mix: distillation.Mix = True,
@@ -57,8 +58,8 @@ def fine_tuning(
         even = torch.full_like(y, 1 / y.shape[-1])
         return y.lerp(even if y.dim() == 2 else even * y.sum(-1, keepdim=True), smoothing)
 
-    draw = (batch, mix, shift)
-    settings = distillation.schedule(distillation.affordable(inputs.trace, steps, batch, 0), rate, patience)
+    most, size = distillation.affordable(inputs.trace, steps, batch, effort, 0)
+    settings, draw = distillation.schedule(most, rate, patience), (size, mix, shift)
     return distillation.distil_everything(inputs, state, target, draw, settings, log, "fine_tuning")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..core.errors import FusionError
 from ..core.registry import register
 from ..core.types import Grouping, State
-from ..fusing import Inputs, RunLog, output_layer, output_weights
+from ..fusing import BY_IMPORTANCE, Inputs, RunLog, output_layer, output_weights
 from ..fusing.sampling import draw
 from ..graph import Program
 from . import distillation
@@ -20,7 +20,7 @@ from . import distillation
     title="Head distillation",
     citation="Hinton et al. 2015",
     needs={"gradients"},
-    uses={"importance": {"head_weights": "importance"}},
+    uses={"importance": {"head_weights": BY_IMPORTANCE}},
     scope="network",
 )
 def head_distillation(
@@ -60,4 +60,5 @@ def head_distillation(
     names = [name for name in (last.weight, last.bias) if name is not None]
     student = Program(inputs.trace, [last.input], [inputs.trace.output])
     settings = distillation.schedule(steps, rate, patience)
-    return distillation.distil(inputs, state, names, student, sample, held_out_pair, settings, log, "head_distillation")
+    lesson = distillation.Lesson(inputs, names, student, sample, held_out_pair, "head_distillation")
+    return distillation.distil(lesson, state, settings, log)

@@ -1,7 +1,7 @@
 """REPAIR: give every fused neuron the mean and the spread that the parents' neurons in its group have."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..graph import Program, Trace, merge_outputs
 from .channels import ChannelMoments, channel_rows, channels_in_turn
 
 _DEAD = 1e-5
+Change = Callable[[ChannelMoments, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @register("post", "repair", title="REPAIR", citation="Jordan et al. 2023", needs={"moments"}, scope="network")
@@ -30,34 +31,45 @@ def repair(inputs: Inputs, groupings: Mapping[str, Grouping], state: State, log:
     The output layer, layers with weights that serve elsewhere too, and neurons that hardly vary (here or in the
     parents) stay as they are. Returns a new state. Labels are not used.
     """
-    layers = [layer for layer in inputs.trace.layers.values() if _is_repairable(inputs.trace, layer, log)]
+    return restored(inputs, groupings, state, log, "repair", _change, "so its neurons get their spread back alone")
+
+
+def restored(
+    inputs: Inputs,
+    groupings: Mapping[str, Grouping],
+    state: State,
+    log: RunLog,
+    step: str,
+    change: Change,
+    unbiased: str | None,
+) -> dict[str, Tensor]:
+    """A new state in which every fused neuron's output y is scale * y + shift, layer after layer, the layers before it
+    changed. change: from a layer's moments now, and the mean and spread (n,) it should have, to scale and shift.
+    unbiased: what the notes say of a layer without a bias, which gets the scale alone; None: nothing is said."""
+    trace = inputs.trace
+    layers = [layer for layer in trace.layers.values() if _is_repairable(trace, layer, log, step, unbiased)]
     if not layers:
         return dict(state)
     with torch.no_grad():
-        return _repaired(inputs, groupings, state, layers, log)
+        changed, wanted = dict(state), _targets(inputs, groupings, layers, log, step)
+        by_weight = {layer.weight: layer for layer in layers}
+        places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
+        for weight, own in channels_in_turn(inputs, changed, places, log, step, begin=0.5):
+            layer = by_weight[weight]
+            scale, shift = change(own, *wanted[layer.name])
+            _apply(changed, layer, scale, shift if layer.has_bias else torch.zeros_like(shift))
+    return changed
 
 
-def _repaired(
-    inputs: Inputs, groupings: Mapping[str, Grouping], state: State, layers: list[Layer], log: RunLog
-) -> dict[str, Tensor]:
-    repaired, wanted = dict(state), _targets(inputs, groupings, layers, log)
-    by_weight = {layer.weight: layer for layer in layers}
-    places = {layer.weight: (layer.output, 1 if layer.kind == "conv" else -1) for layer in layers}
-    for weight, own in channels_in_turn(inputs, repaired, places, log, "repair", begin=0.5):
-        layer = by_weight[weight]
-        _rescale(repaired, layer, *_change(own, *wanted[layer.name], shifts=layer.has_bias))
-    return repaired
-
-
-def _is_repairable(trace: Trace, layer: Layer, log: RunLog) -> bool:
+def _is_repairable(trace: Trace, layer: Layer, log: RunLog, step: str, unbiased: str | None) -> bool:
     """Whether the layer's outputs are neurons of a space, with weights of its own; the notes say what is left out."""
     if layer.space is None or layer.output == trace.output:
         return False
     if _is_shared(trace, layer):
-        log.note(f"repair: layer {layer.name} stays as it is: its weights are used elsewhere too")
+        log.note(f"{step}: layer {layer.name} stays as it is: its weights are used elsewhere too")
         return False
-    if not layer.has_bias:
-        log.note(f"repair: layer {layer.name} has no bias, so its neurons get their spread back alone")
+    if not layer.has_bias and unbiased is not None:
+        log.note(f"{step}: layer {layer.name} has no bias, {unbiased}")
     return True
 
 
@@ -73,7 +85,7 @@ def _is_shared(trace: Trace, layer: Layer) -> bool:
 
 
 def _targets(
-    inputs: Inputs, groupings: Mapping[str, Grouping], layers: list[Layer], log: RunLog
+    inputs: Inputs, groupings: Mapping[str, Grouping], layers: list[Layer], log: RunLog, step: str
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By layer the (n,) mean and standard deviation its fused neurons should have."""
     program = Program(inputs.trace, None, [layer.output for layer in layers])
@@ -97,7 +109,7 @@ def _targets(
                 moments[layer.name].add(rows)
             seen += len(x)
             done = 0.5 * (p + seen / len(inputs.data)) / inputs.count
-            log.progress.report(done, f"repair: features of parent {p + 1}")
+            log.progress.report(done, f"{step}: features of parent {p + 1}")
         for name, found in moments.items():
             means[name].append(found.mean)
             spreads[name].append(found.variance.sqrt())
@@ -113,13 +125,18 @@ def _targets(
     return targets
 
 
-def _change(own: ChannelMoments, mean: Tensor, spread: Tensor, *, shifts: bool) -> tuple[Tensor, Tensor]:
-    """Scale and shift (n,) of every neuron; 1 and 0 for the dead."""
+def _change(own: ChannelMoments, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift (n,) that give every neuron this mean and this spread; 1 and 0 for the dead."""
+    scale, alive = spread_ratio(own, mean, spread)
+    return scale, torch.where(alive, mean - scale * own.mean, torch.zeros_like(mean))
+
+
+def spread_ratio(own: ChannelMoments, mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) what a neuron's spread lacks of the wanted one, as a factor, 1 for the dead; and (n,) which are alive: they
+    vary now, and should."""
     now = own.variance.sqrt()
     alive = _varies(own.mean, now) & _varies(mean, spread)
-    scale = torch.where(alive, spread / now, torch.ones_like(now))
-    shift = torch.where(alive, mean - scale * own.mean, torch.zeros_like(now))
-    return scale, shift if shifts else torch.zeros_like(shift)
+    return torch.where(alive, spread / now, torch.ones_like(now)), alive
 
 
 def _varies(mean: Tensor, spread: Tensor) -> Tensor:
@@ -127,7 +144,7 @@ def _varies(mean: Tensor, spread: Tensor) -> Tensor:
     return spread > _DEAD * (mean.abs() + spread.max())
 
 
-def _rescale(state: dict[str, Tensor], layer: Layer, scale: Tensor, shift: Tensor) -> None:
+def _apply(state: dict[str, Tensor], layer: Layer, scale: Tensor, shift: Tensor) -> None:
     """Make the layer (with its batch norm) give scale * y + shift in place of y; the old tensors stay as they are."""
     norm = layer.norm
     if norm is not None and norm.weight is not None and norm.bias is not None:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ..core.registry import register
-from ..fusing import HeadParameter, Inputs, RunLog, output_weights
+from ..fusing import BY_IMPORTANCE, HeadParameter, Inputs, RunLog, output_weights
 from ..graph import merge_states
 from ..grouping import Grouped
 
@@ -14,7 +14,7 @@ from ..grouping import Grouped
     title="Average of aligned weights",
     citation="Ainsworth et al. 2023; Singh & Jaggi 2020",
     needs={"weights"},
-    uses={"importance": {"head_weights": "importance"}},
+    uses={"importance": {"head_weights": BY_IMPORTANCE}},
     scope="network",
     by_level=True,
     keeps_norms=True,

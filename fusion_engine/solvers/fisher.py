@@ -14,7 +14,7 @@ from ..core.registry import Param, register
 from ..core.seeds import torch_generator
 from ..core.types import Grouping, State
 from ..data import IGNORED
-from ..fusing import HeadParameter, Inputs, RunLog, batch_size, output_weights, parent_part
+from ..fusing import BY_IMPORTANCE, HeadParameter, Inputs, RunLog, batch_size, output_weights, parent_part
 from ..graph import Program, lookup, merge_states, with_aliases
 from ..grouping import Grouped
 from ..tasks import Task
@@ -28,7 +28,7 @@ _HELD_BYTES = 16 * 2**20
     title="Mean weighted by Fisher information",
     citation="Matena & Raffel 2022",
     needs={"weights", "moments"},
-    uses={"importance": {"head_weights": "importance"}},
+    uses={"importance": {"head_weights": BY_IMPORTANCE}},
     scope="network",
     keeps_norms=True,
     aligned_only=True,

@@ -64,6 +64,22 @@ def test_order_and_states() -> None:
     assert (table["done"], table["total"]) == (6, 10)
 
 
+def test_whether_fusing_pays_is_said() -> None:
+    plan = [row("good", 0), row("distilled_best_parent", 0)]
+    best = {"key": REFERENCES, "references": [{"name": "best_parent", "accuracy": 0.6}], "parents": []}
+    assert standings(plan, [done(plan[1], 0.7, 1.0)])["pays"] == ""  # no fusion yet
+    assert standings(plan, [done(plan[0], 0.8, 1.0)])["pays"] == ""  # nothing to compare it with
+    better = standings(plan, [done(plan[0], 0.8, 1.0), done(plan[1], 0.7, 1.0), best])["pays"]
+    assert better == "Fusing pays here: good has 80.0 %, the ensemble distilled into the best parent 70.0 %."
+    worse = standings(plan, [done(plan[0], 0.65, 1.0), done(plan[1], 0.7, 1.0), best])["pays"]
+    assert worse.startswith("Fusing does not pay here: good has 65.0 %, the ensemble distilled into")
+    alone = standings(plan, [done(plan[0], 0.55, 1.0), best])["pays"]
+    assert alone == "Fusing does not pay here: good has 55.0 %, the best parent 60.0 %."
+    told = zip(plan, (4.0, 5.0), strict=True)
+    lower = [{**done(p, 0.5, 1.0), "metric": "perplexity", "perplexity": value} for p, value in told]
+    assert standings(plan, lower)["pays"].startswith("Fusing pays here: good has perplexity 4,")
+
+
 def test_rows_that_are_not_planned_do_not_count() -> None:
     plan = [row("one", 0)]
     other = done(row("two", 0), 1.0, 1.0)

@@ -43,6 +43,7 @@ def board(**changes: Any) -> dict[str, Any]:
             {"name": "softmax_ensemble", "accuracy": 0.96, **reference},
             {"name": "average", "accuracy": 0.5, **reference},
         ],
+        "pays": "Fusing pays here: kf_linear has 95.0 %, the best parent 80.0 %.",
         "parents": [{"file": "a", "accuracy": 0.8, "loss": 0.5}], "done": 6, "total": 6, "rows": [row],
     } | changes
 
@@ -105,6 +106,13 @@ def test_the_table_has_entries_and_references_best_first(open_page, filled) -> N
     assert shown["Seeds"][1] == "2 / 2"
     assert [m.value for m in app.metric][:2] == ["95.00\u202f%", "94.00 – 95.00"]
     assert any("a note" in c.value for c in app.caption)
+
+
+def test_whether_fusing_pays_stands_above_the_table(open_page, filled) -> None:
+    add_board()
+    app = open_page("leaderboard", **READY)
+    shown = [m.value.replace("\\", "") for m in app.markdown]
+    assert any("Fusing pays here: kf_linear has 95.0 %, the best parent 80.0 %." in text for text in shown)
 
 
 def test_another_entry_is_in_the_url(open_page, filled) -> None:

@@ -119,3 +119,26 @@ def test_repair_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> N
     parts = refine(context, fused, "repair")
     for key in whole:
         torch.testing.assert_close(parts[key], whole[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", ["rescale", "bias_calibration"])
+@pytest.mark.parametrize("name", ["mlp", "vgg_bn_2fc", "resnet"])
+def test_spread_or_mean_alone(name: str, step: str) -> None:
+    """RESCALE sets the spread and multiplies the mean alike; bias calibration sets the mean and leaves the spread."""
+    _, context, fused = fused_case(name)
+    changed = refine(context, fused, step)
+    parents, found = [measured(context, s) for s in context.states], measured(context, changed)
+    first = next(x for x in made(context))
+    before = measured(context, fused)[first.name]
+    for layer in made(context):
+        merge = merge_outputs(context.states, context.trace, context.groupings, layer)
+        which = 1 if step == "rescale" else 0
+        wanted = sum(m @ p[layer.name][which] for m, p in zip(merge, parents, strict=True))
+        spread = sum(m @ p[layer.name][1] for m, p in zip(merge, parents, strict=True))
+        alive = (spread > 1e-3) & (found[layer.name][1] > 1e-6)
+        torch.testing.assert_close(found[layer.name][which][alive], wanted[alive], rtol=2e-3, atol=1e-3)
+    mean, deviation = found[first.name]
+    if step == "rescale":
+        torch.testing.assert_close(mean * before[1], before[0] * deviation, rtol=2e-3, atol=1e-3)
+    else:
+        torch.testing.assert_close(deviation, before[1], rtol=2e-3, atol=1e-4)

@@ -22,6 +22,7 @@ def text(board: Mapping[str, Any]) -> str:
             lines.append((merit(metric, reference[metric]), cells))
     lines.sort(key=lambda line: -line[0])
     shown = [table(("recipe", metric, "+-", "seconds", "MB", "seeds"), [cells for _, cells in lines])]
+    shown += [board["pays"]] if board.get("pays") else []
     without = [entry for entry in board["entries"] if not entry["score"]]
     shown += [f"{entry['label']}: {entry['reason'] or 'waiting'}" for entry in without]
     shown.append(f"{board['done']} of {board['total']} rows; * no other is both faster and more accurate")

@@ -27,6 +27,15 @@ from .scales import scale_tensors
 Owned = list[tuple[Space, Member]]
 
 
+def average_state(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The plain average: the mean of every floating-point tensor; integers (counters) are the first state's."""
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
+        if tensor.is_floating_point() else tensor.clone()
+        for name, tensor in states[0].items()
+    }
+
+
 def merge_states(
     states: Sequence[State],
     trace: Trace,

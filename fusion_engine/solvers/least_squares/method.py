@@ -11,7 +11,7 @@ from torch import Tensor
 from ...core.matrices import LabelMatrices
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights
+from ...fusing import BY_IMPORTANCE, FusedPrefix, HeadParameter, Inputs, OutputWeights, RunLog, output_weights
 from ...fusing.folding import read_rows, write_rows
 from ...fusing.parent_features import ParentFeatures, batch_size
 from ...graph import Trace, merge_features, merge_outputs, merge_states
@@ -37,7 +37,7 @@ def nodes_to_read(inputs: Inputs, *, memory_mb: int, **others: object) -> tuple[
     title="Least squares, layer after layer",
     citation="Luenam et al. 2025 (linear), with ridge towards the average",
     needs={"moments"},
-    uses={"importance": {"head_weights": "importance"}},
+    uses={"importance": {"head_weights": BY_IMPORTANCE}},
     scope="network",
     by_level=True,
     reads=nodes_to_read,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...core.registry import Param, register
 from ...core.types import Layer
-from ...fusing import HeadParameter, Inputs, OutputWeights, RunLog, batch_size, output_weights
+from ...fusing import BY_IMPORTANCE, HeadParameter, Inputs, OutputWeights, RunLog, batch_size, output_weights
 from ...fusing.aligned import aligned_layer, parent_part
 from ...fusing.folding import write_rows
 from ...graph import Program, Trace, merge_activations, merge_states
@@ -28,7 +28,7 @@ _LARGE = 100  # times the parents' largest weight of a layer, from which a solve
     title="Regression mean",
     citation="Jin et al. 2023 (RegMean), behind any grouping",
     needs={"moments"},
-    uses={"importance": {"head_weights": "importance"}},
+    uses={"importance": {"head_weights": BY_IMPORTANCE}},
     scope="network",
     by_level=True,
     aligned_only=True,

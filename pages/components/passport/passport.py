@@ -28,8 +28,7 @@ Choose = Callable[[int], None]
 
 
 def draw(view: SpaceView, neuron: int | None, choose: Choose | None = None, below: Any = None) -> None:
-    """The passport below its head, of the neuron at this index into the view's arrays; without one, only the work for it
-    is begun.
+    """The passport below its head, of the neuron at this index into the view's arrays; without one, its work is begun.
 
     choose: makes the members of its group buttons that open their passports. below: a container as wide as the page,
     for what is more than what it is called and what excites it; without one that comes beneath.

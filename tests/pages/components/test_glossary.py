@@ -8,7 +8,7 @@ from pages.components.guide.corner import WORDS
 from pages.components.guide.steps import STEPS
 from pages.components.lesson.chapters import CHAPTERS
 from pages.components.shared import glossary
-from pages.components.shared.router import ADDRESSES
+from pages.components.shared.addresses import ADDRESSES
 
 
 def test_every_word_that_is_marked_is_explained() -> None:
