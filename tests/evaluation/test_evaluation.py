@@ -12,7 +12,8 @@ import torch
 from fusion_engine.architectures import MLPConfig, VGGConfig, build
 from fusion_engine.core.errors import DataError
 from fusion_engine.data import Dataset, load_data
-from fusion_engine.evaluation import average_state, collect_logits, compare, ensembles, evaluate, measure
+from fusion_engine.evaluation import collect_logits, compare, ensembles, evaluate, measure
+from fusion_engine.graph import average_state
 from fusion_engine.parents import load_parents, make_parent
 
 

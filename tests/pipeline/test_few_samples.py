@@ -9,7 +9,7 @@ from torch import nn
 from fusion_engine.architectures import MLPConfig, build
 from fusion_engine.data import Dataset, load_data
 from fusion_engine.demo import load_demo
-from fusion_engine.evaluation import average_state
+from fusion_engine.graph import average_state
 from fusion_engine.parents import Parent, make_parent
 from fusion_engine.pipeline import FusionResult, fuse, fuse_again
 

@@ -67,7 +67,7 @@ def test_every_preset_runs_on_two_parents(name: str, demo: list, digits: Dataset
 def test_saved_files_load_again(result, demo: list, tmp_path: Path) -> None:
     result.save(tmp_path / "x")
     assert sorted(p.name for p in (tmp_path / "x").iterdir()) == [
-        "fused.safetensors", "groupings.npz", "recipe.yaml", "report.json",
+        "fused.safetensors", "groupings.npz", "predictions.npz", "recipe.yaml", "report.json",
     ]  # fmt: skip
     loaded = load_parents([tmp_path / "x" / "fused.safetensors"] * 2)[0]
     assert all(torch.equal(loaded.state[k], result.state[k]) for k in result.state)

@@ -42,19 +42,19 @@ KINDS: dict[str, Kind] = {
         ("parents", "data", "test", "recipe", "samples", "seed", "device", "base", "from_run"),
     ),
     "explore": Kind(
-        "fusion_engine.jobs.kinds.explore",
+        "fusion_engine.jobs.kinds.exploring.explore",
         ("parents", "data", "samples", "importance", "grouping", "edits", "seed"),
         light=True,
         cached=True,
     ),
     "scores": Kind(
-        "fusion_engine.jobs.kinds.scores",
+        "fusion_engine.jobs.kinds.exploring.scores",
         ("parents", "data", "samples", "seed", "importances"),
         light=True,
         cached=True,
     ),
     "passport": Kind(
-        "fusion_engine.jobs.kinds.passport",
+        "fusion_engine.jobs.kinds.exploring.passport",
         ("parents", "data", "samples", "seed", "space", "run", "neurons", "silence", "test"),
         light=True,
         cached=True,
@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
         cached=True,
     ),
     "embed": Kind(
-        "fusion_engine.jobs.kinds.embed",
+        "fusion_engine.jobs.kinds.exploring.embed",
         ("run", "space", "neighbours", "min_dist", "metric", "dimensions", "seed"),
         light=True,
         cached=True,

@@ -10,6 +10,8 @@ WORDS = {
     "parents": ("parent", "layer", "level", "space", "calibration data", "non-IID"),
     "explore": ("neuron", "space", "group", "importance", "conductance", "attribution", "passport", "UMAP", "PCA"),
     "fuse": ("recipe", "importance", "grouping", "solver", "least squares", "distillation", "calibration data"),
+    "tune": ("recipe", "calibration data", "loss", "accuracy", "ridge"),
+    "share": ("recipe", "parent", "calibration data", "accuracy"),
     "leaderboard": ("recipe", "leaderboard", "accuracy", "ensemble", "plain average"),
     "compare": ("plain average", "ensemble", "accuracy", "loss", "group"),
     "analyse": ("error budget", "level", "barrier", "linear mode connectivity", "CKA", "CCA", "features", "non-IID"),

@@ -16,8 +16,8 @@ from fusion_engine.core.registry import nearest
 from fusion_engine.embedding import METRICS, Embedding, umap_coordinates
 from fusion_engine.store.files import write_bytes, write_json
 
-from ..inputs import whole_number
-from ..shapes import Embedded
+from ...inputs import whole_number
+from ...shapes import Embedded
 
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:

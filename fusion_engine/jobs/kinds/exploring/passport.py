@@ -31,8 +31,8 @@ from fusion_engine.exploration.space_tables import groups_of
 from fusion_engine.parents import check_parents, settled
 from fusion_engine.store.files import write_json
 
-from ..fusions import fused_of_run, fusion_job
-from ..inputs import draw_samples, read_data, read_parents, whole_number
+from ...fusions import fused_of_run, fusion_job
+from ...inputs import draw_samples, read_data, read_parents, whole_number
 
 _MOST_SAMPLES = 5_000  # one number a sample and neuron is kept
 _MOST_NEURONS = 16

@@ -10,8 +10,8 @@ from fusion_engine.exploration.explored import explored
 from fusion_engine.exploration.writing import described_inputs, write_exploration
 from fusion_engine.fusing import RunLog
 
-from ..inputs import read_data, read_parents, whole_number
-from ..statistics import statistics
+from ...inputs import read_data, read_parents, whole_number
+from ...statistics import statistics
 
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:

@@ -11,9 +11,9 @@ from fusion_engine.core.progress import Progress
 from fusion_engine.exploration.score_tables import all_scores, offered_methods
 from fusion_engine.store.files import write_json
 
-from ..inputs import read_data, read_parents, whole_number
-from ..shapes import Scored
-from ..statistics import statistics
+from ...inputs import read_data, read_parents, whole_number
+from ...shapes import Scored
+from ...statistics import statistics
 
 
 def run(arguments: Mapping[str, Any], folder: Path, progress: Progress) -> None:
