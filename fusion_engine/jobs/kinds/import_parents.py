@@ -105,8 +105,8 @@ def _summary(parents: Sequence[Parent], name: str, digest: str) -> ParentsSummar
                 "class_counts": p.metadata.class_counts,
                 "training": dict(p.metadata.training),
                 "layers": [
-                    {"name": tensor, "shape": list(value.shape), "parameters": value.numel()}
-                    for tensor, value in p.state.items()
+                    {"name": tensor, "shape": list(value.shape), "parameters": value.numel(),
+                     "own": p.key_map.get(tensor, "")} for tensor, value in p.state.items()
                 ],
             }
             for number, p in enumerate(parents)

@@ -23,6 +23,7 @@ BY_PAGE = {
     "leaderboard": ("board", "entry", "seeds", "samples", "base", "loading"),
     "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",
                 "budget", "went"),
+    "difference": ("difference", "first", "second", "on", "align", "by"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 

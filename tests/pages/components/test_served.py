@@ -16,7 +16,7 @@ STATIC = Path(st.__file__).parent / "static"
 
 def test_every_page_is_answered_with_the_document_whose_additions_come_where_they_work() -> None:
     routes = {route.path: route for route in index.routes()}
-    assert set(routes) == {"/", "/parents", "/explore", "/fuse", "/leaderboard", "/compare", "/analyse"}
+    assert set(routes) == {"/", "/parents", "/explore", "/fuse", "/leaderboard", "/compare", "/difference", "/analyse"}
     with ThreadPoolExecutor(1) as threads:  # this one may have a loop that runs, a browser's
         answer = threads.submit(lambda: asyncio.run(routes["/fuse"].endpoint(None))).result()
     assert answer.status_code == 200
