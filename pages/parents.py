@@ -106,10 +106,13 @@ def overview(summary: dict[str, Any]) -> None:
     facts, classes = st.columns([1, 1], gap="large")
     with facts:
         st.subheader("Weights", anchor=False)
+        layers = parents[0]["layers"]
+        other = any(layer.get("own", layer["name"]) != layer["name"] for layer in layers)
         table(
             [{
-                "Tensor": layer["name"], "Shape": " × ".join(map(str, layer["shape"])), "Numbers": layer["parameters"],
-            } for layer in parents[0]["layers"]],
+                "Tensor": layer["name"], **({"In the first file": layer.get("own") or "–"} if other else {}),
+                "Shape": " × ".join(map(str, layer["shape"])), "Numbers": layer["parameters"],
+            } for layer in layers],
             alt="Tensors of each parent with shapes and numbers of weights", numbers=["Numbers"],
         )
         st.caption(f"Each parent has {size(parents[0]['parameters'])} weights in all.")

@@ -70,7 +70,9 @@ def compare_networks(
         pair, notes = settled(pair, data)
         check_samples(data, first.classes, first.input_shape)
         data = canonical_order(data)
-    notes = list(dict.fromkeys([*(line for line in check_parents(pair) if "fused network" not in line), *notes]))
+    # What is said of parents that are to be fused does not concern networks that are compared.
+    said = (line for line in check_parents(pair) if not line.startswith(("class counts", "the parents have different")))
+    notes = list(dict.fromkeys([*said, *notes]))
     progress.part(0.0, 0.1, "trace").report(0.0, "tracing the architecture")
     samples = _example(pair[0]) if data is None else data
     graph = trace_parents(pair, samples.normalised(slice(0, 2)))

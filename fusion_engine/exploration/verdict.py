@@ -77,7 +77,7 @@ def network_verdict(spaces: Sequence[tuple[str, Verdict]]) -> NetworkVerdict:
     worst, of_worst = ranked[0]
     severity = of_worst["severity"]
     alike = sum(v["severity"] == severity for _, v in ranked)
-    lost = f"{_percent(of_worst['cost'])} of the variance, weighed by importance"
+    lost = f"{_lost(of_worst['cost'], 'the variance')}, weighed by importance"
     if len(ranked) == 1:
         sentence = f"The only space is {_WORDS[severity]}: it loses {lost}."
     else:
@@ -106,14 +106,22 @@ def _sentence(found: Verdict, *, several: bool) -> str:
     if found["empty"]:
         parts.append(f"{found['empty']} {'is' if found['empty'] == 1 else 'are'} empty")
     if found["first"] is not None:
-        parts.append(f"the most important group loses {_percent(found['first']['lost'])} of its variance")
+        parts.append(f"the most important group loses {_lost(found['first']['lost'], 'its variance')}")
     if found["worst_groups"] and found["worst_groups"][0] != found["first"]:
         worst = found["worst_groups"][0]
         parts.append(
             f"group {worst['group']} costs most: it has {_percent(worst['share'])} of the importance and loses "
-            f"{_percent(worst['lost'])} of its variance"
+            f"{_lost(worst['lost'], 'its variance')}"
         )
     return "; ".join(parts) + "."
+
+
+def _lost(share: float, of: str) -> str:
+    """'86 % of its variance'. Merging can lose more than there is: the fused neuron, multiplied out again, is further
+    from its neurons than their means are."""
+    if round(100 * share) <= 100:
+        return f"{_percent(share)} of {of}"
+    return f"more than all of {of} ({_percent(share)}: constants would do better)"
 
 
 def _percent(share: float) -> str:

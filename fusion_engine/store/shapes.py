@@ -59,7 +59,11 @@ class Event(TypedDict):
 
 
 class TensorSummary(TypedDict):
+    """name: as the program calls it. own: as the parent's file did, '' where it is not in it; sets of earlier versions
+    do not say."""
+
     name: str
+    own: NotRequired[str]
     shape: list[int]
     parameters: int
 

@@ -107,3 +107,14 @@ def test_the_group_that_costs_most_is_named_where_it_is_not_the_most_important()
         "the most important group loses 0 % of its variance; group 1 costs most: it has 25 % of the importance and "
         "loses 50 % of its variance."
     )
+
+
+def test_more_than_everything_can_be_lost_and_that_is_said() -> None:
+    given = arrays([0, 0, 1, 1], 2, error=[1.01, 1.0], lost=[1.01] * 4, importance=[3, 3, 1, 1])
+    found = verdict(given, hard=True)
+    assert "loses more than all of its variance (101 %: constants would do better)." in found["sentence"]
+    assert found["first"]["lost"] == 1.01
+    said = network_verdict([("a", found), ("b", verdict(given, hard=True))])["sentence"]
+    assert said.endswith("all of the variance (101 %: constants would do better), weighed by importance.")
+    whole = arrays([0, 0], 1, error=[1.004], lost=[1.0] * 2, importance=[1, 1])
+    assert "loses 100 % of its variance" in verdict(whole, hard=True)["sentence"]

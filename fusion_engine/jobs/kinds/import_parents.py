@@ -111,8 +111,8 @@ def parents_summary(parents: Sequence[Parent], name: str, digest: str) -> Parent
                 "class_counts": p.metadata.class_counts,
                 "training": dict(p.metadata.training),
                 "layers": [
-                    {"name": tensor, "shape": list(value.shape), "parameters": value.numel()}
-                    for tensor, value in p.state.items()
+                    {"name": tensor, "shape": list(value.shape), "parameters": value.numel(),
+                     "own": p.key_map.get(tensor, "")} for tensor, value in p.state.items()
                 ],
             }
             for number, p in enumerate(parents)

@@ -18,6 +18,7 @@ from ..shared.theme import BLUE, FAINT, GREEN, INK, SKY, VERMILION, figure, hatc
 from .compared import Compared
 
 MOST = 5000  # samples that a budget is measured on
+FEWEST = 6  # samples that one network must get right beyond the other for McNemar's p to be under 0.05
 _BARS = 26
 _JOINING = "Joining answers"
 
@@ -121,7 +122,8 @@ def picture(bars: list[tuple[str, float, str]]) -> go.Figure:
         line={"color": FAINT, "width": 1, "dash": "dot"},
     )
     chart.update_xaxes(
-        tickvals=list(range(len(bars))), ticktext=[escaped(name) for name, _, _ in bars], showgrid=False,
+        zeroline=False, showgrid=False, tickvals=list(range(len(bars))),
+        ticktext=[escaped(name) for name, _, _ in bars],
         tickangle=0 if len(bars) <= 8 else -45,
     )
     top = max(ends) + 0.16 * max(spread, 1.0)
@@ -149,16 +151,22 @@ def _show(bars: list[tuple[str, float, str]], result: Mapping[str, Any], run: st
     if losses:
         worst, name = min(losses)
         st.markdown(f"The largest loss is at level **{plain(name)}**: {points(-worst)}.")
+    samples = result["samples"]
     few = len(bars) - len(drawn)
     joined = f" {count(few, 'small step')} drawn together with others; the table has all." if few else ""
     st.caption(
-        f"Measured on {count(result['samples'], 'sample')}. A level's step is the change of accuracy when the parents "
-        f"go on from the fused network's features after this level instead of the one before.{joined}"
+        f"Measured on {count(samples, 'sample')}; the axis does not begin at 0. The ensemble is the recipe's (head "
+        f"weights: {plain(result['budget']['head_weights'])}). A level's step is the change of accuracy when the "
+        "parents go on from the fused network's features after this level instead of the one before. Steps of fewer "
+        f"than {FEWEST} samples ({points(FEWEST / max(samples, 1))}) are within noise: so few cannot make McNemar's "
+        f"test say otherwise.{joined}"
     )
     before = [result["budget"]["ensemble"]["accuracy"], *(v["fused"]["accuracy"] for v in result["budget"]["levels"])]
     table(
         [{
-            "Level": level["name"], "Step": points(b - a), "Accuracy after it": percent(b, 2),
+            "Level": level["name"], "Step": points(b - a),
+            "Noise": "within noise" if abs(b - a) * samples < FEWEST - 0.5 else "not tested",
+            "Accuracy after it": percent(b, 2),
             "Grouping loss up to it": points(level["grouping_loss"]),
             "Approximation loss up to it": points(level["approximation_loss"]),
         } for level, (a, b) in zip(result["budget"]["levels"], pairwise(before), strict=True)],

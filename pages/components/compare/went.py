@@ -14,7 +14,7 @@ from ..shared import state
 from ..shared.space import load
 from ..shared.tables import table
 from ..shared.text import count, distinct, escaped, percent, short
-from ..shared.theme import BLUE, GREEN, MUTED, ORANGE, PARENTS, VERMILION, figure, hatched, show
+from ..shared.theme import BLUE, GREEN, INK, MUTED, ORANGE, PARENTS, VERMILION, figure, hatched, show
 from .compared import Compared
 from .waterfall import chosen_run
 
@@ -66,11 +66,6 @@ def draw(shown: Compared) -> None:
     with left:
         alt = "Flow picture: neurons of each parent by the kind of group they went into; the table says the same"
         show(picture(total, names, kinds), alt, f"went-{run}")
-        table(
-            [{"Parent": name, **{_TITLES[KINDS[i]].capitalize(): _share(row, i) for i in kinds}}
-             for name, row in zip(names, total, strict=True)],
-            alt="Neurons of each parent by the kind of group they went into",
-        )
     with right:
         chosen = {current: flows[current]} if current else flows
         show(
@@ -83,6 +78,11 @@ def draw(shown: Compared) -> None:
                  for name, own in chosen.items() for parent, row in zip(names, own, strict=True)],
                 alt="Neurons by space, parent and kind of group",
             )
+    table(
+        [{"Parent": name, **{_TITLES[KINDS[i]].capitalize(): _share(row, i) for i in kinds}}
+         for name, row in zip(names, total, strict=True)],
+        alt="Neurons of each parent by the kind of group they went into",
+    )
     soft = sum(not space["hard"] for space in spaces)
     said = f" In {count(soft, 'space')} with soft groups a neuron counts where its largest weight is." if soft else ""
     st.caption(f"A group is one neuron of the fused network. Alone: the fused neuron is this one neuron's.{said}")
@@ -98,7 +98,7 @@ def picture(total: np.ndarray, names: Sequence[str], kinds: Sequence[int]) -> go
     links = [(p, n, int(total[p, kind])) for p in range(k) for n, kind in enumerate(kinds) if total[p, kind]]
     chart = figure(max(300, 44 * k), legend=False, margin={"l": 8, "r": 8, "t": 10, "b": 10})
     chart.add_sankey(
-        arrangement="snap",
+        arrangement="snap", textfont={"size": 13, "color": INK, "shadow": "none"},
         node={
             "label": [escaped(short(name, 24)) for name in names] + [_TITLES[KINDS[i]] for i in kinds], "pad": 12,
             "thickness": 16, "line": {"width": 0},

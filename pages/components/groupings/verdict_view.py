@@ -21,7 +21,8 @@ _WORDS = {"poor": "Grouped poorly", "fair": "Grouped fairly", "good": "Grouped w
 _JUDGED = (
     "The cost is what groups lose of their variance, weighed by their share of the space's importance. Poor: the cost, "
     "or what the most important group loses, is over 50 %, or fewer than a third of the groups in use mix parents. "
-    "Fair: over 20 %, or fewer than two thirds. Soft groups are judged by what is lost alone."
+    "Fair: over 20 %, or fewer than two thirds. Soft groups are judged by what is lost alone. More than 100 % are lost "
+    "where the fused neuron is further from its neurons than their means, which are constants, would be."
 )
 
 

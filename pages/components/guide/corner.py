@@ -14,6 +14,7 @@ WORDS = {
     "share": ("recipe", "parent", "calibration data", "accuracy"),
     "leaderboard": ("recipe", "leaderboard", "accuracy", "ensemble", "plain average"),
     "compare": ("plain average", "ensemble", "accuracy", "loss", "group"),
+    "difference": ("layer", "space", "CKA", "matching", "features"),
     "analyse": ("error budget", "level", "barrier", "linear mode connectivity", "CKA", "CCA", "features", "non-IID"),
     "learn": ("neuron", "permutation", "barrier", "matching", "k-means", "importance", "least squares", "ensemble"),
 }

@@ -48,8 +48,12 @@ def data_select(
     key: str, label: str, optional: bool = False, hint: str | None = None, otherwise: str | None = None
 ) -> None:
     """Choose calibration ('data') or test data ('test'): built in, or imported earlier."""
-    stored = {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
-    select(key, label, ({"": "None"} if optional else {}) | BUILT_IN | stored, "Choose data", hint, otherwise)
+    select(key, label, ({"": "None"} if optional else {}) | all_data(), "Choose data", hint, otherwise)
+
+
+def all_data() -> dict[str, str]:
+    """Labels of all data sets, by id: built in, and imported earlier."""
+    return BUILT_IN | {d["id"]: f"{d['name']} · {count(d['samples'], 'sample')}" for d in store.list_data()}
 
 
 def select(

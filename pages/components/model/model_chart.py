@@ -1,12 +1,13 @@
 """The picture of a traced model: levels as boxes from input to output, spaces as bars beside the levels they span."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
 from ..shared.text import count, escaped, short
-from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, figure
+from ..shared.theme import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, figure, writing_on
 from .level_rows import Row, numbered
 from .space_bars import FREEDOM, SpaceBar, levels_of, space_bars
 
@@ -46,10 +47,19 @@ def parameters(levels: Sequence[Mapping[str, Any]], row: Row) -> int:
     return sum(levels[i].get("parameters", 0) for i in row.levels)
 
 
+@dataclass(frozen=True)
+class Painted:
+    """What rows are filled with and say in place of their number of parameters; None leaves a box as it is."""
+
+    colours: Sequence[str | None]
+    texts: Sequence[str]
+
+
 def model_picture(
-    result: Mapping[str, Any], shown: Sequence[Row], chosen: Collection[int] = (), input_shape: Sequence[int] = ()
+    result: Mapping[str, Any], shown: Sequence[Row], chosen: Collection[int] = (), input_shape: Sequence[int] = (),
+    painted: Painted | None = None,
 ) -> go.Figure:
-    """The rows `shown` as boxes, the spaces beside them; `chosen` are the rows that stand out.
+    """The rows `shown` as boxes, the spaces beside them; `chosen` are the rows that stand out. painted: by a measure.
 
     The boxes' customdata carries the number of the row, for clicks.
     """
@@ -66,7 +76,7 @@ def model_picture(
         x=[x for place, _ in wires for x in (_BOX, place, None)], y=[y for _, y0 in wires for y in (y0, y0, None)],
         mode="lines", line={"color": "#DDE3EA", "width": 1.3}, hoverinfo="skip",
     )
-    _add_boxes(chart, result["levels"], shown, chosen)
+    _add_boxes(chart, result["levels"], shown, chosen, painted)
     _add_spaces(chart, result, shown, bars, places, room=int((1.1 * pitch - 26) / _LETTER))
     return chart.update_layout(hoverlabel={"align": "left"}, clickmode="event+select", hovermode="closest")
 
@@ -96,8 +106,12 @@ def _add_flow(chart: go.Figure, number: int, input_shape: Sequence[int], bottom:
 
 
 def _add_boxes(
-    chart: go.Figure, levels: Sequence[Mapping[str, Any]], shown: Sequence[Row], chosen: Collection[int]
+    chart: go.Figure, levels: Sequence[Mapping[str, Any]], shown: Sequence[Row], chosen: Collection[int],
+    painted: Painted | None = None,
 ) -> None:
+    fills = [None] * len(shown) if painted is None else painted.colours
+    on = [None if fill is None else writing_on(fill) for fill in fills]
+    strong, weak = ([own or usual for own in on] for usual in (INK, MUTED))
     middle = [_top(n) + _ROW / 2 for n in range(len(shown))]
     stacked = [n for n, row in enumerate(shown) if row.repeats]
     if stacked:  # a second card behind each folded box
@@ -110,7 +124,7 @@ def _add_boxes(
     chart.add_bar(
         orientation="h", y=middle, x=[_BOX] * len(shown), base=0, width=_ROW,
         marker={
-            "color": ["#DCEBF6" if n in chosen else "#EDF5FA" if row.merged else "#F8FAFB"
+            "color": [fills[n] or ("#DCEBF6" if n in chosen else "#EDF5FA" if row.merged else "#F8FAFB")
                       for n, row in enumerate(shown)],
             "line": {"color": [BLUE if n in chosen or row.merged else FAINT for n, row in enumerate(shown)],
                      "width": [2.2 if n in chosen else 1.2 for n in range(len(shown))]},
@@ -122,22 +136,22 @@ def _add_boxes(
     subtitles = [_subtitle(levels, row) for row in shown]
     high = [_top(n) + (_ROW * 0.32 if subtitles[n] else _ROW * 0.5) for n in range(len(shown))]
     low = [_top(n) + _ROW * 0.71 for n in range(len(shown))]
-    _add_text(chart, 26, middle, [numbered(row.levels) for row in shown], MUTED, 12, "middle center")
+    _add_text(chart, 26, middle, [numbered(row.levels) for row in shown], weak, 12, "middle center")
     _add_text(
-        chart, 52, high, [f"<b>{escaped(short(row_title(levels, row), 34))}</b>" for row in shown], INK, 14,
+        chart, 52, high, [f"<b>{escaped(short(row_title(levels, row), 34))}</b>" for row in shown], strong, 14,
         "middle right",
     )
-    _add_text(chart, 52, low, subtitles, MUTED, 12, "middle right")
+    _add_text(chart, 52, low, subtitles, weak, 12, "middle right")
     right = [_top(n) + _ROW * 0.32 for n in range(len(shown))]
     outputs = [shape_text(levels[row.levels[-1]]["output_shape"]) for row in shown]
-    _add_text(chart, _BOX - 6, right, outputs, INK, 13, "middle left")
-    numbers = [count(parameters(levels, row), "parameter") for row in shown]
-    _add_text(chart, _BOX - 6, low, numbers, MUTED, 12, "middle left")
+    _add_text(chart, _BOX - 6, right, outputs, strong, 13, "middle left")
+    numbers = [count(parameters(levels, row), "parameter") for row in shown] if painted is None else painted.texts
+    _add_text(chart, _BOX - 6, low, numbers, weak, 12, "middle left")
 
 
 def _add_text(
-    chart: go.Figure, x: float | Sequence[float], y: Sequence[float], texts: Sequence[str], colour: str, points: int,
-    position: str,
+    chart: go.Figure, x: float | Sequence[float], y: Sequence[float], texts: Sequence[str],
+    colour: str | Sequence[str], points: int, position: str,
 ) -> None:
     chart.add_scatter(
         x=[x] * len(texts) if isinstance(x, int) else x, y=list(y), text=list(texts), mode="text",

@@ -85,7 +85,10 @@ def _table(
         alt="Runs with their names, tags, recipes, parents, data, accuracy, date and note", key=key, on_select=picked,
         selection_mode="multi-row", height=min(38 + 35 * len(found), 388),
         selection_default={"selection": {"rows": [shown.index(run) for run in chosen if run in shown]}},
-        column_config={"Made": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
+        column_config={
+            "Name": st.column_config.TextColumn(width="medium"), "Recipe": st.column_config.TextColumn(width="small"),
+            "Made": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        },
     )
     st.caption(f"{count(len(found), 'run')}. Tick up to {most}; the others stand against the first that was ticked.")
 

@@ -2,8 +2,8 @@
 
 ICONS = {
     "start": "home", "learn": "school", "parents": "account_tree", "explore": "scatter_plot", "fuse": "merge",
-    "tune": "tune", "leaderboard": "leaderboard", "compare": "bar_chart", "analyse": "troubleshoot",
-    "share": "ios_share",
+    "tune": "tune", "leaderboard": "leaderboard", "compare": "bar_chart", "difference": "difference",
+    "analyse": "troubleshoot", "share": "ios_share",
 }
 ADDRESSES = tuple("" if name == "start" else name for name in ICONS)
 """The pages' paths in the app's address."""

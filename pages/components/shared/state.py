@@ -28,6 +28,7 @@ BY_PAGE = {
     "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",
                 "budget", "went"),
     "learn": ("chapter", "at", "problem", "drawn"),
+    "difference": ("difference", "first", "second", "on", "align", "by"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 
