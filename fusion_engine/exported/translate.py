@@ -49,8 +49,8 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "program"} and maybe "inputs", what `read_exported` takes, from a file's "graph_module". Raises ParentError with one
-    line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
+    """{"input_shape", "program"} and maybe "inputs", what `read_exported` takes, from a file's "graph_module". Raises
+    ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, examples = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
@@ -85,7 +85,9 @@ def _inputs(
     return references, examples
 
 
-def _given(names: list[str], metas: Mapping[str, Any]) -> tuple[list[int], list[dict[str, Any]], dict[str, Any], list[str]]:
+def _given(
+    names: list[str], metas: Mapping[str, Any]
+) -> tuple[list[int], list[dict[str, Any]], dict[str, Any], list[str]]:
     """Shape of one sample, the first steps, by input what it refers to, and the names of token inputs.
 
     A program has one input of real numbers, or one or several of tokens, all (batch, positions): these come as one
@@ -104,7 +106,7 @@ def _given(names: list[str], metas: Mapping[str, Any]) -> tuple[list[int], list[
         raise ParentError("the program's token inputs must all have the same shape (batch, positions)")
     steps: list[dict[str, Any]] = []
     given: dict[str, Any] = {}
-    plain = {"kwargs": {}, "returns": None, "module": ""}
+    plain: dict[str, Any] = {"kwargs": {}, "returns": None, "module": ""}
     for row, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         value = 0
         if len(names) > 1:
