@@ -180,7 +180,14 @@ def recognise(shapes: Shapes, input_shape: tuple[int, ...] | None = None) -> Mat
         f"{how} assumed, the size halved with convolutions {at}{padding}; the file does not say: give --arch "
         "vgg:pooling=avg or vgg:pooling=stride, or package.module:callable, if not"
     )
-    return Match(config, names, {"pooling": line}) if names is not None else None
+    assumed = {"pooling": line}
+    if input_shape is None or config.input_shape != tuple(input_shape):
+        size = " x ".join(map(str, config.input_shape))
+        assumed["input_shape"] = (
+            f"images of {size} assumed: as large as the {config.features.count(POOL)} places for poolings make them, "
+            "and strides leave no place; give --input-shape, or data, if not"
+        )
+    return Match(config, names, assumed) if names is not None else None
 
 
 def _numbered(shapes: Shapes) -> tuple[str, list[int]] | None:

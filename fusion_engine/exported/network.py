@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from ..architectures import Architecture, outputs_of, register
+from ..architectures import Architecture, register
 from ..core.errors import UnsafeFileError, UnsupportedModelError
 from .steps import DTYPES, Step, execute, read_name, read_steps
 
@@ -21,13 +21,14 @@ _MAX_TENSORS = 100_000
 _MAX_ELEMENTS = 2**30
 _MAX_SIZE = 2**24
 _MAX_PIECES = 2**17
+_MAX_INPUTS = 8
 _PROBE_BATCH: Final = 3
 
 
 @dataclass(frozen=True)
 class ExportedConfig:
-    """program: canonical JSON text of the program (see `read_exported`); equal programs compute the same. inputs: name
-    of its token input, none for a real-valued one."""
+    """program: canonical JSON text of the program (see `read_exported`); equal programs compute the same. inputs: names
+    of its token inputs, none for real-valued ones; of several the program takes x (n, inputs, T)."""
 
     input_shape: tuple[int, ...]
     classes: int
@@ -41,12 +42,12 @@ class ExportedConfig:
     def as_json(self) -> dict[str, Any]:
         """Plain values from which `read_exported` makes an equal config."""
         tokens = {"inputs": list(self.inputs)} if self.inputs else {}
-        program = json.loads(self.program)
-        return {"input_shape": list(self.input_shape), "classes": self.classes, **tokens, "program": program}
+        shape, program = list(self.input_shape), json.loads(self.program)
+        return {"input_shape": shape, "classes": self.classes, "program": program, **tokens}
 
 
 def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
-    """A config from {"input_shape", "inputs" (of token ids: its name), "program"}, of which nothing is trusted.
+    """A config from {"input_shape", "program"} and maybe "inputs", of which nothing is trusted.
 
     program: {"tensors": [{"names" (several where tied), "parameter", "dtype", "shape"}], "constants": [{"name",
     "dtype", "shape", "data" (base64)}], "steps" (see `read_steps`), "output": number of a result}. It is tried on
@@ -59,13 +60,14 @@ def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
             f"the program and its constants are larger than {_MAX_PROGRAM // 2**20} MiB; register large constants as "
             "buffers, which are saved with the weights"
         )
-    shape, inputs = _shape(values["input_shape"]), tuple(map(read_name, values.get("inputs", ())))
-    if len(inputs) > 1:
-        raise UnsupportedModelError("the program takes several inputs; export it with one tensor as its input")
+    shape, inputs = _shape(values["input_shape"]), values.get("inputs", [])
+    if not isinstance(inputs, list) or len(inputs) > _MAX_INPUTS or (len(inputs) > 1 and len(inputs) != shape[0]):
+        raise UnsupportedModelError("the program's inputs are not named as they should be")
+    tokens = tuple(read_name(name) for name in inputs)
     try:
         with torch.device("meta"):
             network = ExportedNetwork(json.loads(text))
-        classes = _try(network, shape, bool(inputs))
+        classes = _try(network, shape, bool(tokens))
     except (UnsupportedModelError, UnsafeFileError):
         raise
     except RecursionError as problem:
@@ -74,7 +76,7 @@ def read_exported(values: Mapping[str, Any]) -> ExportedConfig:
         line = (str(problem).strip() or type(problem).__name__).splitlines()[0][:160]
         reason = "".join(letter for letter in line if letter.isprintable())
         raise UnsupportedModelError(f"the exported program is damaged or cannot be carried out ({reason})") from problem
-    return ExportedConfig(shape, classes, text, inputs=inputs)
+    return ExportedConfig(shape, classes, text, inputs=tokens)
 
 
 def build_exported(config: ExportedConfig) -> nn.Module:
@@ -120,7 +122,7 @@ class ExportedNetwork(nn.Module):
             _part(self, path)
 
     def forward(self, x: Tensor) -> Any:
-        """x (batch, *input_shape) -> logits (batch, classes)."""
+        """x (batch, *input_shape) -> logits (batch, classes), of tokens maybe (batch, T, classes)."""
 
         def invoke(step: Step, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
             if not step.module:
@@ -175,7 +177,7 @@ def _shape(value: Any, empty: bool = False) -> tuple[int, ...]:
 
 
 def _try(network: ExportedNetwork, input_shape: tuple[int, ...], tokens: bool) -> int:
-    """Carry the program out on tensors without contents; the number of outputs. Nothing of the size the program asks
+    """Carry the program out on tensors without contents; the number of classes. Nothing of the size the program asks
     for is allocated, whatever that is."""
     made = 0
 
@@ -199,10 +201,11 @@ def _try(network: ExportedNetwork, input_shape: tuple[int, ...], tokens: bool) -
             f"the program changes {changed} in place; call model.eval() before exporting, and change no tensor of the "
             "model in forward"
         )
-    ranks = (2, 3) if tokens else (2,)
-    if not isinstance(output, Tensor) or output.ndim not in ranks or len(output) != _PROBE_BATCH or not output.numel():
-        raise UnsupportedModelError("the program must return logits of shape (samples, classes)")
-    return outputs_of(output.shape, tokens)
+    sizes = (2, 3) if tokens else (2,)
+    if not isinstance(output, Tensor) or output.ndim not in sizes or len(output) != _PROBE_BATCH or 0 in output.shape:
+        also = " or (samples, positions, classes)" if tokens else ""
+        raise UnsupportedModelError(f"the program must return logits of shape (samples, classes){also}")
+    return int(output.shape[-1])
 
 
 def _check_call(step: Step, arguments: tuple[Any, ...]) -> None:

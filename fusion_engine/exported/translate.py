@@ -24,7 +24,8 @@ DTYPES: Final = {
     13: "bfloat16",
 }
 _MEMORY_FORMATS: Final = {1: "contiguous_format", 2: "channels_last", 3: "channels_last_3d", 4: "preserve_format"}
-_INT64, _FLOAT32, _STRIDED = 5, 7, 7
+_FLOAT32, _STRIDED = 7, 7
+_TOKENS: Final = {4: "int32", 5: None, 12: "bool"}  # what a token input is made of int64 before the program takes it
 # Checks of sizes that the exported code made: they have no result.
 _CHECKS: Final = frozenset(f"torch.ops.aten.{name}.default" for name in (
     "_assert_scalar", "_assert_tensor_metadata", "_assert_async", "sym_constrain_range", "sym_constrain_range_for_size",
@@ -52,26 +53,24 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "inputs", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError
-    with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
+    """{"input_shape", "program"} and maybe "inputs", what `read_exported` takes, from a file's "graph_module". Raises
+    ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
-    references, example = _inputs(signature["input_specs"], weights, constants)
+    references, examples = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
-    shape = _input_shape(example, graph["tensor_values"][example])
-    references[example] = {"value": 0}
-    values = _Values(references)
-    steps = values.steps(graph["nodes"])
+    shape, first, given, names = _given(examples, graph["tensor_values"])
+    values = _Values(references | given, 1 + len(first))
+    steps = [*first, *values.steps(graph["nodes"])]
     kept = [_constant(name, c.value) for name, c in constants.items() if name in used and name not in weights]
     output = _output(signature["output_specs"], values)
     program = {"tensors": _owned(weights), "constants": kept, "steps": steps, "output": output}
-    tokens = graph["tensor_values"][example]["dtype"] == _INT64
-    return {"input_shape": shape, "inputs": [example] if tokens else [], "program": program}
+    return {"input_shape": shape, "program": program, **({"inputs": names} if names else {})}
 
 
 def _inputs(
     specs: Any, weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
-) -> tuple[dict[str, Any], str]:
-    """Name in the graph -> reference for every tensor of the network, and the name of the network's one input."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Name in the graph -> reference for every tensor of the network, and the names of the network's inputs."""
     references: dict[str, Any] = {}
     examples = []
     for spec in specs:
@@ -85,18 +84,49 @@ def _inputs(
             references[entry["arg"]["name"]] = {"tensor": name}
         else:
             raise ParentError("the program takes something other than tensors; export it with one tensor as its input")
-    if len(examples) != 1 or not isinstance(examples[0], str):
-        raise ParentError(f"the program takes {len(examples)} inputs; export it with one tensor as its input")
-    return references, examples[0]
+    if not examples or not all(isinstance(name, str) for name in examples):
+        raise ParentError("the program's inputs are not all tensors; export it with tensors alone")
+    return references, examples
+
+
+def _given(
+    names: list[str], metas: Mapping[str, Any]
+) -> tuple[list[int], list[dict[str, Any]], dict[str, Any], list[str]]:
+    """Shape of one sample, the first steps, by input what it refers to, and the names of token inputs.
+
+    A program has one input of real numbers, or one or several of tokens, all (batch, positions): these come as one
+    tensor x (batch, inputs, positions), out of which the first steps pick them.
+    """
+    kinds = [metas[name]["dtype"] for name in names]
+    if len(names) == 1 and kinds[0] not in _TOKENS:
+        return _input_shape(names[0], metas[names[0]]), [], {names[0]: {"value": 0}}, []
+    if not all(kind in _TOKENS for kind in kinds):
+        raise ParentError(
+            f"the program takes {len(names)} inputs, and not all are whole numbers; export it with one tensor of real "
+            "numbers, or with tokens alone, as its inputs"
+        )
+    shapes = [_input_shape(name, metas[name]) for name in names]
+    if any(len(shape) != 1 or shape != shapes[0] for shape in shapes):
+        raise ParentError("the program's token inputs must all have the same shape (batch, positions)")
+    steps: list[dict[str, Any]] = []
+    given: dict[str, Any] = {}
+    plain: dict[str, Any] = {"kwargs": {}, "returns": None, "module": ""}
+    for row, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        value = 0
+        if len(names) > 1:
+            steps.append({"op": "torch.ops.aten.select.int", "args": [{"value": 0}, 1, row], **plain})
+            value = len(steps)
+        if (dtype := _TOKENS[kind]) is not None:
+            steps.append({"op": "torch.ops.aten.to.dtype", "args": [{"value": value}, {"dtype": dtype}], **plain})
+            value = len(steps)
+        given[name] = {"value": value}
+    return shapes[0] if len(names) == 1 else [len(names), *shapes[0]], steps, given, names
 
 
 def _input_shape(name: str, meta: Any) -> list[int]:
     """Shape of one sample. The first dimension must be free; other free ones get their size in the example."""
-    if meta["dtype"] not in (_FLOAT32, _INT64):
-        raise ParentError(
-            "the program's input is not float32, nor int64 as token ids are; export it with model.float() and a float32 "
-            "example"
-        )
+    if meta["dtype"] != _FLOAT32 and meta["dtype"] not in _TOKENS:
+        raise ParentError("the program's input is not float32; export it with model.float() and a float32 example")
     sizes = meta["sizes"]
     if sizes and "as_int" in sizes[0]:
         argument = name if _WORDS.fullmatch(name) else "x"
@@ -152,9 +182,9 @@ def _output(specs: Any, values: _Values) -> int:
 class _Values:
     """Numbers the results of the steps in order, and translates arguments that refer to them by name."""
 
-    def __init__(self, references: Mapping[str, Any]) -> None:
+    def __init__(self, references: Mapping[str, Any], count: int) -> None:
         self._references = dict(references)
-        self._count = 1
+        self._count = count
 
     def reference(self, name: Any) -> Any:
         """What an argument that is called `name` refers to."""
@@ -177,7 +207,7 @@ class _Values:
         given = [argument["arg"] for argument in node["inputs"]]
         at = next(i for i, argument in enumerate(given) if "as_graph" in argument)
         body, outside = given[at]["as_graph"]["graph"], self._references
-        names = [_result_name(entry) for entry in body["inputs"]]
+        names = [str(_result_name(entry)) for entry in body["inputs"]]
         self._references = dict(zip(names, map(self._argument, given[at + 1 :]), strict=True))
         steps = self.steps(body["nodes"])
         results = [self._argument(entry) for entry in body["outputs"]]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import registry
 from ..core.edits import resolved
-from ..core.errors import BlamedSpaceError
+from ..core.errors import BlamedSpaceError, FusionError
 from ..core.progress import Progress
 from ..core.recipe import Recipe, Step
 from ..core.types import State
@@ -65,9 +65,9 @@ def prepare(
 ) -> Prepared:
     """Check parents, samples and recipe, trace and verify the parents' graph, and score their neurons.
 
-    See `fuse` for the arguments. exploring: classes without samples are fine, and nothing is verified, as no weights
-    come of it. What is worth knowing goes into the log's notes. Raises FusionError subclasses with one line that says
-    what to do.
+    See `fuse` for the arguments. exploring: classes without samples are fine, and so are parents that fail the check,
+    as no weights come of it. What is worth knowing goes into the log's notes. Raises FusionError subclasses with one
+    line that says what to do.
     """
     where = checked_device(device)
     parents, read = settled(parents, data)
@@ -94,8 +94,7 @@ def prepare(
         log.note(line)
     widths = _traced(parents, data, chosen, log, statistics)
     _resolved(chosen, parents, states, widths.trace)  # what cannot be done is refused before more is computed
-    if not exploring:
-        widths = _verified(parents, data, chosen, widths, seed, log, statistics)
+    widths = _verified(parents, data, chosen, widths, seed, log, statistics, exploring)
     chosen = _resolved(chosen, parents, states, widths.trace)
     for line in (*widths.trace.warnings, *widths.notes):
         log.note(line)
@@ -233,9 +232,10 @@ def _verified(
     seed: int,
     log: RunLog,
     statistics: SharedStatistics,
+    exploring: bool,
 ) -> Widths:
     """Check on every parent that neurons can be exchanged without changing its function. Spaces of which that is not
-    true stay in place, which the trace's warnings say."""
+    true stay in place, which the trace's warnings say. exploring: what cannot be fused is shown too."""
     example = (data.normalised(slice(0, 2)),)
     progress = log.progress.part(*_SPANS["verify"], "verify")
     with log.stage("verify"):
@@ -243,10 +243,16 @@ def _verified(
             check = partial(verify, widths.trace.fitting(parent.state), parent.state, example, seed=seed)
             key = [f"{parent.architecture}:{parent.digest}", data.digest, *_shape_of(recipe), seed]
             try:
-                statistics.once(f"verification of {parent.name}", "verify", key, check)
-            except BlamedSpaceError:
-                settle = partial(without_blamed, widths.trace, [p.state for p in parents], example, seed=seed)
-                graph = statistics.once("spaces that stay in place", "verify", key, settle)
-                sizes = {name: size for name, size in widths.sizes.items() if name in graph.spaces}
-                return replace(widths, trace=graph, sizes=sizes)
+                try:
+                    statistics.once(f"verification of {parent.name}", "verify", key, check)
+                except BlamedSpaceError:
+                    settle = partial(without_blamed, widths.trace, [p.state for p in parents], example, seed=seed)
+                    graph = statistics.once("spaces that stay in place", "verify", key, settle)
+                    sizes = {name: size for name, size in widths.sizes.items() if name in graph.spaces}
+                    return replace(widths, trace=graph, sizes=sizes)
+            except FusionError as problem:
+                if not exploring:
+                    raise
+                log.note(f"these parents cannot be fused: {problem}")
+                return widths
     return widths

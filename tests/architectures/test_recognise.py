@@ -220,3 +220,15 @@ def test_user_code_is_imported_only_on_request(user_module: str) -> None:
     with pytest.raises(UnsupportedModelError):
         read_config({"name": f"{user_module}:make"})
     assert user_module not in sys.modules
+
+
+def test_the_size_of_a_vggs_images_is_said_to_be_assumed() -> None:
+    plain = VGGConfig((3, 8, 8), (4, "M", 6, "M"), (5,))
+    state = build(plain).state_dict()
+    assert "images of 3 x 8 x 8 assumed" in match(state).assumed["input_shape"]
+    assert "input_shape" not in match(state, input_shape=(3, 8, 8)).assumed
+    strided = build(VGGConfig((3, 16, 16), (4, 6), (5,), halved=(True, True))).state_dict()
+    assert match(strided, input_shape=(3, 16, 16)).config.input_shape == (3, 16, 16)
+    found = match(strided)
+    assert found.config.input_shape != (3, 16, 16)
+    assert "give --input-shape, or data, if not" in found.assumed["input_shape"]

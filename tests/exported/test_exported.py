@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from exported_files import SmallCNN, export, trained
-from torch import nn
+from torch import Tensor, nn
 
 from fusion_engine import fuse
 from fusion_engine.core.errors import DataError, FusionError, ParentError, UnsupportedModelError
@@ -272,3 +272,75 @@ def test_every_operator_that_fusing_understands_is_read() -> None:
         packet = getattr(torch.ops.aten, name, None)
         # Without one it is no operator of this version of torch, or one that torch takes apart.
         assert packet is None or any(is_read(name, o) for o in packet.overloads()), name
+
+
+class Reader(nn.Module):
+    """Tokens and a mask to classes; without a mask to the next token's logits."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.words = nn.Embedding(12, 8)
+        self.hidden, self.head = nn.Linear(8, 16), nn.Linear(16, 12 if causal else 3)
+
+
+class Classifier(Reader):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = attention_mask[..., None].float()
+        x = (self.words(input_ids) * mask).sum(1) / mask.sum(1)
+        return self.head(torch.relu(self.hidden(x)))
+
+
+class NextToken(Reader):
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.head(torch.relu(self.hidden(self.words(input_ids))))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("boolean", [False, True])
+def test_programs_of_tokens(tmp_path: Path, causal: bool, boolean: bool) -> None:
+    if causal and boolean:
+        pytest.skip("it has no mask")
+    generator = torch.Generator().manual_seed(0)
+    ids, mask = torch.randint(0, 12, (40, 6), generator=generator), torch.ones(40, 6, dtype=torch.int64)
+    mask[:, 4:] = torch.randint(0, 2, (40, 2), generator=generator)
+    given = (ids,) if causal else (ids, mask.bool() if boolean else mask)
+    x = ids if causal else torch.stack([ids, mask], 1)
+    names = ("input_ids",) if causal else ("input_ids", "attention_mask")
+    data = Dataset(x, None if causal else torch.arange(40) % 3, None, None, 12 if causal else 3, "words", names)
+    models = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        models.append((NextToken if causal else Classifier)(causal).eval())
+        batch = torch.export.Dim("batch")
+        shapes = tuple({0: batch} for _ in given)
+        program = torch.export.export(models[-1], tuple(t[:4] for t in given), dynamic_shapes=shapes)
+        torch.export.save(program, tmp_path / f"net{seed}.pt2")
+    parents = load_parents([tmp_path / f"net{seed}.pt2" for seed in range(2)])
+    assert isinstance(parents[0].architecture, ExportedConfig)
+    assert (parents[0].architecture.inputs, parents[0].input_shape) == (names, tuple(x.shape[1:]))
+    assert parents[0].classes == (12 if causal else 3)
+    assert torch.equal(parents[1].model(x), models[1](*given))
+    result = fuse(parents, data, {"importance": "activation", "grouping": "permutation", "solver": "average"})
+    result.save(tmp_path / "run")
+    again = load_parent(tmp_path / "run" / "fused.safetensors")
+    assert torch.equal(again.model(x), result.model(x))
+    with pytest.raises(FusionError, match="was read for the inputs"):
+        fuse(parents, Dataset(torch.rand(40, *x.shape[1:]), torch.arange(40) % 3, None, None, 3, "real"), "average")
+
+
+def test_tokens_beside_real_numbers_are_refused(tmp_path: Path) -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = nn.Embedding(5, 4), nn.Linear(4, 3)
+
+        def forward(self, ids: Tensor, more: Tensor) -> Tensor:
+            return self.head(self.words(ids).mean(1) + more)
+
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        Mixed(), (torch.zeros(4, 6, dtype=torch.int64), torch.rand(4, 4)), dynamic_shapes=({0: batch}, {0: batch})
+    )
+    torch.export.save(program, tmp_path / "mixed.pt2")
+    with pytest.raises(ParentError, match=r"mixed\.pt2: the program takes 2 inputs, and not all are whole numbers"):
+        load_parent(tmp_path / "mixed.pt2")

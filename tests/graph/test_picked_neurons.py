@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from fusion_engine import fuse, load_parents, trace
-from fusion_engine.core.errors import BlamedSpaceError
-from fusion_engine.data import make_dataset
+from fusion_engine.core.errors import BlamedSpaceError, VerificationError
+from fusion_engine.data import load_data, make_dataset
+from fusion_engine.demo import load_demo
+from fusion_engine.exploration.explored import explored
+from fusion_engine.fusing import RunLog
 from fusion_engine.graph import label_rule, verify, without_blamed
 from fusion_engine.graph.rules import registry
 from fusion_engine.jobs.kinds.preflight import inspect
@@ -129,3 +133,20 @@ def test_a_blamed_space_is_left_in_place_and_the_rest_is_fused(tmp_path: Path, m
     assert seen["ok"]
     assert any("space 'a' stays in place" in line for line in seen["warnings"])
     assert list(seen["verify"]) == ["b"]
+    log = RunLog()
+    found = explored(parents, data, {"importance": "activation", "grouping": "kmeans"}, log)
+    assert list(found.groupings) == ["b"]
+    assert [line for line in log.notes if "space 'a' stays in place" in line]
+
+
+def test_parents_that_fail_the_check_are_explored_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise VerificationError("exchanging neurons changes everything")
+
+    monkeypatch.setattr(sys.modules["fusion_engine.pipeline.prepare"], "verify", fail)
+    log, data = RunLog(), load_data("digits:train").subset(slice(0, 50))
+    recipe = {"importance": "activation", "grouping": "kmeans"}
+    assert list(explored(load_demo()[:2], data, recipe, log).groupings) == ["fc1", "fc2"]
+    assert "these parents cannot be fused: exchanging neurons changes everything" in log.notes
+    with pytest.raises(VerificationError):
+        fuse(load_demo()[:2], data, recipe)

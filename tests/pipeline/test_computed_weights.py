@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from fusion_engine import fuse, load_parents, trace
 from fusion_engine.data import make_dataset
@@ -98,3 +98,47 @@ def test_fused_in_its_own_names(kind: Callable[[], nn.Module], tmp_path: Path) -
         mean(data.x)
         for i in (0, 2):
             assert torch.allclose(mean[i].weight, (a.model[i].weight + c.model[i].weight) / 2, atol=1e-5)
+
+
+class _Softplus(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return nn.functional.softplus(weight)
+
+
+class _Symmetric(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.triu() + weight.triu(1).T
+
+
+class _Standardised(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight / self.weight.std(1, keepdim=True), self.bias)
+
+
+class _Masked(nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("mask", torch.ones(outputs, inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.mask, self.bias)
+
+
+@pytest.mark.parametrize(
+    ("inner", "by", "operator"),
+    [
+        (nn.Linear, _Softplus, "softplus"), (_Standardised, None, "std"),
+        (nn.Linear, None, ""), (nn.Linear, _Symmetric, ""), (_Masked, None, ""),
+    ],
+)  # fmt: skip
+def test_weights_computed_otherwise_are_said_to_be_averaged_as_they_are(
+    inner: type[nn.Linear], by: type[nn.Module] | None, operator: str
+) -> None:
+    model = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), inner(6, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    name = "2.weight"
+    if by is not None:
+        parametrize.register_parametrization(model[2], "weight", by())
+        name = "2.parametrizations.weight.original"
+    said = [line for line in trace(model, (torch.randn(2, 5),)).warnings if "averaged as they are" in line]
+    assert len(said) == bool(operator)
+    assert not operator or f"computed from {name} ({operator})" in said[0]

@@ -15,7 +15,7 @@ from torch import Tensor
 from fusion_engine.core.types import State
 
 from ..captured.capture import Capture
-from ..captured.nodes import operator
+from ..captured.nodes import dependents, module_path, operator
 
 # What the tensors are called, by torch.nn.utils (hooks) and torch.nn.utils.parametrizations.
 _NAMES: tuple[tuple[Literal["weight norm", "spectral norm", "pruning"], tuple[str, ...]], ...] = (
@@ -25,6 +25,17 @@ _NAMES: tuple[tuple[Literal["weight norm", "spectral norm", "pruning"], tuple[st
     ("spectral norm", (".original", ".0._u", ".0._v")),
     ("pruning", ("_orig", "_mask")),
 )
+
+# Linear in all their operands together, in one alone, and what takes a weight.
+_LINEAR = frozenset([
+    "t", "transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "cat", "clone",
+    "contiguous", "detach", "alias", "to", "_to_copy", "neg", "sum", "mean", "flatten", "unflatten", "index",
+    "index_select", "stack", "split", "split_with_sizes", "chunk", "unbind", "movedim", "flip", "repeat", "narrow", "add",
+    "sub", "rsub", "numpy_T", "mT", "_unsafe_view", "lift_fresh_copy", "expand_as", "view_as", "reshape_as", "type_as",
+    "diagonal", "diag_embed", "triu", "tril",
+])  # fmt: skip
+_PRODUCTS = frozenset(["mul", "div", "matmul", "mm", "bmm", "linear", "einsum", "masked_fill", "where"])
+_CONTRACTIONS = frozenset(["linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "embedding", "bilinear"])
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,36 @@ def computed_weights(capture: Capture, state: State) -> list[Computed]:
                     stack.extend(node.users)
                 seen.add(node)
             found.append(Computed(kind, names, int(transposed)))
+    return found
+
+
+def averaged_as_they_are(capture: Capture, parameters: Collection[str], known: Sequence[Computed]) -> dict[str, str]:
+    """Module -> a line, for weights that the network computes from its parameters otherwise than by the `known` ways,
+    and not linearly: averages of what they are computed from do not compute the average of the weights."""
+    moving, names = dependents(capture.graph, capture.inputs), {n for weight in known for n in weight.names}
+    behind: dict[str, set[str]] = {}  # node that no sample reaches -> parameters it is computed from
+    bent: dict[str, str] = {}  # such a node -> the operator by which it is not linear in them
+    found: dict[str, str] = {}
+    for node in capture.graph.nodes:
+        sources = [other for other in node.all_input_nodes if other.name in behind]
+        if node.name in capture.tensors:
+            name = capture.tensors[node.name]
+            behind[node.name] = {name} & set(parameters) - names
+        elif node.name not in moving:
+            behind[node.name] = {name for other in sources for name in behind[other.name]}
+            several = sum(bool(behind[other.name]) for other in sources) > 1
+            linear = operator(node) in _LINEAR or not operator(node) or (operator(node) in _PRODUCTS and not several)
+            why = next((bent[other.name] for other in sources if other.name in bent), "" if linear else operator(node))
+            if why and behind[node.name]:
+                bent[node.name] = why
+        elif operator(node).startswith("conv") or operator(node) in _CONTRACTIONS:
+            for other in sources:
+                if other.name in bent:
+                    where, of = module_path(node) or "the model", ", ".join(sorted(behind[other.name]))
+                    found.setdefault(where, (
+                        f"a weight of {where} is computed from {of} ({bent[other.name]}): these are averaged as they "
+                        "are, which does not give the average of that weight"
+                    ))  # fmt: skip
     return found
 
 

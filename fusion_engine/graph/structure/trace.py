@@ -14,7 +14,7 @@ from fusion_engine.core.types import Layer, Level, Space, State
 
 from ..captured.capture import Capture, capture
 from ..captured.nodes import shape
-from .computed import computed_weights
+from .computed import averaged_as_they_are, computed_weights
 from .labeler import Labeler
 from .layers import find_layers
 from .levels import find_levels
@@ -139,15 +139,17 @@ def trace(model: nn.Module, example_inputs: Sequence[Any]) -> Trace:
     labeler = Labeler(graph)
     spaces, layers, frozen = find_spaces(labeler, find_layers(graph))
     levels, shared = find_levels(graph, layers)
+    known, parameters = computed_weights(graph, model.state_dict()), [name for name, _ in model.named_parameters()]
     computed = [
         f"weight {weight.owner!r} is computed from others ({weight.kind}): its layer is averaged, not solved for"
-        for weight in computed_weights(graph, model.state_dict())
+        for weight in known
     ]
+    computed += averaged_as_they_are(graph, parameters, known).values()
     return Trace(
         spaces=spaces, layers=layers, levels=levels, inputs=list(graph.inputs),
         output=graph.outputs[0] if len(graph.outputs) == 1 else "output", frozen=frozen,
         warnings=labeler.warnings + shared + computed, aliases=graph.aliases,
         shapes={name: shape(graph.node(node)) or () for node, name in graph.tensors.items()},
-        parameters=tuple(name for name, _ in model.named_parameters()), capture=graph,
+        parameters=tuple(parameters), capture=graph,
         indices={graph.tensors[n]: value for n, value in graph.integers.items() if graph.tensors[n] in labeler.indices},
     )  # fmt: skip
