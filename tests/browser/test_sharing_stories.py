@@ -1,4 +1,4 @@
-"""The expert, from a search to the same weights everywhere; and the colleague, who is sent a link, a report, a bundle."""
+"""The expert, from a search to the same weights everywhere; the colleague, who is sent a link, a report, a bundle."""
 
 from __future__ import annotations
 
@@ -80,9 +80,11 @@ def test_a_colleague_gets_a_link_a_report_and_a_bundle(
     bundle = saved(page, "Download the bundle", tmp_path / "project.zip")
 
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(report.as_uri())
-    page.locator("#chart-0 .bars").wait_for()
+    with page.context.browser.new_context(offline=True) as alone:
+        opened = alone.new_page()
+        opened.on("request", lambda request: asked.append(request.url))
+        opened.goto(report.as_uri())
+        opened.locator("#chart-0 .bars").first.wait_for()
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
 
     monkeypatch.setenv("FUSION_HOME", str(tmp_path / "elsewhere"))
