@@ -90,7 +90,9 @@ def choose_settings(devices: list[str]) -> dict[str, Any]:
     )
     settings = {"samples": None if everything else samples, "seed": int(seed)}
     if len(devices) > 1:
-        settings["device"] = st.selectbox("Device", devices)
+        settings["device"] = st.selectbox(
+            "Device", devices, **state.bound("device", "fuse-device", state.choice("device", devices)),
+        )
     return settings
 
 

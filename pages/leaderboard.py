@@ -9,9 +9,10 @@ from fusion_engine.jobs import client
 from pages.components.inputs import pickers
 from pages.components.inputs.base_model import base_model, base_select
 from pages.components.inputs.facts import facts
-from pages.components.leaderboard.front_chart import front_chart
+from pages.components.leaderboard.front_chart import front_chart, score_of
 from pages.components.leaderboard.leaderboard_form import leaderboard_form
 from pages.components.leaderboard.leaderboard_table import as_csv, details, reasons, standings_table
+from pages.components.leaderboard.opening import open_row
 from pages.components.recipe import recipes
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
@@ -111,6 +112,8 @@ def board(run: str) -> None:
             on_click=take_to_fuse, args=(run, entry),
         ):
             st.switch_page("pages/fuse.py")
+        if score_of(entry):
+            open_row(run, entry)
         details(found, entry, f"{key}-{entry['label']}")
 
 

@@ -39,4 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _counted(found: Mapping[str, Any]) -> str:
-    return f"{len(found['runs'])} runs, {len(found['parents'])} parent sets, {len(found['data'])} data sets"
+    named = {"runs": "run", "parents": "parent set", "data": "data set"}
+    counts = {word: len(found[key]) for key, word in named.items()}
+    return ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for word, number in counts.items())

@@ -46,27 +46,42 @@ def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, An
 
 
 def _choose_presets(presets: Sequence[Mapping[str, Any]], able: Sequence[str]) -> list[str]:
-    """Pills of the recipes that can run, all chosen at first."""
-    st.session_state["board-presets"] = [n for n in st.session_state.get("board-presets", able) if n in able]
+    """Pills of the recipes that can run, all chosen at first; others are named by the address."""
+    asked = state.get("presets")
+    known = [name for name in able if name in asked.split(",")] if asked else list(able)
     summaries = {preset["name"]: preset["title"] for preset in presets}
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Recipes**", width="content")
-        st.button("All", type="tertiary", key="board-all", on_click=_set, args=(list(able),))
-        st.button("None", type="tertiary", key="board-none", on_click=_set, args=([],))
+        st.button("All", type="tertiary", key="board-all", on_click=_put, args=("presets", able, able))
+        st.button("None", type="tertiary", key="board-none", on_click=_put, args=("presets", [], able))
     chosen = st.pills(
-        "Recipes", list(able), selection_mode="multi", key="board-presets", label_visibility="collapsed",
+        "Recipes", list(able), selection_mode="multi", label_visibility="collapsed",
         format_func=lambda name: plain(summaries[name]),
+        **state.bound("presets", "board-presets", known, lambda chosen: _named(chosen, able)),
     )
     return [name for name in able if name in chosen]
 
 
-def _set(names: list[str]) -> None:
-    st.session_state["board-presets"] = names
+_NONE = "-"
+
+
+def _named(chosen: Sequence[str], usual: Sequence[str]) -> str | None:
+    """A choice as the address has it; nothing where it is the usual one."""
+    return None if set(chosen) == set(usual) else ",".join(chosen) or _NONE
+
+
+def _put(key: str, chosen: Sequence[str], usual: Sequence[str]) -> None:
+    state.put(**{key: _named(chosen, usual)})
 
 
 def _choose_importances(methods: Methods, given: Facts) -> list[str]:
     titles = {OWN: "The recipe's own"} | {m["name"]: m["title"] for m in recipes.able("importance", methods, given)}
+    asked = state.get("importances")
     return list(st.pills(
-        "Importance of neurons", list(titles), selection_mode="multi", default=[OWN], key="board-importances",
+        "Importance of neurons", list(titles), selection_mode="multi",
         format_func=lambda name: plain(titles[name]), help="Each one chosen is tried with every recipe.",
+        **state.bound(
+            "importances", "board-importances", [n for n in titles if n in (asked or OWN).split(",")],
+            lambda chosen: _named(chosen, [OWN]),
+        ),
     ))

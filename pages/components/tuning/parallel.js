@@ -86,7 +86,7 @@ class Parallel {
     for (const [place, text] of axis.ticks) {
       element("line", group, { class: "axis", x1: x - 4, x2: x, y1: this.y(place), y2: this.y(place) })
       const shown = text.length > 14 ? `${text.slice(0, 13)}…` : text
-      element("text", group, { x: x + 8, y: this.y(place) + 4 }, shown)
+      element("text", group, { x: x + 13, y: this.y(place) + 4 }, shown)
     }
     const grip = element("rect", group, { class: "grip", x: x - 14, width: 28, y: this.y(1), height: this.y(0) - this.y(1) })
     element("title", grip, {}, "Drag along the axis to draw a range; click to take it away")

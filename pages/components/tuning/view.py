@@ -59,6 +59,7 @@ def trials_view(run: str, table: Mapping[str, Any], open_in_fuse: Callable[[Mapp
         return
     chosen = next((t for t in table["trials"] if t["number"] == state.number("trial", best["number"] + 1) - 1), best)
     _best(table, best)
+    _to_fuse(run, table, best, "Best recipe to Fuse", open_in_fuse, primary=True)
     along = axes(table)
     ranges = read_ranges(state.get("ranges"), along)
 
@@ -86,6 +87,19 @@ def trials_view(run: str, table: Mapping[str, Any], open_in_fuse: Callable[[Mapp
             st.button("Show all", type="tertiary", icon=":material/close:", on_click=lambda: state.put(ranges=None))
     _table(run, table, along, shown)
     _one(run, table, chosen, open_in_fuse)
+
+
+def _to_fuse(
+    run: str, table: Mapping[str, Any], trial: Mapping[str, Any], label: str,
+    open_in_fuse: Callable[[Mapping[str, Any]], None], primary: bool = False,
+) -> None:
+    """A button that takes a trial's recipe to Fuse."""
+    recipe = Recipe.from_mapping(table["recipe"]).set(trial["settings"]).to_mapping()
+    if st.button(
+        label, type="primary" if primary else "secondary", icon=":material/merge:", key=f"{label}-{run}",
+        on_click=open_in_fuse, args=(recipe,), width="content" if primary else "stretch",
+    ):
+        st.switch_page("pages/fuse.py")
 
 
 def _best(table: Mapping[str, Any], best: Mapping[str, Any]) -> None:
@@ -148,11 +162,8 @@ def _one(
             "Recipe (YAML)", recipe.to_yaml(), file_name(run, f"trial{trial['number'] + 1}.yaml"), "application/yaml",
             icon=":material/description:", on_click="ignore", key=f"yaml-{run}-{trial['number']}", width="stretch",
         )
-        if fuse.button(
-            "Best recipe to Fuse" if is_best else "Open in Fuse", type="primary", icon=":material/merge:",
-            key=f"open-{run}", on_click=open_in_fuse, args=(recipe.to_mapping(),), width="stretch",
-        ):
-            st.switch_page("pages/fuse.py")
+        with fuse:
+            _to_fuse(run, table, trial, "Open in Fuse", open_in_fuse)
         if trial["reason"]:
             st.caption(f":material/error: {plain(trial['reason'])}")
         changed = [f"{path} = {_value(value)}" for path, value in trial["settings"].items()]
