@@ -1,8 +1,10 @@
 // The lessons' live pictures, one a chapter. A chapter is a function of its place, the lesson and what its control says
 // at first (`at`, from the address); it calls keep(at) when the control has come to rest, and may return redraw().
 
-const said = (network, points) => {
-  const { accuracy, loss } = measure(network, points)
+const measured = new WeakMap() // networks that stay the same are measured once
+function said(network, points) {
+  if (!measured.has(network)) measured.set(network, measure(network, points))
+  const { accuracy, loss } = measured.get(network)
   return { accuracy, loss, text: `${percent(accuracy)} right, loss ${loss.toFixed(2)}` }
 }
 const whole = (text, low, high, otherwise) => (/^\d{1,3}$/.test(text) && text >= low && text <= high ? Number(text) : otherwise)
@@ -75,15 +77,16 @@ function permute(root, lesson, at, keep) {
   slider(controls, "Exchanges", { max: 20, value: swaps }, (n) => `${n} made`, (n) => { swaps = n; draw() },
     (n) => keep(String(n)))
   const spoken = live(root)
+  const before = lesson.test.x.map((x) => forward(a, x).logits)
   function draw() {
     const order = shuffles(lesson.width, swaps)
     const other = permuted(a, order)
     let change = 0
     let moved = 0
-    for (const x of lesson.test.x) {
-      const [before, after] = [forward(a, x).logits, forward(other, x).logits]
-      before.forEach((value, c) => { change = Math.max(change, Math.abs(value - after[c])) })
-    }
+    lesson.test.x.forEach((x, n) => {
+      const after = forward(other, x).logits
+      before[n].forEach((value, c) => { change = Math.max(change, Math.abs(value - after[c])) })
+    })
     a.w1.forEach((w, i) => w.forEach((value, d) => { moved += (value - other.w1[i][d]) ** 2 }))
     ;[a, other].forEach((network, side) => {
       const { text } = said(network, lesson.test)
