@@ -128,7 +128,7 @@ def test_a_class_goes_from_two_networks_to_a_solve(page, served) -> None:
     chapter(page, "problem")
     assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "19.5px"
     page.get_by_role("button", name="Neuron 3 of B").click()
-    expect(spoken).to_contain_text("Neuron 3 of A and neuron 3 of B")
+    expect(spoken).to_contain_text("neuron 3 of B max(0, ")
     page.wait_for_url("**at=3**")
     page.get_by_text("Other lines, in other places of the list").click()
     expect(page.get_by_text("Yes. Both solve the problem")).to_be_visible()

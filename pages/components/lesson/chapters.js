@@ -41,8 +41,10 @@ function problem(root, lesson, at, keep) {
       })
       neurons.draw(network, { chosen: focus - 1, titles: network.b1.map((_, i) => `Neuron ${i + 1} of ${NAMES[p]}`) })
     })
+    const formula = (net) => `max(0, ${net.w1[focus - 1].map((w, d) => `${w.toFixed(2)} ${"xy"[d]}`).join(" + ")} + ${net.b1[focus - 1].toFixed(2)})`
+      .replaceAll("+ -", "− ").replaceAll("-", "−")
     spoken.textContent = focus
-      ? `Neuron ${focus} of A and neuron ${focus} of B draw different lines: their places in the list mean nothing.`
+      ? `Neuron ${focus} of A answers ${formula(a)}, neuron ${focus} of B ${formula(b)}: the same place in the list, other lines.`
       : "Each line is where one hidden neuron begins to answer; ticks show its side."
   }
   draw()
