@@ -19,6 +19,7 @@ from _running import ROOT, names, write_results
 from _ux.app import parents, running
 from _ux.bench import Bench, show
 from _ux.exploring import exploring
+from _ux.learning import learning
 from _ux.visits import jobs, newcomer, sessions, starts, visits
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
@@ -34,6 +35,8 @@ def measure(bench: Bench, kind: str) -> dict[str, Any]:
         chosen = newcomer(bench, app) if kind == "demo" else parents(kind, Path(home))
         exploring(bench, app, chosen)
         visits(bench, app, chosen)
+        if kind == "demo":
+            learning(bench, app)
         jobs(bench, app, chosen)
         sessions(bench, app, chosen)
     return bench.results()

@@ -67,9 +67,9 @@ def choose_settings(summary: dict[str, Any], catalogue: dict[str, Any]) -> dict[
     with columns[1]:
         on = state.get("on") or state.get("test") or state.get("data")
         pickers.data_select("on", "Measure on", otherwise=on)
-    with columns[2]:
+    with columns[2], st.container(key="expert-samples"):
         samples = choose_samples(available(on))
-    with columns[3]:
+    with columns[3], st.container(key="expert-align"):
         align = choose_align(catalogue["methods"]["grouping"])
     return {
         "parents": summary["id"], "data": on, "run": fusion, "align": align,

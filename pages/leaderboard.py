@@ -29,7 +29,8 @@ def choose(summary: dict[str, Any], catalogue: dict[str, Any], expanded: bool) -
     """What to run, and the button that starts it."""
     base, methods = base_model(summary), catalogue["methods"]
     if any(recipes.needs_base(p["recipe"], methods) for p in catalogue["presets"]):
-        with st.popover("Base model: " + ("chosen" if base else "none"), type="tertiary", icon=":material/foundation:"):
+        label = "Base model: " + ("chosen" if base else "none")
+        with st.popover(label, type="tertiary", icon=":material/foundation:", key="expert-base"):
             base_select(summary)
     with st.expander("A new leaderboard", icon=":material/playlist_add:", expanded=expanded):
         chosen = leaderboard_form(catalogue, facts(summary))

@@ -41,7 +41,7 @@ def choose_problem() -> str:
     """Which points: a problem that comes with the program, or the run that trained on drawn ones."""
     drawn = state.get("drawn")
     options = [*PROBLEMS, *([OWN] if drawn else [])]
-    chosen = state.choice("problem", options)
+    chosen = state.choice("problem", options, OWN if drawn else "")
     st.selectbox(
         "Points to learn from", options, format_func=lambda name: PROBLEMS.get(name, "Your own points"), width=260,
         **state.bound("problem", "problem-choice", chosen),

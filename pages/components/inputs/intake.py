@@ -51,13 +51,14 @@ def _upload() -> None:
         '{"parents": [{"file": "a.pt", "class_counts": [120, 80]}]}'.replace("[", r"\[").replace("{", r"\{")
     )
     name = st.text_input("Name of the set", placeholder="my parents", key="parents-name", max_chars=60)
-    weights = st.selectbox(
+    expert = st.container(key="expert-upload")
+    weights = expert.selectbox(
         "Which weights", list(_WEIGHTS), format_func=lambda key: _WEIGHTS.get(key, key), key="parents-weights",
         accept_new_options=True,
         help="Checkpoints may hold several: averaged ones beside those trained last, a generator and a discriminator. "
         "Choose, or type the key or the prefix of names that the weights are under.",
     )
-    arch = st.text_input(
+    arch = expert.text_input(
         "Architecture", placeholder="as the files say, else recognised", key="parents-arch", max_chars=300,
         help="Where the weights do not tell: a name of a library, torchvision:resnet50 or timm:vit_tiny_patch16_224; "
         "hf for the config.json in each zip; or what is built in, with settings (vit:heads=4,norm=post). Settings "

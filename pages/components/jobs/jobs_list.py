@@ -20,7 +20,7 @@ _TITLES = {
     "train": "Train parents", "fuse": "Fuse", "explore": "Measure neurons", "analyse": "Analyse",
     "embed": "Draw a map of neurons", "leaderboard": "Leaderboard", "search": "Tune", "evaluate": "Measure accuracy",
     "samples": "Show samples", "difference": "Compare two networks", "export_bundle": "Export a bundle",
-    "import_bundle": "Import a bundle",
+    "import_bundle": "Import a bundle", "lesson": "Train on drawn points",
 }
 _STATES = {"done": ":material/check:", "failed": ":material/error:", "cancelled": ":material/cancel:"}
 _PLACES = {  # the page that shows a job of a kind, and what the job is called in that page's address
@@ -28,6 +28,7 @@ _PLACES = {  # the page that shows a job of a kind, and what the job is called i
     "preflight": ("parents", None), "fuse": ("fuse", "job"), "explore": ("explore", None),
     "analyse": ("analyse", "analysis"), "leaderboard": ("leaderboard", "board"),
     "search": ("tune", "search"), "export_bundle": ("share", "sharing"), "import_bundle": ("share", "sharing"),
+    "lesson": ("learn", "drawn"),
 }
 _KEPT = ("parents", "data", "test", "importance", "grouping", "seed")
 

@@ -27,8 +27,9 @@ def leaderboard_form(catalogue: Mapping[str, Any], given: Facts) -> dict[str, An
     if refused := {name: reason for name, reason in verdicts.items() if reason}:
         with st.popover(f"{count(len(refused), 'recipe')} cannot run here", icon=":material/block:", type="tertiary"):
             reasons(refused)
-    importances = _choose_importances(methods, given)
-    left, right, _ = st.columns([1, 1, 2])
+    with st.container(key="expert-board"):
+        importances = _choose_importances(methods, given)
+        left, right, _ = st.columns([1, 1, 2])
     seeds = left.number_input(
         "Seeds", min_value=1, max_value=_MOST_SEEDS, step=1,
         help="Fusions of every recipe, each with another seed: the spread shows how much is chance.",

@@ -1,8 +1,10 @@
 // The lessons' live pictures, one a chapter. A chapter is a function of its place, the lesson and what its control says
 // at first (`at`, from the address); it calls keep(at) when the control has come to rest, and may return redraw().
 
-const said = (network, points) => {
-  const { accuracy, loss } = measure(network, points)
+const measured = new WeakMap() // networks that stay the same are measured once
+function said(network, points) {
+  if (!measured.has(network)) measured.set(network, measure(network, points))
+  const { accuracy, loss } = measured.get(network)
   return { accuracy, loss, text: `${percent(accuracy)} right, loss ${loss.toFixed(2)}` }
 }
 const whole = (text, low, high, otherwise) => (/^\d{1,3}$/.test(text) && text >= low && text <= high ? Number(text) : otherwise)
@@ -39,8 +41,10 @@ function problem(root, lesson, at, keep) {
       })
       neurons.draw(network, { chosen: focus - 1, titles: network.b1.map((_, i) => `Neuron ${i + 1} of ${NAMES[p]}`) })
     })
+    const formula = (net) => `max(0, ${net.w1[focus - 1].map((w, d) => `${w.toFixed(2)} ${"xy"[d]}`).join(" + ")} + ${net.b1[focus - 1].toFixed(2)})`
+      .replaceAll("+ -", "− ").replaceAll("-", "−")
     spoken.textContent = focus
-      ? `Neuron ${focus} of A and neuron ${focus} of B draw different lines: their places in the list mean nothing.`
+      ? `Neuron ${focus} of A answers ${formula(a)}, neuron ${focus} of B ${formula(b)}: the same place in the list, other lines.`
       : "Each line is where one hidden neuron begins to answer; ticks show its side."
   }
   draw()
@@ -75,15 +79,16 @@ function permute(root, lesson, at, keep) {
   slider(controls, "Exchanges", { max: 20, value: swaps }, (n) => `${n} made`, (n) => { swaps = n; draw() },
     (n) => keep(String(n)))
   const spoken = live(root)
+  const before = lesson.test.x.map((x) => forward(a, x).logits)
   function draw() {
     const order = shuffles(lesson.width, swaps)
     const other = permuted(a, order)
     let change = 0
     let moved = 0
-    for (const x of lesson.test.x) {
-      const [before, after] = [forward(a, x).logits, forward(other, x).logits]
-      before.forEach((value, c) => { change = Math.max(change, Math.abs(value - after[c])) })
-    }
+    lesson.test.x.forEach((x, n) => {
+      const after = forward(other, x).logits
+      before[n].forEach((value, c) => { change = Math.max(change, Math.abs(value - after[c])) })
+    })
     a.w1.forEach((w, i) => w.forEach((value, d) => { moved += (value - other.w1[i][d]) ** 2 }))
     ;[a, other].forEach((network, side) => {
       const { text } = said(network, lesson.test)

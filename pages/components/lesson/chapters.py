@@ -60,7 +60,8 @@ CHAPTERS = (
     Chapter(
         "match", "Match", "Match the neurons, then average",
         "B's neurons are put under those of A that answer to the same places ([matching]); B's [function] stays. Now "
-        "the average works better, most often by far. Drag a neuron of B to a wrong place and watch the [barrier] come back.",
+        "the average works better, often by far. Drag a neuron of B to a wrong place and watch the [barrier] come "
+        "back.",
         "You put one match wrong and the barrier rises. What does that say?",
         (
             "Two networks can never be averaged",

@@ -57,9 +57,19 @@ class PlaneMap {
   draw(network, { lines = false, focus = -1, alt = "", note = "" } = {}) {
     this.box.setAttribute("aria-label", alt)
     this.note.textContent = note
+    if (!network) return this.canvas.getContext("2d").clearRect(0, 0, CELLS, CELLS)
+    const paper = paperOf(this.root)
+    if (this.coloured !== network || String(this.paper) !== String(paper)) this.colour(network, paper)
+    this.lines.replaceChildren()
+    this.numbers = []
+    if (lines) network.w1.forEach((w, i) => this.line(w, network.b1[i], i, focus))
+  }
+
+  colour(network, paper) {
+    this.coloured = network
+    this.paper = paper
     const context = this.canvas.getContext("2d")
-    if (!network) return context.clearRect(0, 0, CELLS, CELLS)
-    const [paper, image] = [paperOf(this.root), context.createImageData(CELLS, CELLS)]
+    const image = context.createImageData(CELLS, CELLS)
     const { w1, b1, w2, b2 } = network
     const [width, classes] = [b1.length, b2.length]
     const hidden = new Float64Array(width)
@@ -91,9 +101,6 @@ class PlaneMap {
       }
     }
     context.putImageData(image, 0, 0)
-    this.lines.replaceChildren()
-    this.numbers = []
-    if (lines) w1.forEach((w, i) => this.line(w, b1[i], i, focus))
   }
 
   /** Where a neuron begins to answer: the line w x + b = 0, with ticks on the side on which it answers. */
@@ -161,7 +168,10 @@ class Neurons {
   }
 
   draw(network, { numbers = null, chosen = -1, titles = null, alt = "" } = {}) {
-    const most = strongest(network)
+    const [most, paper] = [strongest(network), String(paperOf(this.root))]
+    const same = this.drawn === network && this.paper === paper
+    this.drawn = network
+    this.paper = paper
     while (this.items.length > network.b1.length) this.items.pop().root.remove()
     network.w1.forEach((w, i) => {
       if (!this.items[i]) {
@@ -171,7 +181,7 @@ class Neurons {
         this.items[i] = { root, canvas: element("canvas", root, { width: 22, height: 22 }), name: element("span", root) }
       }
       const { root, canvas, name } = this.items[i]
-      drawNeuron(canvas, w, network.b1[i], this.colour, most)
+      if (!same) drawNeuron(canvas, w, network.b1[i], this.colour, most)
       name.textContent = numbers ? numbers[i] : String(i + 1)
       if (this.press) {
         root.setAttribute("aria-pressed", i === chosen)

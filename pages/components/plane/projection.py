@@ -75,7 +75,7 @@ def choose() -> None:
         help="UMAP keeps neighbours together; PCA keeps the large distances.",
     )
     now = parameters()
-    with st.popover("Layout", icon=":material/tune:"), st.form("umap-form", border=False):
+    with st.popover("Layout", icon=":material/tune:", key="expert-layout"), st.form("umap-form", border=False):
         st.number_input(
             "Neighbours", 2, 200, now.neighbours, key="umap-neighbours",
             help="How many neurons each is kept close to. Few show fine structure, many the whole.",

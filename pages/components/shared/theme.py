@@ -135,7 +135,8 @@ def show(chart: go.Figure, alt: str, key: str, live: bool = False, **options: An
     if st.context.theme.type == "dark":
         chart = go.Figure(_darkened(chart.to_plotly_json()))
     if state.presenting():
-        chart = go.Figure(_enlarged(chart.to_plotly_json()))
+        height = chart.layout.height
+        chart = go.Figure(_enlarged(chart.to_plotly_json())).update_layout(height=height and height + _LINE)
     config = _CONFIG | {"staticPlot": live}
     return st.plotly_chart(chart, theme=None, config=config, alt=alt, key=key, width="stretch", **options)
 
