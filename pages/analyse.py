@@ -10,6 +10,7 @@ from pages.components.analysis import analysis_view
 from pages.components.inputs import pickers
 from pages.components.inputs.sample_number import available
 from pages.components.run import progress
+from pages.components.runs import describe
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading, next_steps, told
 from pages.components.shared.text import size
@@ -31,6 +32,8 @@ def choose_fusion(parents: str) -> str | None:
     chosen = st.selectbox(
         "Fused network", options, format_func=names.__getitem__, **state.bound("fusion", "analyse-fusion", shown)
     )
+    if chosen != NONE:
+        describe.popover(chosen, "analyse")
     return None if chosen == NONE else chosen
 
 

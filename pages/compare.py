@@ -231,7 +231,7 @@ def time_and_recipe(names: dict[str, str], found: dict[str, dict[str, Any]]) -> 
 def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dict[str, Any]]) -> None:
     """Downloads, the command and deletion, a run at a time."""
     st.header("Take away", anchor=False)
-    catalogue = client.catalogue()
+    catalogue, tags = client.catalogue(), store.every_tag(list(runs.values()))
     for job in jobs:
         run = job["id"]
         with st.container(border=True, key=f"take-{run}"):
@@ -240,7 +240,7 @@ def each(jobs: list[dict[str, Any]], names: dict[str, str], found: dict[str, dic
                 recipe = store.recipe_name(job["arguments"])
                 st.markdown(f"**{plain(names[run])}** · {plain(recipe)} · {when(job['created'])}")
                 describe.line(run)
-                describe.popover(run, "compare")
+                describe.popover(run, "compare", tags)
             with files:
                 download_row(run)
             delete.button(

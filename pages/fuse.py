@@ -20,6 +20,7 @@ from pages.components.recipe.preset_cards import choose_preset
 from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import level_progress, level_runs, progress, reports
 from pages.components.run.downloads import download_row
+from pages.components.runs import describe
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, heading, next_steps
 from pages.components.shared.tables import folded_table
@@ -171,7 +172,9 @@ def show_job(run: str) -> None:
         columns[4].metric("Fused in", seconds(store.own_seconds(report)), help=known_before(report))
         trained(run, report)
         notes(report.get("warnings", []))
-        download_row(run)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            download_row(run)
+            describe.popover(run, "fuse")
         next_steps(compare="Compare in detail", explore="See the groups")
 
 

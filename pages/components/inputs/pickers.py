@@ -103,7 +103,7 @@ def run_labels(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 def run_label(run: dict[str, Any]) -> str:
     """'the good one · 14:03:22 · kf_linear · seed 0'; without a name where the run has none."""
-    about = existing(store.read_about, run["id"]) if "id" in run else None
+    about = run.get("about") or existing(store.read_about, run["id"])
     named = f"{short(about['name'], 32)} · " if about and about["name"] else ""
     seed = run["arguments"].get("seed", 0)
     return f"{named}{when(run['created'])} · {short(store.recipe_name(run['arguments']), 24)} · seed {seed}"

@@ -1,5 +1,7 @@
 """A run's name, tags and note, to be read and changed wherever runs are listed."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from fusion_engine import store
@@ -9,14 +11,15 @@ from fusion_engine.store.described.about import LONGEST_NAME, LONGEST_NOTE
 from ..shared.text import plain
 
 
-def popover(run: str, place: str, label: str = "Name, tags, note") -> None:
-    """A button that opens the form. place: where it stands, as a run may be listed twice."""
-    with st.popover(label, icon=":material/label:", type="tertiary", key=f"describe-{place}-{run}"):
-        form(run, place)
+def popover(run: str, place: str, known: Sequence[str] | None = None) -> None:
+    """A button that opens the form. place: where it stands, as a run may be listed twice. known: tags to offer; None:
+    those of all runs."""
+    with st.popover("Name, tags, note", icon=":material/label:", type="tertiary", key=f"describe-{place}-{run}"):
+        _form(run, place, store.every_tag(store.find_runs()) if known is None else known)
 
 
-def form(run: str, place: str) -> None:
-    about, known = store.read_about(run), store.every_tag(store.find_runs())
+def _form(run: str, place: str, known: Sequence[str]) -> None:
+    about = store.read_about(run)
     key = f"{place}-{run}"
     problem = f"problem-{key}"
 
