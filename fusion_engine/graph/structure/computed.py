@@ -30,9 +30,9 @@ _NAMES: tuple[tuple[Literal["weight norm", "spectral norm", "pruning"], tuple[st
 _LINEAR = frozenset([
     "t", "transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "cat", "clone",
     "contiguous", "detach", "alias", "to", "_to_copy", "neg", "sum", "mean", "flatten", "unflatten", "index",
-    "index_select", "stack", "split", "split_with_sizes", "chunk", "unbind", "movedim", "flip", "repeat", "narrow", "add",
-    "sub", "rsub", "numpy_T", "mT", "_unsafe_view", "lift_fresh_copy", "expand_as", "view_as", "reshape_as", "type_as",
-    "diagonal", "diag_embed", "triu", "tril",
+    "index_select", "stack", "split", "split_with_sizes", "chunk", "unbind", "movedim", "flip", "repeat", "narrow",
+    "add", "sub", "rsub", "numpy_T", "mT", "_unsafe_view", "lift_fresh_copy", "expand_as", "view_as", "reshape_as",
+    "type_as", "diagonal", "diag_embed", "triu", "tril",
 ])  # fmt: skip
 _PRODUCTS = frozenset(["mul", "div", "matmul", "mm", "bmm", "linear", "einsum", "masked_fill", "where"])
 _CONTRACTIONS = frozenset(["linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "embedding", "bilinear"])

@@ -12,6 +12,7 @@ from ..shared import state
 from ..shared.page_frame import existing
 from ..shared.text import plain
 from .pickers import BUILT_IN, BUILT_IN_SHAPE, data_select, parents_select
+from .readings import reading_choice
 
 _WAYS = {"demo": "Shipped demo", "upload": "Upload", "train": "Train", "earlier": "Earlier sets"}
 _WEIGHTS = {"": "As trained", "ema": "Averaged (EMA, SWA)"}
@@ -58,15 +59,10 @@ def _upload() -> None:
         help="Checkpoints may hold several: averaged ones beside those trained last, a generator and a discriminator. "
         "Choose, or type the key or the prefix of names that the weights are under.",
     )
-    arch = expert.text_input(
-        "Architecture", placeholder="as the files say, else recognised", key="parents-arch", max_chars=300,
-        help="Where the weights do not tell: a name of a library, torchvision:resnet50 or timm:vit_tiny_patch16_224; "
-        "hf for the config.json in each zip; or what is built in, with settings (vit:heads=4,norm=post). Settings "
-        "follow a name: torchvision:resnet50:num_classes=10,input=3x64x64. Without input= samples are as in the data "
-        "chosen beside. A registry's names run no code of yours; your own modules are for the command line.",
-    )
+    with expert:
+        arch = reading_choice()
     if st.button("Import", type="primary", disabled=not files, key="parents-import"):
-        given: dict[str, Any] = {"name": name, "weights": weights, "arch": arch.strip(), "input_shape": None}
+        given: dict[str, Any] = {"name": name, "weights": weights, "arch": arch, "input_shape": None}
         if given["arch"]:
             given["input_shape"] = _chosen_shape()
         _import(files, "import_parents", {k: v for k, v in given.items() if v})
