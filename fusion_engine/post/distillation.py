@@ -63,12 +63,12 @@ def affordable(
     """Number of steps and samples a step; 'auto': what the work of this effort allows. teachers: models that run
     forward in each step."""
     factor = EFFORTS[effort]
+    work, most = factor * _WORK, factor * _MOST_STEPS
     sample = (3 + teachers) * forward_work(trace)  # forward and backward are three forward passes
-    if batch == "auto":
-        least = _LEAST_STEPS * factor if steps == "auto" else steps
-        batch = int(min(_MOST_BATCH, max(_LEAST_BATCH, factor * _WORK / (least * sample))))
+    if batch == "auto":  # many small steps before few large ones
+        batch = int(min(_MOST_BATCH, max(_LEAST_BATCH, work / ((most if steps == "auto" else steps) * sample))))
     if steps == "auto":
-        steps = int(min(_MOST_STEPS * factor, max(_LEAST_STEPS * factor, factor * _WORK / (batch * sample))))
+        steps = int(min(most, max(factor * _LEAST_STEPS, work / (batch * sample))))
     return steps, batch
 
 
@@ -247,10 +247,9 @@ def distil(
     without a better one. An automatic rate, and an automatic start, are those whose held-out loss, as it runs in a
     tenth of the steps, leads lowest (`trend`); without an automatic rate, or where steps are few, training goes on from
     the start whose loss is lowest, at a middle rate. With `race` all starts that training helps run to the end, and the
-    lowest loss there decides. If none leads below what there is, nothing is trained. Progress comes with every step,
-    its detail with the step's loss and the last held-out one; the report has the curve, and the notes what was started
-    from and whether held-out samples can tell the result from the best parent. Raises FusionError if the outputs of all
-    starts are not finite.
+    lowest loss there decides. Progress comes with every step, its detail with the step's loss and the last held-out
+    one; the report has the curve, and the notes what was started from and whether held-out samples can tell the result
+    from the best parent. Raises FusionError if the outputs of all starts are not finite.
     """
     known = candidates(lesson.inputs, state, start)
     before = {name: loss for name, other in known.items() if math.isfinite(loss := lesson.held_out(other))}
@@ -262,12 +261,8 @@ def distil(
     rates, leads = dict.fromkeys(contenders, settings.rate or _MIDDLE), dict(before)
     for name, rate in sorted(tried, key=lambda key: tried[key].leads_to, reverse=True):
         rates[name], leads[name] = rate, tried[name, rate].leads_to
-    # What a tenth of the steps does not lead below its start, all of them hardly will.
-    runs = sorted(
-        (name for name in contenders if not tried or leads[name] < before[name]), key=lambda name: leads[name]
-    )
-    if not race:
-        runs = [name for name in runs[:1] if not tried or leads[name] < before[contenders[0]]]
+    runs = [name for name in sorted(contenders, key=leads.__getitem__) if math.isfinite(leads[name])]
+    runs = runs if race else runs[:1]
     first, outcome = contenders[0], Outcome({}, before[contenders[0]])
     for name, part in log.progress.part(0.3 if tried else 0.0, 1.0).each(runs):
         trained = lesson.train(known[name], before[name], replace(settings, rate=rates[name]), part)
@@ -288,9 +283,11 @@ def distil(
     result = {**known[first], **outcome.weights}
     if start == "auto" and first not in (FUSED, AVERAGE):
         what = f"the ensemble distilled into {first}" if outcome.weights else f"{first} as it is"
+        if tried and not race and FUSED in contenders:
+            what += f" (a tenth of the steps leads to {leads[first]:.3f}, of the fused network to {leads[FUSED]:.3f})"
         log.note(
-            f"{lesson.label}: fusing did not pay here: held-out samples prefer {what}, and that is the result; its "
-            "neurons are that parent's, not those of the groups"
+            f"{lesson.label}: fusing did not pay here: held-out samples prefer {what}, and that is the result; "
+            "its neurons are that parent's, not those of the groups"
         )
     if start != "fused":
         for line in verdict(lesson, known, before, first, outcome.best, result):

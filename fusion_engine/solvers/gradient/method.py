@@ -9,7 +9,18 @@ from torch import Tensor
 
 from ...core.level_plan import Plan, candidate_plans, finest, format_plan, merge_levels, parse_plan
 from ...core.registry import Param, register
-from ...fusing import HeadParameter, HeadWeights, Inputs, RunLog, batch_size, forward_work, output_weights
+from ...fusing import (
+    EFFORTS,
+    Effort,
+    EffortParameter,
+    HeadParameter,
+    HeadWeights,
+    Inputs,
+    RunLog,
+    batch_size,
+    forward_work,
+    output_weights,
+)
 from ...fusing.first_parent import align_to_first, keeps_first_width
 from ...fusing.training import Optimiser, Scheduler, TrainingSettings
 from ...graph import merge_states, shape
@@ -62,6 +73,7 @@ def gradient(
         int | Literal["auto"],
         Param("most epochs a level; auto: as many as are cheap", ge=1, le=100_000, usual=(5, 200)),
     ] = "auto",
+    effort: EffortParameter = "quick",
     rate: Annotated[
         float | Literal["auto"],
         Param("highest learning rate; auto: by held-out error", ge=1e-7, le=1e3, usual=(1e-4, 0.1)),
@@ -123,7 +135,7 @@ def gradient(
     )
     few = int(inputs.held_out.sum()) < _JUDGES
     if mixtures == "auto":
-        mixtures = 0 if few else _cheap_mixtures(inputs)
+        mixtures = 0 if few else _cheap_mixtures(inputs, effort)
     pool = draw_pool(inputs, mixtures, shift)
     size, budget = min(_CHUNK, batch_size(trace)), memory_mb * 2**20
     plans = [plan] if plan is not None else [finest(count)] if few else candidate_plans(count)
@@ -146,7 +158,7 @@ def gradient(
     }
     most = epochs
     if most == "auto":
-        most = _FEW_EPOCHS if few else _cheap_epochs(inputs, len(pool.train) / len(pool.samples))
+        most = _FEW_EPOCHS if few else _cheap_epochs(inputs, len(pool.train) / len(pool.samples), effort)
     lesson = Lesson(inputs, goal, pool, merged, weights, size)
 
     def run(low: float, high: float) -> LevelRun:
@@ -209,12 +221,13 @@ def _epoch_work(inputs: Inputs) -> float:
     return max(1.0, 3.0 * samples * forward_work(inputs.trace))
 
 
-def _cheap_mixtures(inputs: Inputs) -> int:
+def _cheap_mixtures(inputs: Inputs, effort: Effort) -> int:
     """Mixtures for every sample that leave enough epochs."""
-    return int(min(_MOST_MIXTURES, max(0, _WORK / (_LEAST_EPOCHS * _epoch_work(inputs)) - 1)))
+    return int(min(_MOST_MIXTURES, max(0, EFFORTS[effort] * _WORK / (_LEAST_EPOCHS * _epoch_work(inputs)) - 1)))
 
 
-def _cheap_epochs(inputs: Inputs, passes: float) -> int:
+def _cheap_epochs(inputs: Inputs, passes: float, effort: Effort) -> int:
     """Epochs within the work allowed; passes: samples and mixtures an epoch shows, for every sample."""
-    most = min(_MOST_EPOCHS, _MOST_PASSES / passes)
-    return int(max(2, min(most, _WORK / (passes * _epoch_work(inputs)))))
+    factor = EFFORTS[effort]
+    most = factor * min(_MOST_EPOCHS, _MOST_PASSES / passes)
+    return int(max(2, min(most, factor * _WORK / (passes * _epoch_work(inputs)))))
