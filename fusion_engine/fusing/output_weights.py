@@ -17,8 +17,8 @@ from .inputs import Inputs
 from .run_log import RunLog
 
 _LEAST = 1.0001e-8  # of scores
-HeadWeights = Literal["uniform", "importance", "class_share", "auto", "confidence"]
-BY_IMPORTANCE: tuple[HeadWeights, ...] = ("importance", "auto")  # rules that look at scores
+HeadWeights = Literal["uniform", "importance", "class_share", "auto", "known_share", "confidence"]
+BY_IMPORTANCE: tuple[HeadWeights, ...] = ("importance", "auto", "known_share")  # rules that look at scores
 HeadParameter = Annotated[HeadWeights, Param("how much each parent is trusted for each class at the output")]
 
 
@@ -75,10 +75,11 @@ def output_layer(trace: Trace) -> Layer | None:
 def output_weights(inputs: Inputs, rule: HeadWeights) -> OutputWeights:
     """Weights by `rule`: how much each parent is trusted for each class.
 
-    uniform: 1/k. importance: each parent's output scores normalised over its outputs, then over the parents (what
-    the published neuron-interpolation code does). class_share: each parent's share of the class's training data.
-    auto: class_share where the class counts of all parents are known, else importance. confidence: per sample, the
-    softmax ensemble. Raises RecipeError if class_share lacks class counts.
+    uniform: 1/k. importance: each parent's output scores normalised over its outputs, then over the parents (what the
+    published neuron-interpolation code does). class_share: each parent's share of the class's training data.
+    known_share: class_share where the class counts of all parents are known, else importance. auto: the mean of both
+    where the counts are known, else importance, as one mends what the other misjudges (docs/methods.md). confidence:
+    per sample, the softmax ensemble. Raises RecipeError if class_share lacks class counts.
     """
     k = inputs.count
     if any("output" not in scores for scores in inputs.importance):  # a model without classes
@@ -86,9 +87,13 @@ def output_weights(inputs: Inputs, rule: HeadWeights) -> OutputWeights:
         size = 1 if last is None else inputs.trace.shapes[last.weight][0]
         return OutputWeights(torch.full((k, size), 1 / k, dtype=torch.float64))
     output = torch.stack([scores["output"].double().cpu() for scores in inputs.importance])
-    if rule == "auto":
-        known = inputs.class_counts is not None and inputs.class_counts.shape == output.shape
-        rule = "class_share" if known else "importance"
+    if rule in ("auto", "known_share"):
+        if inputs.class_counts is None or inputs.class_counts.shape != output.shape:
+            return output_weights(inputs, "importance")
+        if rule == "known_share":
+            return output_weights(inputs, "class_share")
+        both = [output_weights(inputs, one).weights for one in ("class_share", "importance")]
+        return OutputWeights((both[0] + both[1]) / 2)
     if rule == "importance":
         own = output / output.sum(1, keepdim=True)
         own = own / own.sum(0)

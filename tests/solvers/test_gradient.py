@@ -209,3 +209,12 @@ def test_recomputed_tensors_give_the_same_result(name: str, share: float, monkey
 def test_every_optimiser_and_scheduler(mlp: Problem, optimiser: str, scheduler: str) -> None:
     _, _, decisions, _ = solved(mlp, levels="0-2", optimiser=optimiser, scheduler=scheduler)
     assert decisions["steps"][0]["held_out_after"] < decisions["steps"][0]["held_out_before"]
+
+
+def test_effort_means_more_epochs(mlp: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusion_engine.solvers.gradient.method._MOST_EPOCHS", 3)
+    found = {
+        effort: solved(mlp, levels="0-2", epochs="auto", mixtures=0, patience=1000, rate=1e-3, effort=effort)[2]
+        for effort in ("quick", "standard")
+    }
+    assert [found[effort]["steps"][0]["epochs"] for effort in ("quick", "standard")] == [3, 12]
