@@ -52,8 +52,8 @@ class StoredTensor:
 def read_graph(
     module: Mapping[str, Any], weights: Mapping[str, StoredTensor], constants: Mapping[str, StoredTensor]
 ) -> dict[str, Any]:
-    """{"input_shape", "inputs", "program"}, what `read_exported` takes, from a file's "graph_module". Raises ParentError
-    with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
+    """{"input_shape", "inputs", "program"}, what `read_exported` takes, from a file's "graph_module". Raises
+    ParentError with one line, or KeyError, TypeError, ValueError or AttributeError where the file is damaged."""
     graph, signature = module["graph"], module["signature"]
     references, example = _inputs(signature["input_specs"], weights, constants)
     used = {reference["tensor"] for reference in references.values()}
@@ -94,8 +94,8 @@ def _input_shape(name: str, meta: Any) -> list[int]:
     """Shape of one sample. The first dimension must be free; other free ones get their size in the example."""
     if meta["dtype"] not in (_FLOAT32, _INT64):
         raise ParentError(
-            "the program's input is not float32, nor int64 as token ids are; export it with model.float() and a float32 "
-            "example"
+            "the program's input is not float32, nor int64 as token ids are; export it with model.float() and a "
+            "float32 example"
         )
     sizes = meta["sizes"]
     if sizes and "as_int" in sizes[0]:
