@@ -7,10 +7,11 @@ Needs the optional packages (pip install .[zoo]); networks have random weights, 
 read in three forms (a state dict with --arch LIBRARY:NAME; an exported program; a state dict with the user's own
 callable), traced and verified. Then a twin, its neurons permuted in every space and its weights noised by 1 %, or less
 where that moves the outputs by more than a tenth of their spread, is fused with it by three recipes: error is the
-distance of the fused outputs from the first parent's, relative to how far its outputs spread over samples, beside that of
-the noised twin itself. The fused file is then loaded strictly in the library's own network.
-Every family runs in a process of its own with limits of time and memory; seconds are those of one core. Results are kept in
-benchmarks/results/families.json and what is there is not measured again; --table writes docs/architectures.md from it.
+distance of the fused outputs from the first parent's, relative to how far its outputs spread over samples, beside that
+of the noised twin itself. The fused file is then loaded strictly in the library's own network.
+Every family runs in a process of its own with limits of time and memory; seconds are those of one core. Results are
+kept in benchmarks/results/families.json and what is there is not measured again; --table writes docs/architectures.md
+from it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -358,8 +360,10 @@ class Bench:
             fresh.config.use_cache = False
         else:
             write_state(self.folder / "fused.safetensors", result.file_state(), result.metadata())
+            state: Any = OrderedDict(load_file(self.folder / "fused.safetensors"))
+            state._metadata = fresh.state_dict()._metadata  # MNASNet asks for versions, which safetensors cannot hold
             try:
-                fresh.load_state_dict(load_file(self.folder / "fused.safetensors"), strict=True)
+                fresh.load_state_dict(state, strict=True)
             except RuntimeError as problem:
                 return str(problem).splitlines()[-1].strip()
         same = torch.allclose(logits(fresh.eval(), self.x), logits(result.model, self.x), atol=1e-5, rtol=1e-4)

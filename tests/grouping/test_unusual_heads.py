@@ -76,14 +76,34 @@ class Transposed(nn.Module):
         return self.f(torch.relu(self.c(torch.relu(self.a(x)))).mean((2, 3)))
 
 
-NETWORKS = {"norm": SharedNorm, "scale": SharedScale, "rotary": Rotary, "transposed": Transposed}
+class TwoScales(nn.Module):
+    """Linear attention at two scales: two heads, whose queries, keys and values grouped convolutions read; queries and
+    keys that met are blocks of their own inside the heads (EfficientViT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.near = nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, padding=1, groups=24)
+        self.wide, self.o, self.f = nn.Conv2d(24, 24, 1, groups=6), nn.Conv2d(16, 9, 1), nn.Linear(9, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        both = torch.cat([x, self.wide(self.near(x))], 1).unflatten(1, (4, 12)).flatten(3).transpose(2, 3)
+        q, k, v = both.chunk(3, -1)
+        out = q.relu() @ (k.relu().transpose(2, 3) @ F.pad(v, (0, 1), value=1.0))
+        out = (out[..., :-1] / (out[..., -1:] + 1)).transpose(2, 3).flatten(1, 2)
+        return self.f(torch.relu(self.o(out.unflatten(2, (4, 4)))).mean((2, 3)))
+
+
+NETWORKS = {
+    "norm": SharedNorm, "scale": SharedScale, "rotary": Rotary, "transposed": Transposed, "two scales": TwoScales,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_shuffled_twin_fuses_back(name: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = NETWORKS[name]().eval()
-    shape = (3, 4, 4) if name == "transposed" else (6, 8)
+    shape = (3, 4, 4) if name in ("transposed", "two scales") else (6, 8)
     x = 2 * torch.randn(200, *shape)
     graph = trace(model, (x[:2],))
     assert verify(graph, model, (x[:2],)).difference < 1e-12

@@ -29,10 +29,11 @@ def find_spaces(
     producers = {layer.name: _output_member(layer) for layer in layers.values()}
     order = {name: i for i, name in enumerate(labeler.slots)}
 
-    def depth(space: Space) -> tuple[int, bool, int]:
+    def depth(space: Space) -> tuple[int, bool, int, int]:
+        """Blocks come before what is in them, be these blocks themselves: whoever merges depends on it."""
         outs = [m for m in space.members if m.role == "out"] or list(space.members)
         first = min(outs, key=lambda m: (order[m.tensor], m.dims))
-        return order[first.tensor], not space.block, int(first.index.min())
+        return order[first.tensor], not space.block, int(first.index.min()), -first.index.shape[1]
 
     spaces.sort(key=depth)
     made = {s.name: s for s in _named(spaces, layers, producers, order)}
