@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import samples
+import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.demo import demo_files
@@ -114,10 +115,13 @@ def test_every_stop_of_the_tour_is_told_on_its_page_and_ends_anywhere(open_page,
     assert f"{number} of {len(STEPS)}" not in html(app)
 
 
-def test_the_tour_leads_from_page_to_page_and_says_when_one_has_left_it(open_page, filled) -> None:
+def test_the_tour_leads_from_page_to_page_and_says_when_one_has_left_it(open_page, filled, monkeypatch) -> None:
+    went = []
+    monkeypatch.setattr(st, "switch_page", went.append)  # AppTest follows none
     app = open_page("start", tour="2")
     app.button(key="tour-Next").click().run()
-    assert app.title[0].value == "Parents"  # AppTest keeps the address of the page that was left
+    assert went == ["pages/parents.py"]
+    assert samples.url(app, "tour") == "3"
     app = open_page("fuse", tour="3")
     assert "this stop is on the page Parents" in html(app)
     assert {"tour-Back", "tour-Go there", "tour-stop"} <= {button.key for button in app.button}
