@@ -70,7 +70,8 @@ def choose_space(result: dict[str, Any]) -> dict[str, Any]:
         within = f" in {level}" if level not in ("", name) else ""
         return f"Level {space['level']} · {name}{within} ({count(sum(space['sizes']), 'neuron')})"
 
-    bound = state.bound("space", "explore-space", state.choice("space", by_name))
+    worst = (result.get("verdict") or {}).get("worst", [])  # what there is to see is there first
+    bound = state.bound("space", "explore-space", state.choice("space", by_name, *worst[:1]))
     return by_name[st.selectbox("Space, by depth", list(by_name), format_func=label, **bound)]
 
 
@@ -93,10 +94,13 @@ def show_run(run: str, space_column: Any) -> None:
 def draw_space(view: space.SpaceView, samples: int) -> None:
     """The space as its edits leave it. A fragment: a click on a neuron redraws no more than this."""
     shown, problem = edit_list.applied(view)
+    judged = shown.space.get("verdict")
+    weighed = f", {percent(judged['cost'])} weighed by importance" if judged else ""
     soft = "" if shown.space["hard"] else " Groups are soft here: each neuron is shown in the one it weighs most in."
     st.caption(
         f"{count(view.total, 'neuron')} of {count(len(view.names), 'parent')} in "
-        f"{count(shown.space['size'], 'group')}; merging loses {percent(shown.space['error'])} of their variance. "
+        f"{count(shown.space['size'], 'group')}; merging loses {percent(shown.space['error'])} of their variance"
+        f"{weighed}. "
         f"Measured on {count(samples, 'sample')}.{soft}"
     )
     if problem:

@@ -19,7 +19,7 @@ def needs(recipe: Mapping[str, Any], methods: Methods) -> str:
     most = min((entry["max_parents"] for entry in entries if entry["max_parents"] is not None), default=None)
     least = max([2, *(entry["min_parents"] for entry in entries)])
     if most is None:
-        parents = "any number of parents" if least == 2 else f"{least} parents or more"
+        parents = "two parents or more" if least == 2 else f"{least} parents or more"
     else:
         parents = f"{most} parents" if most == least else f"{least} to {most} parents"
     if any(entry["widths"] == "equal" for entry in entries):

@@ -194,7 +194,7 @@ def explore_json() -> dict[str, Any]:
         "levels": [
             {"index": i, "name": f"level {i}", "spaces": [f"fc{i}"], "layers": [], "output_shape": [6]} for i in (0, 1)
         ],
-        "verdict": {"severity": "poor", "worst": ["fc1", "fc0"], "sentence": "2 of 2 spaces are grouped poorly."},
+        "verdict": {"severity": "fair", "worst": ["fc1", "fc0"], "sentence": "2 of 2 spaces are grouped fairly."},
     }
 
 

@@ -103,6 +103,14 @@ def test_preflight_learns_the_input_shape_from_the_data(open_page, submitted, fi
     assert submitted == [("preflight", {"parents": other, "input_shape": [64], "data": samples.DATA})]
 
 
+def test_after_a_reload_the_form_says_what_is_being_trained(open_page, filled) -> None:
+    given = {"arch": "vgg", "data": "digits:train", "parents": 3, "regime": "non_iid", "seed": 7}
+    app = open_page("parents", load="train", **{"import": samples.add_run("train", given, "running")})
+    assert app.selectbox(key="train-arch").value == "vgg"
+    assert app.slider(key="train-parents").value == 3
+    assert app.number_input(key="train-seed").value == 7
+
+
 def test_training_shows_each_parent(open_page, filled) -> None:
     run = samples.add_run("train", {"parents": 4}, "running")
     store.append_event(run, ProgressEvent("train", 0.375, "training parent_1", {"parent": 1, "loss": 0.25}))

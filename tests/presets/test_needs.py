@@ -10,21 +10,21 @@ from fusion_engine.presets import needs, recipes
 @pytest.mark.parametrize(
     ("recipe", "line"),
     [
-        ({"grouping": "kmeans", "solver": "average"}, "any number of parents, calibration samples"),
-        ({}, "any number of parents of equal widths, calibration samples for checking only"),
+        ({"grouping": "kmeans", "solver": "average"}, "two parents or more, calibration samples"),
+        ({}, "two parents or more of equal widths, calibration samples for checking only"),
         ({"grouping": "hungarian"}, "2 parents of equal widths, calibration samples"),
         (
             {"grouping": "kmeans", "post": ["fine_tuning"]},
-            "any number of parents, calibration samples with labels",
+            "two parents or more, calibration samples with labels",
         ),
         (
             {"solver": "ties"},
-            "any number of parents of equal widths, calibration samples for checking only, "
+            "two parents or more of equal widths, calibration samples for checking only, "
             "the base model they were trained from",
         ),
         (
             {"grouping": "kmeans", "solver": {"method": "average", "head_weights": "class_share"}},
-            "any number of parents, calibration samples, the parents' class counts",
+            "two parents or more, calibration samples, the parents' class counts",
         ),
     ],
 )

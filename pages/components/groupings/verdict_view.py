@@ -33,7 +33,8 @@ def network(result: Mapping[str, Any]) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="network-verdict"):
         st.markdown(f"{_ICONS[judged['severity']]} {plain(judged['sentence'])}", width="content")
-        for name in judged["worst"][:3]:
+        severity = {space["name"]: (space.get("verdict") or {}).get("severity") for space in result["spaces"]}
+        for name in [name for name in judged["worst"] if severity[name] == judged["severity"]][:3]:
             st.button(
                 f"Open {plain(name)}", key=f"open-{name}", type="tertiary", icon=":material/arrow_forward:",
                 on_click=state.put, kwargs={"space": name}, disabled=state.get("space") == name,
@@ -51,10 +52,11 @@ def draw(view: SpaceView, edited: bool = False) -> None:
         st.caption("Said of the groups after the edits; the map and the line above it, of those that were found.")
     _BOXES[severity](f"**{_WORDS[severity]}:** {plain(judged['sentence'])}", icon=_ICONS[severity])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="space-verdict"):
-        for entry in judged["worst_groups"][:1]:
-            _group_button(view, entry, "Costliest group")
-        if judged["first"] is not None and judged["first"] not in judged["worst_groups"][:1]:
-            _group_button(view, judged["first"], "Most important group")
+        first, costliest = judged["first"], judged["worst_groups"][:1]
+        for entry in costliest:
+            _group_button(view, entry, "Costliest and most important group" if entry == first else "Costliest group")
+        if first is not None and first not in costliest:
+            _group_button(view, first, "Most important group")
         if judged["worst_neurons"]:
             worst = [_index(view, entry) for entry in judged["worst_neurons"]]
             st.button(

@@ -78,16 +78,28 @@ def _chosen_shape() -> list[int] | None:
 
 
 def _train() -> None:
+    _restore_training()
     left, right = st.columns(2)
-    arch = left.selectbox("Architecture", list(_NETWORKS), format_func=_NETWORKS.__getitem__)
-    number = right.slider("Parents", 2, 8, 2)
-    regime = left.selectbox("What each parent sees", list(_REGIMES), format_func=lambda r: _REGIMES[r][0])
-    seed = right.number_input("Seed", min_value=0, max_value=2**31 - 1, value=0, step=1)
+    arch = left.selectbox("Architecture", list(_NETWORKS), format_func=_NETWORKS.__getitem__, key="train-arch")
+    number = right.slider("Parents", 2, 8, key="train-parents")
+    regime = left.selectbox(
+        "What each parent sees", list(_REGIMES), format_func=lambda r: _REGIMES[r][0], key="train-regime"
+    )
+    seed = right.number_input("Seed", min_value=0, max_value=2**31 - 1, step=1, key="train-seed")
     st.caption(_REGIMES[regime][1])
     arguments = {"arch": arch, "data": "digits:train", "parents": number, "regime": regime, "seed": seed}
     if progress.pressed("Train parents", "parents-train", type="primary"):
         _start("train", arguments)
         st.rerun()
+
+
+def _restore_training() -> None:
+    """After a reload the form says what is being trained, which the address names."""
+    job = existing(store.read_job, state.get("import")) if "train-arch" not in st.session_state else None
+    given = job["arguments"] if job is not None and job["kind"] == "train" else {}
+    usual = {"arch": next(iter(_NETWORKS)), "parents": 2, "regime": next(iter(_REGIMES)), "seed": 0}
+    for name, value in usual.items():
+        st.session_state.setdefault(f"train-{name}", given.get(name, value))
 
 
 def _earlier() -> None:

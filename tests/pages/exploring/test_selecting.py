@@ -31,7 +31,7 @@ def explore(open_page, filled, monkeypatch):
 
     monkeypatch.setattr(client, "submit", submit)
     st.cache_data.clear()  # another test's store
-    here = {"parents": samples.PARENTS, "data": "digits:train", "view": "pca"}
+    here = {"parents": samples.PARENTS, "data": "digits:train", "view": "pca", "space": "fc0"}
     return lambda **url: open_page("explore", **here | url)
 
 
@@ -186,7 +186,8 @@ def test_layout_parameters_go_to_the_address(explore) -> None:
 def test_layout_parameters_are_asked_of_the_job(open_page, filled, submitted) -> None:
     run = samples.add_fusion()
     open_page(
-        "explore", parents=samples.PARENTS, data="digits:train", run=run, view="umap", umap="30,0.1,cosine,3,0"
+        "explore", parents=samples.PARENTS, data="digits:train", run=run, view="umap", space="fc0",
+        umap="30,0.1,cosine,3,0",
     )
     asked = [arguments for kind, arguments in submitted if kind == "embed"]
     assert asked == [{"run": run, "space": "fc0", "neighbours": 30, "metric": "cosine", "dimensions": 3}]

@@ -54,9 +54,24 @@ def test_the_worst_served_neuron_is_one_click_away(explore) -> None:
 
 def test_the_worst_space_of_the_network_is_one_click_away(explore) -> None:
     app = explore(space="fc0")
-    assert any("2 of 2 spaces are grouped poorly" in m.value for m in app.markdown)
+    assert any("2 of 2 spaces are grouped fairly" in m.value for m in app.markdown)
     button(app, "Open fc1").click().run()
     assert app.selectbox(key="explore-space").value == "fc1"
+
+
+def test_the_worst_space_is_the_one_that_opens(explore) -> None:
+    assert explore().selectbox(key="explore-space").value == "fc1"
+
+
+def test_a_space_that_is_grouped_better_is_not_among_the_worst(explore, monkeypatch) -> None:
+    whole = samples.explore_json()
+    whole["spaces"][0]["verdict"] = {**whole["spaces"][0]["verdict"], "severity": "good"}
+    monkeypatch.setattr(samples, "explore_json", lambda: whole)
+    app = explore(space="fc1")
+    app.query_params["run"] = samples.add_fusion()
+    labels = [b.label for b in app.run().button]
+    assert "Open fc1" in labels
+    assert "Open fc0" not in labels
 
 
 def test_a_run_without_a_verdict_says_so(explore, monkeypatch) -> None:

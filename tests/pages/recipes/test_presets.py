@@ -21,7 +21,7 @@ def cards(app) -> dict[str, str]:
 def test_the_chosen_card_says_what_its_preset_needs(open_page, filled) -> None:
     app = open_page("fuse", **EVERY)
     shown = cards(app)
-    assert "Needs any number of parents, calibration samples for checking only." in shown["kf_linear"]
+    assert "Needs two parents or more, calibration samples for checking only." in shown["kf_linear"]
     assert "Needs" not in shown["pairs"]
     app.radio(key="preset").set_value("pairs").run()
     assert "Needs 2 parents of equal widths" in cards(app)["pairs"]
