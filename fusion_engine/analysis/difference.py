@@ -25,6 +25,7 @@ from .similarity import cka_by_space
 NONE, AUTO = "none", "auto"
 _WITHOUT_DATA = ("weight_matching", "identity")  # groupings that see no samples
 _CLOSE = 1e-3  # relative difference of the outputs that rounding explains
+_FURTHER = 0.01  # by which alignment may fail to bring weights nearer before that is said
 _CHECKED = 64  # samples on which aligned weights are checked
 
 
@@ -96,12 +97,18 @@ def compare_networks(
         progress.part(0.9, 1.0, "outputs").report(0.0, "comparing the outputs")
         agreement = _agreement(pair, data, where)
     every = [tensor for layer in layers for tensor in layer["tensors"]]
+    as_is = _together(states[0], states[1], _counted(every))
+    aligned = None if in_order is None else _together(states[0], in_order, _counted(every))
+    if as_is is not None and aligned is not None and aligned > as_is + _FURTHER:
+        notes.append(
+            f"aligning by {method} brought the weights further apart ({as_is:.3f} to {aligned:.3f}): the networks may "
+            "be in one order already, as a network and one made or trained from it are"
+        )
     report: Difference = {
         "networks": [parent.name for parent in pair], "same": all(tensor["as_is"] == 0 for tensor in every),
         "align": method, "samples": 0 if data is None else len(data), "layers": layers,
         "levels": _levels(graph, pair, in_order, layers, spaces), "spaces": spaces,
-        "as_is": _together(pair[0].state, pair[1].state, _counted(every)),
-        "aligned": None if in_order is None else _together(pair[0].state, in_order, _counted(every)),
+        "as_is": as_is, "aligned": aligned,
         "agreement": agreement, "notes": [*notes, *graph.warnings],
         "seconds": round(time.perf_counter() - started, 3),
     }  # fmt: skip

@@ -96,6 +96,15 @@ def test_unrelated_features_have_about_the_cka_that_is_said() -> None:
     assert unrelated_cka([n, m], rows) == pytest.approx(np.mean(values), rel=0.05)
 
 
+def test_an_alignment_that_leads_away_is_said(parents: list[Parent], data: Dataset) -> None:
+    """Half-way to another network, neurons stand where they stood; features may pair them otherwise."""
+    middle = {name: (tensor + parents[1].state[name]) / 2 for name, tensor in parents[0].state.items()}
+    found = difference(parents[0], like(parents[0], middle), data, align="balanced")
+    assert found["aligned"] > found["as_is"] + 0.01
+    assert any("brought the weights further apart" in note for note in found["notes"])
+    assert not difference(parents[0], parents[1], data)["notes"]
+
+
 def test_the_same_network_is_the_same_and_names_of_files_are_kept(parents: list[Parent]) -> None:
     twin = replace(parents[0], name="twin", key_map={name: f"net.{name}" for name in parents[0].state})
     found = difference(parents[0], twin)

@@ -83,15 +83,15 @@ def _picture(result: Mapping[str, Any], measure: str, run: str) -> None:
     high = max([v for v in values if v is not None] + [1e-9])
     painted = Painted(
         [None if v is None else between(_SCALE, v / max(high, 1.0)) for v in values],
-        ["no weights" if v is None else f"{v:.3f}" for v in values],
+        [("no features" if measure == "cka" else "not told") if v is None else f"{v:.3f}" for v in values],
     )
     chart = model_picture(structure, shown, (), result["input_shape"], painted)
-    alt = f"The network's levels from input to output, coloured by {MEASURES[measure].lower()}; the table says the same"
+    alt = f"The network's levels from input to output, coloured by: {MEASURES[measure]}; the table says the same"
     key = f"difference-{run}-{measure}-{len(shown)}"
     show(chart, alt, key, on_select=lambda: _unfold(shown, key), selection_mode="points")
     folded = any(row.repeats for row in shown)
     st.caption(
-        f"The darker a level, the further apart the two networks are there ({MEASURES[measure].lower()})."
+        f"The darker a level, the further apart the two networks are there. {MEASURES[measure]}: 0 the same."
         + (" A folded box has the largest of its levels." if folded else "")
     )
 

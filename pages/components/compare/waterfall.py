@@ -143,8 +143,10 @@ def folded(bars: list[tuple[str, float, str]]) -> list[tuple[str, float, str]]:
 
 def _show(bars: list[tuple[str, float, str]], result: Mapping[str, Any], run: str) -> None:
     drawn = folded(bars)
+    chart = picture(drawn)
+    cut = "; the axis does not begin at 0" if chart.layout.yaxis.range[0] > 0 else ""
     show(
-        picture(drawn), "Waterfall: from the best parent over the ensemble to the fused network, what each level loses",
+        chart, "Waterfall: from the best parent over the ensemble to the fused network, what each level loses",
         f"waterfall-{run}",
     )
     losses = [(value, name) for name, value, kind in bars if kind == "step" and value < 0 and name != _JOINING]
@@ -155,7 +157,7 @@ def _show(bars: list[tuple[str, float, str]], result: Mapping[str, Any], run: st
     few = len(bars) - len(drawn)
     joined = f" {count(few, 'small step')} drawn together with others; the table has all." if few else ""
     st.caption(
-        f"Measured on {count(samples, 'sample')}; the axis does not begin at 0. The ensemble is the recipe's (head "
+        f"Measured on {count(samples, 'sample')}{cut}. The ensemble is the recipe's (head "
         f"weights: {plain(result['budget']['head_weights'])}). A level's step is the change of accuracy when the "
         "parents go on from the fused network's features after this level instead of the one before. Steps of fewer "
         f"than {FEWEST} samples ({points(FEWEST / max(samples, 1))}) are within noise: so few cannot make McNemar's "
