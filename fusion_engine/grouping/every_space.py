@@ -31,6 +31,8 @@ from .heads import group_heads
 from .network import Network
 from .one_space import group, group_network
 
+_FEW_ROWS, _NEURONS_A_ROW = 32, 8  # fewer rows than that, or more neurons a row, tell neurons apart only by luck
+
 
 @dataclass
 class Grouped:
@@ -133,6 +135,8 @@ def group_every_space(
         features.keep(log.progress.part(0.0, 0.5))
     stats = {name: _stats(inputs, trace.spaces[name], m) for name, m in moments.items() if name in trace.spaces}
     _report_wide(log, stats, given)
+    if inputs.count > 1:
+        _report_few(log, {name: found for name, found in stats.items() if name not in given})
     nests = trace.nests if needed else {}
     groupings = dict(given)
     if inputs.count > 1 and spec.scope == "network" and not given.keys() >= trace.spaces.keys():
@@ -254,6 +258,18 @@ def _report_wide(log: RunLog, stats: Mapping[str, SpaceStats], given: Mapping[st
         )
     if chosen:
         log.decide("wide", chosen)
+
+
+def _report_few(log: RunLog, stats: Mapping[str, SpaceStats]) -> None:
+    """A warning of spaces whose neurons are told apart by hardly any rows: read behind a pooling, of few samples."""
+    few = {n: s for n, s in stats.items() if s.count < max(_FEW_ROWS, min(s.sizes) // _NEURONS_A_ROW)}
+    if few:
+        worst = min(few, key=lambda name: few[name].count / min(few[name].sizes))
+        others = f", and of {len(few) - 1} other spaces" if len(few) > 1 else ""
+        log.note(
+            f"warning: the {min(few[worst].sizes)} neurons of {worst}{others} are compared by {few[worst].count} rows "
+            "(samples x positions), which may be too few to tell them apart: give more calibration samples"
+        )
 
 
 def _report_early(log: RunLog, trace: Trace, stats: Mapping[str, SpaceStats]) -> None:

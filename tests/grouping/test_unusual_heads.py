@@ -123,6 +123,19 @@ def test_a_shuffled_twin_fuses_back(name: str, tmp_path: Path) -> None:
             assert float((fused - wanted).norm() / wanted.norm()) < 1e-5, recipe
 
 
+def test_too_few_rows_to_tell_neurons_apart_are_said(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        torch.save(TwoScales().state_dict(), tmp_path / f"{name}.pt")
+    parents = load_parents([tmp_path / "a.pt", tmp_path / "b.pt"], f"{__name__}:TwoScales", input_shape=(3, 4, 4))
+    x = torch.randn(40, 3, 4, 4).numpy()
+    for count in (24, 40):  # o is read behind the pooling
+        data = make_dataset(x[:count], None, None, None, 5, "x")
+        notes = fuse(parents, data, "git_rebasin_activations").report["warnings"]
+        found = [note for note in notes if "the 9 neurons of o are compared by 24 rows" in note]
+        assert len(found) == (count == 24)
+
+
 def test_channels_across_heads_are_shown_as_they_were_grouped(tmp_path: Path) -> None:
     torch.manual_seed(1)
     model, x = SharedNorm().eval(), 2 * torch.randn(100, 6, 8)
