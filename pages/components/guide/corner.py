@@ -25,9 +25,7 @@ def draw(page: str) -> None:
     """The sign, and the bar of the tour while somebody is on it."""
     with st.container(key="help"), st.popover("Help", type="tertiary", icon=":material/help:", key="help-list"):
         with st.container(horizontal=True):
-            if st.button("Guided tour", key="tour-start", icon=":material/tour:"):
-                tour.start()
-                st.switch_page(f"pages/{tour.at(1).page}.py")
+            st.button("Guided tour", key="tour-start", icon=":material/tour:", on_click=tour.go, args=(1,))
             st.toggle(
                 "Presentation mode", help="Large type and strong contrast; what only experts need is hidden.",
                 **state.bound("present", "present-toggle", state.presenting(), lambda on: 1 if on else None),

@@ -6,9 +6,13 @@ from ..shared import glossary, state
 from ..shared.text import escaped
 from .steps import STEPS, Step
 
+_GOING = "tour-going"
 
-def start() -> None:
-    state.put(tour=1)
+
+def go(number: int) -> None:
+    """To a stop, as a button's callback: the page is left as the next run begins."""
+    state.put(tour=number)
+    st.session_state[_GOING] = at(number).page
 
 
 def at(number: int) -> Step:
@@ -23,6 +27,9 @@ def number() -> int:
 
 def draw(page: str) -> None:
     """The bar, while somebody is on the tour. Buttons lead to the pages; Stop ends it anywhere."""
+    going = st.session_state.pop(_GOING, page)
+    if going != page:
+        st.switch_page(f"pages/{going}.py")
     now = number()
     if not now:
         return
@@ -59,9 +66,7 @@ def _text(now: int, step: Step, here: bool) -> str:
 
 
 def _to(number: int, label: str, icon: str, primary: bool = False) -> None:
-    pressed = st.button(
+    st.button(
         label, key=f"tour-{label}", icon=f":material/{icon}:", type="primary" if primary else "secondary",
+        on_click=go, args=(number,),
     )
-    if pressed:
-        state.put(tour=number)
-        st.switch_page(f"pages/{at(number).page}.py")
