@@ -191,6 +191,7 @@ def _output_scales(trace: Trace, weights: Sequence[Tensor] | None) -> dict[str, 
 
 
 _NONE = np.empty(0, np.int64)
+_BLOCK = 256  # columns that are moved at once
 
 
 @dataclass(frozen=True)
@@ -239,9 +240,12 @@ def _product(matrix: np.ndarray | _Entries, rows: Tensor) -> Tensor:
             return torch.as_tensor(matrix).to(rows) @ rows
         matrix = _Entries(target, source, matrix[target, source], len(matrix))
     weights = torch.as_tensor(matrix.values).to(rows)[:, None]
-    moved = rows[torch.as_tensor(matrix.columns, device=rows.device)].mul_(weights)
-    places = torch.as_tensor(matrix.rows, device=rows.device)
-    return rows.new_zeros(matrix.total, rows.shape[1]).index_add_(0, places, moved)
+    columns, places = (torch.as_tensor(x, device=rows.device) for x in (matrix.columns, matrix.rows))
+    out = rows.new_zeros(matrix.total, rows.shape[1])
+    for first in range(0, rows.shape[1], _BLOCK):  # what is gathered stays in the cache
+        part = slice(first, first + _BLOCK)
+        out[:, part].index_add_(0, places, rows[:, part][columns].mul_(weights))
+    return out
 
 
 def _shares(grouping: Grouping) -> Grouping:
