@@ -133,7 +133,7 @@ def test_light_modules_load_nothing_heavy(module: str) -> None:
 import sys, {module}
 if {module!r} == "fusion_engine.presets":
     {module}.recipes()
-print(sorted({HEAVY | {"distributed"}!r} & set(sys.modules)))
+print(sorted({HEAVY | {"distributed", "optuna"}!r} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
