@@ -265,7 +265,7 @@ def _report_few(log: RunLog, stats: Mapping[str, SpaceStats]) -> None:
     few = {n: s for n, s in stats.items() if s.count < max(_FEW_ROWS, min(s.sizes) // _NEURONS_A_ROW)}
     if few:
         worst = min(few, key=lambda name: few[name].count / min(few[name].sizes))
-        others = f", and of {len(few) - 1} other spaces" if len(few) > 1 else ""
+        others = f", and of {len(few) - 1} more spaces," if len(few) > 1 else ""
         log.note(
             f"warning: the {min(few[worst].sizes)} neurons of {worst}{others} are compared by {few[worst].count} rows "
             "(samples x positions), which may be too few to tell them apart: give more calibration samples"
