@@ -23,7 +23,7 @@ def spec(app: AppTest) -> str:
 
 
 def test_choices_make_a_spec() -> None:
-    app = AppTest.from_function(chooser).run()
+    app = AppTest.from_function(chooser, default_timeout=60).run()
     assert spec(app) == ""
     app.selectbox(key="parents-network").set_value("vgg").run()
     assert spec(app) == "vgg"
