@@ -322,7 +322,8 @@ def _tilted(scores: Scores, reverse: bool) -> Scores:
 
 def _apply(case: Case, method: Method, scores: list[Scores]) -> State:
     """The fused state with this method and plain others."""
-    parents = case.parents(*DIFFERENT, scores=scores, counted=True)
+    counted = dict(method.parameters).get("head_weights") != "known_share"  # which takes importances without counts
+    parents = case.parents(*DIFFERENT, scores=scores, counted=counted)
     uniform = Method("solver", "average", (("head_weights", "uniform"),))
     if method.kind == "grouping":
         return fuse_states(parents, method, uniform)[0]
@@ -451,8 +452,9 @@ def step_is_sound(case: Case, step: Method) -> None:
 
 
 def step_ignores_the_order_of_neurons(case: Case, step: Method) -> None:
-    """Invariant 7."""
-    order_of_neurons_is_nothing(case, PERMUTATION, AVERAGE, step=step)
+    """Invariant 7, but for training that may start from the parents' plain average, which goes by their order."""
+    if dict(step.parameters).get("start") not in ("average", "auto"):
+        order_of_neurons_is_nothing(case, PERMUTATION, AVERAGE, step=step)
 
 
 def step_ignores_the_order_of_samples(case: Case, step: Method) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from fusion_engine.core import registry
 from fusion_engine.core.errors import RecipeError
 from fusion_engine.core.recipe import Recipe
+from fusion_engine.fusing.output_weights import HeadWeights
 from fusion_engine.presets import recipes
 from fusion_engine.tuning.space import Dimension, chosen, dimensions, parse_dimension
 
@@ -32,7 +33,7 @@ def test_types_choices_and_bounds_are_the_methods_own() -> None:
     tries, ridge, weights = (found[path] for path in ("grouping.tries", "solver.ridge", "solver.head_weights"))
     assert (tries.kind, tries.low, tries.high, tries.log, tries.start) == ("int", 1, 50, False, 3)
     assert (ridge.kind, ridge.log, ridge.start) == ("float", True, "auto")
-    assert weights.choices == ("uniform", "importance", "class_share", "confidence")
+    assert weights.choices == get_args(HeadWeights)
     assert "solver.memory_mb" not in {d.path for d in dimensions(KF, registry.catalogue())}
 
 
