@@ -151,12 +151,14 @@ def test_a_class_goes_from_two_networks_to_a_solve(page, served) -> None:
     neurons = page.locator(".pairs-row button")
     neurons.nth(0).drag_to(neurons.nth(3))  # a match put wrong
     expect(spoken).to_contain_text("2 of 8 neurons of B stand elsewhere")
+    page.wait_for_url("**at=*.**")
+    one = page.url
     neurons.nth(1).focus()
     page.keyboard.press("Enter")
     neurons.nth(2).focus()
     page.keyboard.press("Enter")  # by keyboard: press one, then the other
     expect(spoken).to_contain_text("4 of 8 neurons of B stand elsewhere")
-    page.wait_for_url("**at=*.**")
+    page.wait_for_url(lambda url: url != one)
     page.reload()  # the whole state is in the address
     chapter(page, "match")
     expect(spoken).to_contain_text("4 of 8 neurons of B stand elsewhere")
