@@ -97,6 +97,17 @@ def test_digit_networks_are_told_from_others() -> None:
         digit_view._layers({name: values for name, values in tensors.items() if not name.startswith("fc3")})
 
 
+def test_only_networks_that_the_browser_computes_rightly_are_shown(filled, monkeypatch) -> None:
+    from fusion_engine.architectures.mlp import MLPConfig
+
+    monkeypatch.setattr(digit_view, "digit_networks", lambda run: {"content": run})
+    run = samples.add_fusion()
+    for activation in ("relu", "tanh", "leaky_relu", "gelu"):
+        called = str(MLPConfig((64, 64, 32, 10), activation))
+        monkeypatch.setattr(store, "read_parents_summary", lambda parents, called=called: {"architecture": called})
+        assert digit_view._fits(run) == (activation == "relu"), called
+
+
 def test_the_normalisation_of_drawn_digits_is_the_data_sets() -> None:
     from fusion_engine.data import load_data
 

@@ -21,6 +21,7 @@ from .component import source
 
 # The normalisation of the built-in digits' training part, as fusion_engine.data.load_data("digits:train") has it.
 MEAN, STD = 0.30422526597976685, 0.3754219710826874
+_RELU = re.compile(r"mlp \d+(-\d+)+")  # how an MLP with ReLU is called: other activations stand behind a comma
 _LAYER = re.compile(r"fc(\d+)\.(weight|bias)")
 _NEWEST = 40  # runs that are looked through for a fusion of the demo
 
@@ -65,7 +66,7 @@ def _fits(run: str) -> bool:
             return False
         arguments = store.read_job(run)["arguments"]
         summary = store.read_parents_summary(arguments["parents"])
-        ours = arguments["data"].startswith("digits") and summary["architecture"].startswith("mlp")
+        ours = arguments["data"].startswith("digits") and _RELU.fullmatch(summary["architecture"])
         return bool(ours and digit_networks(run))
     except (FusionError, SafetensorError, OSError, ValueError, KeyError):
         return False
