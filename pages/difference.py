@@ -48,9 +48,9 @@ def choose(known: dict[str, str]) -> dict[str, Any]:
     with columns[1]:
         pickers.select("second", "Against", known, "Choose a network", otherwise=second)
     with columns[2]:
-        on = state.get("on") or state.get("test") or state.get("data") or NO_DATA
+        on = state.get("features") or state.get("test") or state.get("data") or NO_DATA
         offered = {NO_DATA: "Nothing: weights alone"} | pickers.all_data()
-        pickers.select("on", "Features on", offered, "Choose data", otherwise=on if on in offered else NO_DATA)
+        pickers.select("features", "Features on", offered, "Choose data", otherwise=on if on in offered else NO_DATA)
         on = None if on == NO_DATA or on not in offered else on
     with columns[3]:
         align = choose_align(on is not None)
@@ -70,7 +70,7 @@ def choose_align(samples: bool) -> str:
         "Align neurons by", list(options), format_func=options.__getitem__,
         help="Neurons of the second network are brought into the order of the first's before weights are compared. "
         "Automatic: balanced groups with data, weight matching without.",
-        **state.bound("align", "difference-align", state.choice("align", options)),
+        **state.bound("pairing", "difference-align", state.choice("pairing", options)),
     )
     return chosen
 

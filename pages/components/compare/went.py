@@ -55,10 +55,10 @@ def draw(shown: Compared) -> None:
     names = distinct(explored["parents"], 28)
     flows = {space["name"]: where_to(load(run, space["index"])["group_members"], space["sizes"]) for space in spaces}
     options = [ALL, *flows]
-    current = state.choice("space", options) if state.get("space") in options else ALL
+    current = state.choice("gone", options)
     st.selectbox(
         "Space", options, width=480, format_func=lambda name: name or f"All {count(len(spaces), 'space')}",
-        **state.bound("space", "compare-space", current, lambda name: name or None),
+        **state.bound("gone", "compare-space", current, lambda name: name or None),
     )
     total = flows[current] if current else sum(flows.values())
     kinds = [i for i in range(len(KINDS)) if total[:, i].any()]

@@ -16,7 +16,7 @@ from ..shared import state
 from ..shared.tables import table
 from ..shared.text import count, short
 
-FILTERS = ("find", "tag", "made", "of", "on")
+FILTERS = ("find", "tag", "made", "of", "filter")
 """Parameters of the address: words, tags, recipe, parents and data."""
 
 
@@ -45,7 +45,7 @@ def _filtered(runs: Sequence[DescribedRun]) -> list[DescribedRun]:
     with parents:
         of = _one_of("of", "Parents", {run["arguments"]["parents"]: run["names"]["parents"] for run in runs})
     with data:
-        on = _one_of("on", "Data or test data", {
+        on = _one_of("filter", "Data or test data", {
             run["arguments"][key]: _data_name(run, key) for run in runs for key in ("data", "test")
             if run["arguments"].get(key)
         })

@@ -8,12 +8,14 @@ from typing import Any
 
 import streamlit as st
 
+# A name means one thing on all pages that have it: what it says on one is restored on the others.
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels", "present", "tour")
 _SELECTED = ("neuron", "neurons", "group")
 _DEPENDENT = {
     "parents": ("levels", "base", "on", "fusion", "analysis", "search", "trial", "ranges", "pair", "edits",
                 "again", "holding", *_SELECTED),
     "space": (*_SELECTED, "holding"),
+    "search": ("trial", "ranges"),
 }
 BY_PAGE = {
     "start": ("demo",),
@@ -25,10 +27,10 @@ BY_PAGE = {
     "share": ("sharing",),
     "fuse": ("recipe", "draft", "kind", "samples", "device", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "opening", "presets", "importances", "seeds", "samples", "base", "loading"),
-    "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "on", "closer", "left", "right", "show", "class",
-                "budget", "went"),
+    "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "filter", "closer", "left", "right", "show",
+                "class", "part", "budget", "went", "gone"),
     "learn": ("chapter", "at", "problem", "drawn"),
-    "difference": ("difference", "first", "second", "on", "align", "by"),
+    "difference": ("difference", "first", "second", "features", "pairing", "by"),
     "analyse": ("analysis", "fusion", "on", "take", "align", "pair", "measure"),
 }
 

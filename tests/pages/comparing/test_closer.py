@@ -160,6 +160,6 @@ def test_where_neurons_went_counts_all_of_them(open_page, filled, answers) -> No
     rows = next(t.value for t in app.dataframe if "With every parent" in t.value and "Space" not in t.value)
     assert rows["Parent"].tolist() == ["parent_0", "parent_1"]
     assert rows["With every parent"].tolist()[0].startswith("12 ·")
-    app = open_page("compare", run=run, closer="neurons", space="fc1")
+    app = open_page("compare", run=run, closer="neurons", gone="fc1")
     rows = next(t.value for t in app.dataframe if "With every parent" in t.value and "Space" not in t.value)
     assert rows["With every parent"].tolist()[0].startswith("6 ·")

@@ -50,9 +50,9 @@ def test_networks_are_offered_and_handed_over(open_page, filled, submitted) -> N
 
 
 def test_without_samples_neurons_are_paired_by_weights(open_page, filled) -> None:
-    app = open_page("difference", parents=samples.PARENTS, on="none")
+    app = open_page("difference", parents=samples.PARENTS, features="none")
     assert set(app.selectbox(key="difference-align").options) == {"Automatic", "Not aligned"}  # none here sees weights
-    app = open_page("difference", parents=samples.PARENTS, on="digits:test")
+    app = open_page("difference", parents=samples.PARENTS, features="digits:test")
     assert "hungarian method" in app.selectbox(key="difference-align").options
 
 
@@ -61,7 +61,7 @@ def test_a_difference_is_shown_by_level_layer_and_tensor(open_page, filled) -> N
              "samples": None, "seed": 0}
     run = samples.add_run("difference", asked)
     write_json(store.run_folder(run) / "result.json", result())
-    where = {"difference": run, "first": asked["first"], "second": asked["second"], "on": samples.DATA}
+    where = {"difference": run, "first": asked["first"], "second": asked["second"], "features": samples.DATA}
     app = open_page("difference", **where)
     tensors = next(t.value for t in app.dataframe if "Tensor" in t.value)
     assert tensors.iloc[0, 1:3].tolist() == ["fc0.weight", "net.fc0.w"]
@@ -72,5 +72,5 @@ def test_a_difference_is_shown_by_level_layer_and_tensor(open_page, filled) -> N
     assert any(r"Said \<i\>so" in c.value for c in app.caption)
     app.segmented_control(key="difference-by").set_value("cka").run()
     assert not app.exception
-    app = open_page("difference", **{**where, "align": "none"})
+    app = open_page("difference", **{**where, "pairing": "none"})
     assert any("compare again" in c.value for c in app.caption)

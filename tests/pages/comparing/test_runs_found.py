@@ -45,9 +45,9 @@ def test_runs_are_searched_and_filtered(open_page, filled) -> None:
     assert table_of(app)["Fused"].tolist()[1].startswith("91.20")
     app = open_page("compare", finding="1", runs=one, find="GOOD", tag="paper", made="kf_linear", of=samples.PARENTS)
     assert table_of(app)["Name"].tolist() == ["good"]
-    app.selectbox(key="runs-on").set_value(samples.DATA).run()
+    app.selectbox(key="runs-filter").set_value(samples.DATA).run()
     assert any("No run is like that." in c.value for c in app.caption)
-    app = open_page("compare", finding="1", runs=one, on=samples.DATA, tag="unknown")
+    app = open_page("compare", finding="1", runs=one, filter=samples.DATA, tag="unknown")
     assert table_of(app)["Recipe"].tolist() == ["average"]
     app = open_page("compare", finding="1", runs=two, find="nowhere")
     assert any("No run is like that." in c.value for c in app.caption)
