@@ -54,7 +54,6 @@ def choose(draft: Draft, summary: dict[str, Any], catalogue: dict[str, Any], exp
             disabled=bool(refused) or chosen is None,
         ) and chosen and not refused and (run := progress.submit("search", arguments)):
             state.put(search=run)
-            state.forget("trial", "ranges")
             st.rerun()
 
 

@@ -44,7 +44,13 @@ def draw(shown: Compared) -> None:
                 "class; the table says the same", f"confusion-{key}",
             )
     st.caption("Rows are true classes, columns what the network says; numbers are per cent of the class.")
-    _mistakes(both, (left.label, right.label))
+    if both[0].shape == both[1].shape:
+        _mistakes(both, (left.label, right.label))
+    else:
+        st.info(
+            f"They tell different numbers of classes ({len(both[0])} and {len(both[1])}), so their mistakes are not "
+            "listed beside each other."
+        )
     with st.expander("As tables"):
         for network, own in zip((left, right), both, strict=True):
             st.markdown(f"**{escaped(network.label)}**")

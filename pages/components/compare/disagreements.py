@@ -14,7 +14,7 @@ from ..passport import pictures
 from ..passport.found import finished
 from ..shared import state
 from ..shared.tables import table
-from ..shared.text import count, escaped, percent, plain, short
+from ..shared.text import count, distinct, escaped, percent, plain
 from .compared import Compared, Network, chosen, right
 from .confusion import pick
 from .noise import p_text
@@ -71,8 +71,8 @@ def draw(shown: Compared) -> None:
     pages = -(-len(where) // SHOWN)
     number = 1
     if pages > 1:
-        key = f"compare-part-{first.id}-{second.id}-{kind}-{len(where)}"
-        number = st.number_input(f"Part, of {pages}", 1, pages, key=key, width=140)
+        number = min(max(1, state.number("part", 1)), pages)
+        st.number_input(f"Part, of {pages}", 1, pages, width=140, **state.bound("part", "compare-part", number))
     part = where[(number - 1) * SHOWN : number * SHOWN]
     _samples(str(tests[first.run]), part, [(first, one), (second, other)])
     _every(part, networks, kept)
@@ -179,13 +179,14 @@ def _every(part: np.ndarray, networks: Sequence[Network], kept: Mapping[str, Ans
     st.markdown(f"**What every network says of them** · {count(len(part), 'sample')}")
     labels = kept[networks[0].run].labels
     rows: list[dict[str, Any]] = []
+    columns = distinct((n.label for n in networks), 28)
     for i in part.tolist():
         row: dict[str, Any] = {"Sample": i, "True": int(labels[i])}
-        for n in networks:
+        for n, column in zip(networks, columns, strict=True):
             answers = kept[n.run]
             said = int(answers.predicted[n.key][i])
             sign = "✓" if said == int(labels[i]) else "✗"
-            row[short(n.label, 28)] = f"{said} {sign} {percent(float(answers.confidence[n.key][i]), 0)}"
+            row[column] = f"{said} {sign} {percent(float(answers.confidence[n.key][i]), 0)}"
         rows.append(row)
     table(rows, alt="Answers of all networks to the samples above")
     st.caption("Class, whether it is right, and the softmax probability that the network gives it.")

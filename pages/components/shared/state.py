@@ -16,6 +16,7 @@ _DEPENDENT = {
                 "again", "holding", *_SELECTED),
     "space": (*_SELECTED, "holding"),
     "search": ("trial", "ranges"),
+    **dict.fromkeys(("runs", "left", "right", "show", "class"), ("part",)),
 }
 BY_PAGE = {
     "start": ("demo",),

@@ -12,7 +12,7 @@ from scipy import stats
 
 from fusion_engine import store
 from fusion_engine.store.files import write_bytes, write_json
-from pages.components.compare import confusion, waterfall, went
+from pages.components.compare import confusion, disagreements, waterfall, went
 
 N, CLASSES = 60, 3
 NETWORKS = ("parents/0", "parents/1", "average", "ensemble", "softmax_ensemble", "fused")
@@ -92,6 +92,34 @@ def test_confusion_matrices_of_two_networks(open_page, filled, answers) -> None:
     assert confusion.mistakes([np.array([[5, 2], [3, 4]]), np.array([[5, 0], [9, 4]])]) == [
         (1, 0, [3, 9]), (0, 1, [2, 0])
     ]
+
+
+def test_networks_that_tell_other_classes_have_no_common_mistakes(open_page, filled, answers) -> None:
+    one, two = add(answers), add(answers, test=samples.DATA)
+    report = store.read_report(two)
+    report["fused"]["confusion"] = [[9, 1, 0, 0], [0, 9, 0, 1], [0, 0, 9, 0], [0, 0, 0, 9]]
+    write_json(store.run_folder(two) / "report.json", report)
+    app = open_page("compare", runs=f"{one},{two}", mix="1", closer="confusion", right=f"{two}.fused")
+    assert any("different numbers of classes (3 and 4)" in i.value for i in app.info)
+    assert not any("Taken for" in t.value for t in app.dataframe)
+
+
+def test_disagreements_are_read_part_by_part_and_every_network_has_a_column(
+    open_page, filled, answers, monkeypatch
+) -> None:
+    monkeypatch.setattr(disagreements, "SHOWN", 2)
+    one, two = add(answers), add(answers)
+    for run, middle in ((one, "first"), (two, "second")):
+        store.describe_run(run, name=f"a fusion of four {middle} networks of digits")  # alike where names are cut
+    where = {"runs": f"{one},{two}", "closer": "disagreements"}
+    app = open_page("compare", **where, part="2")
+    assert app.number_input(key="compare-part").value == 2
+    assert sum(column.startswith("Fused") for column in found(app, "Sample").columns) == 2
+    app.number_input(key="compare-part").set_value(3).run()
+    assert samples.url(app, "part") == "3"
+    app.segmented_control(key="compare-show").set_value("all").run()
+    assert samples.url(app, "part") is None
+    assert open_page("compare", **where, part="999").number_input(key="compare-part").value > 3
 
 
 def test_disagreements_with_the_samples(open_page, filled, answers, submitted) -> None:

@@ -141,3 +141,11 @@ def test_places_on_axes() -> None:
     assert read_ranges(written_ranges(ranges), axes(table)) == ranges
     assert [t["number"] for t in left(table, axes(table), {"solver.head_weights": (0.5, 1.0)})] == [2, 3]
     assert Axis("a", "A", 1.0, 1.0).place(1.0) == 0.5
+
+
+def test_another_search_has_other_trials(open_page, filled) -> None:
+    one, two = add_search(), add_search()
+    app = open_page("tune", **READY, search=one, trial="1", ranges="loss:0:1")
+    app.selectbox(key="pick-search").set_value(two).run()
+    assert not app.exception
+    assert [samples.url(app, key) for key in ("search", "trial", "ranges")] == [two, None, None]
