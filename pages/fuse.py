@@ -22,7 +22,7 @@ from pages.components.run import level_progress, level_runs, progress, reports
 from pages.components.run.downloads import download_row
 from pages.components.runs import describe
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import empty, heading, next_steps
+from pages.components.shared.page_frame import empty, heading, job_of, next_steps
 from pages.components.shared.tables import folded_table
 from pages.components.shared.text import count, plain, seconds
 from pages.components.sharing.snippets import fusion_snippet
@@ -143,7 +143,7 @@ def start(arguments: dict[str, Any]) -> None:
 
 
 def show_job(run: str) -> None:
-    arguments = store.read_job(run)["arguments"]
+    arguments = job_of(run, "fuse")["arguments"]
     if not progress.follow(run, "Fusing", retry=lambda: start(arguments)):
         return
     state.put(run=run)

@@ -12,6 +12,7 @@ from pages.components.lesson.chapters import CHAPTERS, KEYS, WORDS, Chapter
 from pages.components.lesson.component import lesson_picture
 from pages.components.run import progress
 from pages.components.shared import glossary, router, state
+from pages.components.shared.page_frame import job_of
 from pages.components.shared.tables import folded_table
 
 OWN = "own"
@@ -54,6 +55,7 @@ def lesson_of(problem: str) -> Mapping[str, Any] | None:
     if problem != OWN:
         return shipped_lesson(problem)
     run = state.get("drawn")
+    job_of(run, "lesson")
     if not progress.follow(run, "Training four networks on your points", cancel=True):
         return None
     result: Mapping[str, Any] = store.read_result(run)

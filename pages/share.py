@@ -13,7 +13,7 @@ from pages.components.inputs import pickers
 from pages.components.run import progress
 from pages.components.run.downloads import file_name
 from pages.components.shared import router, state
-from pages.components.shared.page_frame import heading, next_steps, told
+from pages.components.shared.page_frame import heading, job_of, next_steps, told
 from pages.components.shared.text import count, megabytes, plain, short, when
 from pages.components.sharing.snippets import run_snippet
 
@@ -78,8 +78,7 @@ def bring_in() -> None:
 
 def follow(run: str) -> None:
     """The export or import that the address names, and what came of it."""
-    job = store.read_job(run)
-    importing = job["kind"] == "import_bundle"
+    importing = job_of(run, "export_bundle", "import_bundle")["kind"] == "import_bundle"
     if not progress.follow(run, "Reading the bundle" if importing else "Making the bundle"):
         return
     found = store.read_result(run)

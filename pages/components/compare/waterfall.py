@@ -12,6 +12,7 @@ from fusion_engine import store
 from ..analysis.analysis_view import points
 from ..run import progress, reports
 from ..shared import state
+from ..shared.page_frame import job_of, told
 from ..shared.tables import table
 from ..shared.text import count, distinct, escaped, percent, plain
 from ..shared.theme import BLUE, FAINT, GREEN, INK, SKY, VERMILION, figure, hatched, show
@@ -48,6 +49,9 @@ def draw(shown: Compared) -> None:
         "parents": arguments["parents"], "data": arguments["test"], "run": run, "what": ["budget"], "samples": MOST,
         "seed": 0,
     }
+    if state.get("budget"):
+        with told():
+            job_of(state.get("budget"), "analyse")
     made = _made(run, wanted)
     if made is None:
         st.markdown(
@@ -80,11 +84,9 @@ def _made(run: str, wanted: Mapping[str, Any]) -> str | None:
     """The job of the address if it is of this run; else the newest done one that has what is wanted."""
     same = ("run", "data")
     jobs = [j for j in store.list_runs("analyse") if all(j["arguments"].get(key) == wanted[key] for key in same)]
+    jobs = [j for j in jobs if "budget" in (j["arguments"].get("what") or ["budget"])]
     asked = [j["id"] for j in jobs if j["id"] == state.get("budget")]
-    done = [
-        j["id"] for j in jobs if j["state"] == "done" and (j["arguments"].get("samples") or MOST) >= MOST
-        and "budget" in (j["arguments"].get("what") or ["budget"])
-    ]
+    done = [j["id"] for j in jobs if j["state"] == "done" and (j["arguments"].get("samples") or MOST) >= MOST]
     return next(iter([*asked, *done]), None)
 
 

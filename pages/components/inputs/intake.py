@@ -9,7 +9,7 @@ from fusion_engine.jobs import client
 
 from ..run import progress
 from ..shared import state
-from ..shared.page_frame import existing
+from ..shared.page_frame import existing, job_of
 from ..shared.text import plain
 from .pickers import BUILT_IN, BUILT_IN_SHAPE, data_select, parents_select
 from .readings import reading_choice
@@ -125,7 +125,7 @@ def follow_import() -> None:
     run = state.get("import")
     if not run:
         return
-    job = store.read_job(run)
+    job = job_of(run, "import_parents", "import_data", "train")
     titles = {"train": "Training the parents", "import_data": "Reading the data"}
     if progress.follow(run, titles.get(job["kind"], "Reading the parents")):
         _adopt(job, store.read_result(run))

@@ -255,7 +255,7 @@ const RECIPE_OF = { pairs: "pairs", even: "kmeans_uniform", weighted: "kmeans" }
 
 /** (5) Pairs against k-means groups, with and without importance. */
 function group(root, lesson, at, keep) {
-  let way = at in GROUPINGS ? at : "pairs"
+  let way = Object.hasOwn(GROUPINGS, at) ? at : "pairs"
   const nets = networksOf(lesson).slice(0, 2)
   const controls = element("div", root, { class: "lesson-controls" })
   switcher(controls, "Grouping",
@@ -394,8 +394,8 @@ function breaking(root, lesson, at, keep) {
   const neurons = new Neurons(side, "Neurons of the fused network", FUSED)
   const curves = new Curves(side, "Right answers by number of neurons", (value) => `${Math.round(100 * value)}\u202f%`)
   const xs = lesson.train.x
-  const made = range(most).map((n) => fused(nets, { grouping: "kmeans", solve: true, ridge: 1e-3 }, xs, n + 1).network)
   const plain = range(most).map((n) => fused(nets, { grouping: "kmeans" }, xs, n + 1).network)
+  const made = plain.map((network) => solved(network, nets, xs, 1e-3)) // of the same groups
   const [solvedAll, averagedAll] = [made, plain].map((all) => all.map((net) => measure(net, lesson.test).accuracy))
   const enough = solvedAll.findIndex((share) => share >= 0.95) + 1
   slider(controls, "Neurons of the fused network", { min: 1, max: most, value: groups, ends: ["1", String(most)] },

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from fusion_engine import store
-from fusion_engine.core.errors import FusionError
+from fusion_engine.core.errors import FusionError, StoreError
 
 from ..run import demo
 from ..shared import state
@@ -41,6 +41,8 @@ def draw() -> None:
         begun = state.get("demo")
         if begun and existing(store.read_job, begun) is not None:
             run = demo.follow_demo(begun)
+            if run is not None and not _fits(run):
+                raise StoreError(f"this address names something else: run {run} is no fusion of networks that read digits")
         else:
             st.markdown("This chapter needs the demo's fusion: four small parents that read digits, fused into one.")
             st.button(

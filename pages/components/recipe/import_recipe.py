@@ -15,12 +15,13 @@ from .recipe_draft import Draft
 
 _LIMIT = 4 * 2**20  # bytes, as of files of edits
 _SAID = "recipe-import-said"
+_TURN = "recipe-import-turn"  # part of the uploader's key: a new one is empty
 
 
 def import_recipe(draft: Draft, methods: Methods) -> None:
     """Upload or paste; what was refused is said until the next try."""
     with st.expander("Import a recipe", icon=":material/upload_file:", expanded=_SAID in st.session_state):
-        file = st.file_uploader("A recipe file (YAML)", type=["yaml", "yml"], key="recipe-file")
+        file = st.file_uploader("A recipe file (YAML)", type=["yaml", "yml"], key=_file_key())
         text = st.text_area(
             "Or paste it", key="recipe-text", height=120, placeholder="grouping: {method: kmeans, tries: 5}"
         )
@@ -28,19 +29,27 @@ def import_recipe(draft: Draft, methods: Methods) -> None:
             "Use this recipe", key="recipe-import", icon=":material/check:", disabled=file is None and not text.strip(),
             on_click=lambda: _use(draft, methods),
         )
-        if said := st.session_state.pop(_SAID, None):
-            st.error(plain(said), icon=":material/error:")
+        if _SAID in st.session_state:
+            st.error(plain(st.session_state[_SAID]), icon=":material/error:")
+
+
+def _file_key() -> str:
+    return f"recipe-file-{st.session_state.get(_TURN, 0)}"
 
 
 def _use(draft: Draft, methods: Methods) -> None:
-    file, text = st.session_state.get("recipe-file"), str(st.session_state.get("recipe-text") or "")
+    file, text = st.session_state.get(_file_key()), str(st.session_state.get("recipe-text") or "")
+    st.session_state.pop(_SAID, None)
     try:
+        if file is not None and text.strip():
+            raise RecipeError("there are a file and pasted text: take one of them away")
         recipe = read_recipe(file.getvalue() if file is not None else text.encode(), methods)
     except FusionError as error:
         st.session_state[_SAID] = str(error)
         return
     draft.take(draft.nearest(recipe), recipe)
     st.session_state["recipe-text"] = ""
+    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
 
 
 def read_recipe(content: bytes, methods: Methods) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import streamlit as st
 from fusion_engine import store
 
 from ..shared import state
+from ..shared.page_frame import job_of
 from . import progress
 
 RECIPE = "kf_linear"
@@ -27,7 +28,7 @@ def advance(imported: str) -> None:
 
 def follow_demo(demo: str) -> str | None:
     """The demo's fusion once it is done; until then, its progress."""
-    kind = store.read_job(demo)["kind"]
+    kind = job_of(demo, "fuse", "import_parents")["kind"]
     title = "Fusing the digit classifiers" if kind == "fuse" else "Reading the demo's networks"
     if not progress.follow(demo, title, retry=begin):
         return None

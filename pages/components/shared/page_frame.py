@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import streamlit as st
 
+from fusion_engine import store
 from fusion_engine.core.errors import FusionError, StoreError
 from fusion_engine.jobs import client
 
@@ -43,6 +44,17 @@ def existing(read: Callable[..., Any], *arguments: Any) -> Any:
         return read(*arguments)
     except FusionError:
         return None
+
+
+def job_of(run: str, *kinds: str) -> Any:
+    """The job of an id that an address names, if it is of one of these kinds.
+
+    Raises StoreError where it is of another, or where there is none.
+    """
+    job = store.read_job(run)
+    if job["kind"] not in kinds:
+        raise StoreError(f"this address names something else: {run} is a job of the kind {job['kind']}, not {kinds[0]}")
+    return job
 
 
 def heading(title: str, lead: str) -> None:
