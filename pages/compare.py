@@ -19,7 +19,7 @@ from pages.components.runs import browse, describe
 from pages.components.shared import glossary, router, state
 from pages.components.shared.page_frame import empty, heading, told
 from pages.components.shared.tables import folded_table, table
-from pages.components.shared.text import count, distinct, megabytes, percent, plain, seconds, when
+from pages.components.shared.text import count, distinct, megabytes, percent, plain, seconds, short, when
 from pages.components.shared.theme import show
 
 MOST = 8
@@ -27,7 +27,13 @@ MOST = 8
 
 def choose(runs: dict[str, DescribedRun]) -> list[str]:
     """The runs to compare: those in the URL, else the one just fused, else the newest."""
-    wanted = [run for run in state.get("runs").split(",") if run in runs] or [state.choice("run", runs)]
+    named = list(dict.fromkeys(filter(None, state.get("runs").split(","))))
+    wanted = [run for run in named if run in runs] or [state.choice("run", runs)]
+    if missing := [run for run in named if run not in runs]:
+        st.warning(
+            f"This address names {count(len(missing), 'run')} that {'is' if len(missing) == 1 else 'are'} no finished "
+            f"fusion of this store: {plain(short(', '.join(missing), 60))}.", icon=":material/warning:",
+        )
     names = pickers.run_labels(runs.values())
     several, finding = st.columns([6, 1.3], vertical_alignment="bottom")
     several.multiselect(

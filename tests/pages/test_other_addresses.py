@@ -52,7 +52,8 @@ def test_nonsense_is_one_line_or_the_usual(open_page, filled, page, address) -> 
     if page == "compare":  # nothing of that name: as without it
         assert "No network has been fused yet." in said
         samples.add_fusion()
-        assert not open_page(page, **address).error
+        (warning,) = open_page(page, **address).warning
+        assert "1 run that is no finished fusion of this store: nonsense" in warning.value
     else:
         assert len(app.error) == 1
         assert any(button.label == "Start afresh" for button in app.button)
