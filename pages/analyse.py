@@ -39,7 +39,7 @@ def choose_fusion(parents: str) -> str | None:
 
 def choose_align(methods: list[dict[str, Any]]) -> str:
     """The grouping that pairs neurons for the aligned paths."""
-    titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
+    titles = pickers.pairings(methods)
     return st.selectbox(
         "Align by", list(titles), format_func=titles.__getitem__,
         help="How neurons of two networks are paired before their weights are averaged.",

@@ -61,8 +61,7 @@ def choose(known: dict[str, str]) -> dict[str, Any]:
 
 def choose_align(samples: bool) -> str:
     """The grouping that pairs neurons; those that look at samples are offered where there are some."""
-    methods = (client.catalogue() or {})["methods"]["grouping"]
-    titles = {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}
+    titles = pickers.pairings((client.catalogue() or {})["methods"]["grouping"])
     if not samples:
         titles = {name: title for name, title in titles.items() if name == "weight_matching"}
     options = {"auto": "Automatic", "none": "Not aligned"} | titles

@@ -1,11 +1,14 @@
 """Learn: fusion in chapters, from two tiny networks in the plane to a digit drawn by hand."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from fusion_engine import store
+from fusion_engine.jobs import client
+from fusion_engine.teaching.problems import MOST_CLASSES
 from fusion_engine.teaching.shipped_lessons import PROBLEMS, shipped_lesson
 from pages.components.lesson import digit_view
 from pages.components.lesson.chapters import CHAPTERS, KEYS, WORDS, Chapter
@@ -55,11 +58,25 @@ def lesson_of(problem: str) -> Mapping[str, Any] | None:
     if problem != OWN:
         return shipped_lesson(problem)
     run = state.get("drawn")
-    job_of(run, "lesson")
+    points = job_of(run, "lesson")["arguments"].get("points")
     if not progress.follow(run, "Training four networks on your points", cancel=True):
+        if state.get("chapter") == OWN and client.status(run)["state"] in client.FINISHED:
+            lesson_picture(drawn_again(points), OWN, "", done)
         return None
     result: Mapping[str, Any] = store.read_result(run)
     return result
+
+
+def drawn_again(points: Any) -> Mapping[str, Any]:
+    """A lesson whose drawing area holds these points: those of a training that came to nothing are to be mended."""
+    train: dict[str, list[Any]] = {"x": [], "y": []}
+    for point in points if isinstance(points, list) else []:
+        with contextlib.suppress(TypeError, ValueError):  # no point at all, which may be why it failed
+            x, y, kind = map(float, point)
+            if kind in range(MOST_CLASSES):
+                train["x"].append([x, y])
+                train["y"].append(int(kind))
+    return {**shipped_lesson(next(iter(PROBLEMS))), "problem": "drawn", "train": train}
 
 
 def done(what: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pages.components.run import progress
 from pages.components.run.downloads import file_name
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import heading, job_of, next_steps, told
-from pages.components.shared.text import count, megabytes, plain, short, when
+from pages.components.shared.text import count, megabytes, plain
 from pages.components.sharing.snippets import run_snippet
 
 KINDS = {
@@ -36,7 +36,7 @@ def export() -> None:
         run for run in store.list_runs()
         if run["kind"] in KINDS and run["state"] == "done" and run["arguments"].get("parents") == summary["id"]
     ]
-    names = {run["id"]: _name(run) for run in runs}
+    names = {run["id"]: pickers.run_label(run, KINDS[run["kind"]], run["id"][-4:]) for run in runs}
     chosen = st.multiselect(
         "Runs", list(names), default=list(names), format_func=names.__getitem__, placeholder="No runs: parents alone",
         key=f"share-runs-{summary['id']}", help="All finished ones about these parents, unless you take some out.",
@@ -54,13 +54,6 @@ def export() -> None:
         if run := progress.submit("export_bundle", arguments):
             state.put(sharing=run)
             st.rerun()
-
-
-def _name(run: Mapping[str, Any]) -> str:
-    recipe = run["arguments"].get("recipe")
-    name = recipe.get("name", "custom") if isinstance(recipe, Mapping) else recipe
-    parts = [when(run["created"]), KINDS[run["kind"]], *([short(name, 24)] if name else []), run["id"][-4:]]
-    return " · ".join(parts)
 
 
 def bring_in() -> None:

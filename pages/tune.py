@@ -16,7 +16,7 @@ from pages.components.recipe.recipe_draft import Draft
 from pages.components.run import progress
 from pages.components.shared import router, state
 from pages.components.shared.page_frame import empty, existing, heading
-from pages.components.shared.text import plain, when
+from pages.components.shared.text import plain
 from pages.components.tuning.form import search_form
 from pages.components.tuning.view import how_far, trials_view
 
@@ -59,16 +59,15 @@ def choose(draft: Draft, summary: dict[str, Any], catalogue: dict[str, Any], exp
 
 def choose_search(runs: list[dict[str, Any]]) -> str:
     """The search to show: the one in the URL, else the newest."""
-    names = {run["id"]: _name(run) for run in runs}
+    names = {run["id"]: pickers.run_label(run, *_about(run["arguments"])) for run in runs}
     if len(runs) > 1:
         pickers.select("search", "Search", names, "Choose a search", otherwise=next(iter(names)))
     return state.choice("search", names)
 
 
-def _name(run: Mapping[str, Any]) -> str:
-    recipe, trials = run["arguments"]["recipe"], run["arguments"].get("trials") or 30
-    name = recipe if isinstance(recipe, str) else f"{recipe.get('name', 'custom')}, changed"
-    return f"{when(run['created'])} · {name} · {trials} trials"
+def _about(arguments: Mapping[str, Any]) -> list[str]:
+    """What is said of a search beside its recipe's name."""
+    return [*([] if isinstance(arguments["recipe"], str) else ["changed"]), f"{arguments.get('trials') or 30} trials"]
 
 
 def follow(run: str) -> None:

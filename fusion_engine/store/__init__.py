@@ -1,6 +1,6 @@
 """What the engine keeps on disk: runs, parent sets, data sets, uploads. No torch; every write is atomic."""
 
-from .described.about import change_tags, describe_run, read_about
+from .described.about import change_tags, describe_run, read_about, tags_in_use
 from .described.beside import Answers, beside, read_answers
 from .described.comparable import Ground, ground, grounds, said_apart
 from .described.find import every_tag, find_runs, named_run, recipe_name
@@ -122,6 +122,7 @@ __all__ = [
     "save_label",
     "save_parents",
     "save_upload",
+    "tags_in_use",
     "unfinished_runs",
     "upload_files",
     "write_status",

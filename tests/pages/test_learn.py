@@ -76,6 +76,23 @@ def test_points_of_ones_own_are_followed_while_they_are_trained_on(open_page) ->
     assert "the points they were trained on" in app.caption[-1].value
 
 
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_points_of_a_training_that_came_to_nothing_are_drawn_again(open_page, monkeypatch, end) -> None:
+    from pages.components.lesson import component
+
+    shown = []
+    monkeypatch.setattr(component, "_mount", lambda **given: shown.append(given["data"]))
+    points = [[0.5, -1, 0], [1, 1, 2], ["<b>", 0, 1], 7, [0, 0, 9]]
+    run = samples.add_run("lesson", {"points": points}, end, "too few points" if end == "failed" else None)
+    app = open_page("learn", chapter="own", drawn=run, problem="own")
+    (data,) = shown
+    assert data["lesson"]["train"] == {"x": [[0.5, -1], [1, 1]], "y": [0, 2]}
+    assert data["lesson"]["drawn"]
+    assert not app.dataframe  # no figures of another problem
+    open_page("learn", chapter="average", drawn=run, problem="own")
+    assert len(shown) == 1
+
+
 def test_words_are_listed(open_page) -> None:
     app = open_page("learn", chapter="words")
     assert html(app).count("<dt>") >= len(glossary.terms())

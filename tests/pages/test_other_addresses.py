@@ -28,7 +28,7 @@ def test_a_job_of_another_kind_is_one_line(open_page, filled, page, key, more) -
 
 def test_a_fusion_that_reads_no_digits_is_one_line(open_page, filled) -> None:
     app = open_page("learn", chapter="digit", demo=samples.add_fusion())
-    assert [e.value.replace("\\", "") for e in app.error][0].endswith("is no fusion of networks that read digits")
+    assert app.error[0].value.replace("\\", "").endswith("is no fusion of networks that read digits")
     assert not app.get("bidi_component")
     assert not digit_view._fits("nonsense")
 

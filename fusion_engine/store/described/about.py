@@ -1,6 +1,7 @@
 """Names, notes and tags that users give to runs: about.json in a run's folder. Lengths are bounded; what is kept is
 text as it was typed, to be escaped wherever it is shown."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from fusion_engine.core.errors import StoreError
 
 from ..files import read_json, write_json
+from ..home import folder
 from ..runs import run_folder
 from ..shapes import About
 
@@ -53,6 +55,16 @@ def change_tags(run: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -
     """Add tags to a run and take some away; one that it has, or has not, is no error. StoreError as `describe_run`."""
     gone = set(_tags(remove))
     return describe_run(run, tags=[tag for tag in [*read_about(run)["tags"], *_tags(add)] if tag not in gone])
+
+
+def tags_in_use() -> list[str]:
+    """The tags of all runs, in alphabetical order. Reads what is said of runs and nothing else of them."""
+    said = (path.parent.name for path in folder("runs").glob("*/" + _FILE))
+    tags = set()
+    for run in said:
+        with contextlib.suppress(StoreError):  # deleted, or being so
+            tags.update(read_about(run)["tags"])
+    return sorted(tags, key=str.casefold)
 
 
 def _name(text: str) -> str:

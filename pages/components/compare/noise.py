@@ -12,8 +12,6 @@ from ..shared.tables import table
 from ..shared.text import percent, plain
 from .compared import Compared
 
-_WORDS = {"better": "better", "worse": "worse", "within noise": "within noise"}
-
 
 def draw(shown: Compared, mix: bool) -> None:
     """A sentence for each difference that matters, and the table behind it."""
@@ -82,13 +80,15 @@ def _measure_again(shown: Compared) -> None:
         test = shown.jobs[run]["arguments"].get("test")
         if not test or "fused" not in shown.reports[run] or shown.answers(run) is not None:
             continue
-        asked = st.session_state.setdefault("measured-again", {})
+        asked: set[str] = st.session_state.setdefault("measured-again", set())
         if run not in asked:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"No answers to single samples are kept of {plain(shown.names[run])}.", width="content")
                 pressed = progress.pressed("Measure it again", f"measure-{run}", icon=":material/refresh:")
-            if pressed and (again := progress.submit("evaluate", {"run": run, "data": test})):
-                asked[run] = again
+            if pressed:
+                asked.add(run)
                 st.rerun()
-        elif progress.follow(asked[run], f"Measuring {shown.names[run]}", retry=partial(asked.pop, run)):
+            continue
+        again = progress.remembered("evaluate", {"run": run, "data": test})
+        if again and progress.follow(again, f"Measuring {shown.names[run]}", retry=partial(progress.try_again, again)):
             st.caption("It was measured again, but its answers are too many to be kept, or not to single samples.")

@@ -1,6 +1,6 @@
 """Choosing parents, data and runs from what the store has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -101,9 +101,16 @@ def run_labels(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
     return dict(zip((r["id"] for r in listed), distinct(map(run_label, listed), 80), strict=True))
 
 
-def run_label(run: dict[str, Any]) -> str:
-    """'the good one · 14:03:22 · kf_linear · seed 0'; without a name where the run has none."""
+def run_label(run: Mapping[str, Any], *parts: str) -> str:
+    """'the good one · 14:03:22 · kf_linear · seed 0'; without a name or recipe where the run has none. parts: what is
+    said in place of the seed."""
     about = run.get("about") or existing(store.read_about, run["id"])
-    named = f"{short(about['name'], 32)} · " if about and about["name"] else ""
-    seed = run["arguments"].get("seed", 0)
-    return f"{named}{when(run['created'])} · {short(store.recipe_name(run['arguments']), 24)} · seed {seed}"
+    named = [short(about["name"], 32)] if about and about["name"] else []
+    recipe = short(store.recipe_name(run["arguments"]), 24)
+    rest = parts or (f"seed {run['arguments'].get('seed', 0)}",)
+    return " · ".join([*named, when(run["created"]), *filter(None, [recipe]), *rest])
+
+
+def pairings(methods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Titles of the groupings that pair neurons, by name: what networks can be aligned by."""
+    return {m["name"]: m["title"] for m in methods if m["pairs"] and m["name"] != "identity"}

@@ -22,7 +22,9 @@ def open_row(board: str, entry: Mapping[str, Any]) -> None:
     arguments = fusion_arguments(board, entry)
     run = same_fusion(arguments)
     opening = state.get("opening")
-    if run is None and opening and existing(store.read_job, opening) and _same(store.read_job(opening), arguments):
+    job = existing(store.read_job, opening) if run is None and opening else None
+    catalogue = client.catalogue() if job is not None else None
+    if job is not None and catalogue is not None and job["kind"] == "fuse" and _same(job, arguments, catalogue):
         if not progress.follow(opening, "Fusing it again, to keep its network"):
             return
         run = opening
@@ -48,15 +50,17 @@ def fusion_arguments(board: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def same_fusion(arguments: Mapping[str, Any]) -> str | None:
     """The newest finished fusion that is the same; None without one."""
-    return next(
-        (run["id"] for run in store.list_runs("fuse") if run["state"] == "done" and _same(run, arguments)), None
-    )
+    catalogue = client.catalogue()  # a file of some size: read once, not once a run
+    if catalogue is None:
+        return None
+    done = (run for run in store.list_runs("fuse") if run["state"] == "done")
+    return next((run["id"] for run in done if _same(run, arguments, catalogue)), None)
 
 
-def _same(run: Mapping[str, Any], arguments: Mapping[str, Any]) -> bool:
+def _same(run: Mapping[str, Any], arguments: Mapping[str, Any], catalogue: Mapping[str, Any]) -> bool:
     """Whether a fuse run does what these arguments ask for."""
-    catalogue, other = client.catalogue(), run["arguments"]
-    if catalogue is None or any(other.get(name) != arguments.get(name) for name in _SAME):
+    other = run["arguments"]
+    if any(other.get(name) != arguments.get(name) for name in _SAME):
         return False
     known = {preset["name"]: preset["recipe"] for preset in catalogue["presets"]}
     recipe = other.get("recipe")

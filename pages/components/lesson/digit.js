@@ -113,8 +113,8 @@ class Digit {
     this.rows = this.names.map((name, p) => {
       const isFused = p === this.names.length - 1
       const line = element("div", right, { class: isFused ? "net fused" : "net" })
-      element("b", line, { class: "net-name" }, name)
-      const colour = isFused ? "#0072B2" : PARENTS_IN_ORDER[p % 8]
+      element("b", line, { class: "net-name" }, isFused ? `◆ ${name}` : name)
+      const colour = isFused ? FUSED : PARENTS_IN_ORDER[p % 8]
       const layers = this.networks[p].slice(0, -1).map((layer, level) => {
         const canvas = element("canvas", line, { class: "net-layer", role: "img" })
         canvas.onclick = (event) => this.pick(p, level, event)

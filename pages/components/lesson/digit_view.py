@@ -42,7 +42,7 @@ def draw() -> None:
         if begun and existing(store.read_job, begun) is not None:
             run = demo.follow_demo(begun)
             if run is not None and not _fits(run):
-                raise StoreError(f"this address names something else: run {run} is no fusion of networks that read digits")
+                raise StoreError(f"this address names something else: {run} is no fusion of networks that read digits")
         else:
             st.markdown("This chapter needs the demo's fusion: four small parents that read digits, fused into one.")
             st.button(

@@ -15,7 +15,7 @@ def popover(run: str, place: str, known: Sequence[str] | None = None) -> None:
     """A button that opens the form. place: where it stands, as a run may be listed twice. known: tags to offer; None:
     those of all runs."""
     with st.popover("Name, tags, note", icon=":material/label:", type="tertiary", key=f"describe-{place}-{run}"):
-        _form(run, place, store.every_tag(store.find_runs()) if known is None else known)
+        _form(run, place, store.tags_in_use() if known is None else known)
 
 
 def _form(run: str, place: str, known: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ function element(tag, parent, attributes = {}, text = "") {
   return made
 }
 
-/** The smaller the loss, the bluer; the places of half of all lines are in the first half of the colours. */
+/** The smaller the loss, the bluer; half-way between the colours a quarter up the axis, so that the best stand apart. */
 function shade(share) {
   return `rgb(${GOOD.map((from, i) => Math.round(from + (POOR[i] - from) * Math.min(1, Math.sqrt(share))))})`
 }

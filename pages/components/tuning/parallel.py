@@ -24,7 +24,7 @@ def parallel(
     on_done: Callable[[dict[str, Any]], None],
 ) -> None:
     """on_done is called with what the reader did: {"event": "range", "axis", "low", "high"}, places from 0 to 1, both
-    None where the range goes; {"event": "pick", "trial"}; {"event": "clear"}."""
+    None where the range goes; {"event": "pick", "trial"}."""
     loss = next(axis for axis in along if axis.name == LOSS)
     done = [trial for trial in table["trials"] if trial["loss"] is not None]
     data = {

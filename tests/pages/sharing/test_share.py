@@ -20,7 +20,9 @@ READY = {"parents": samples.PARENTS, "data": "digits:train", "test": "digits:tes
 
 def test_a_bundle_is_asked_for_and_downloaded(open_page, filled, submitted) -> None:
     run = samples.add_fusion()
+    store.describe_run(run, name="the good one")
     app = open_page("share", parents=samples.PARENTS)
+    assert app.multiselect(key=f"share-runs-{samples.PARENTS}").options[0].startswith("the good one · ")
     app.toggle(key="share-data").set_value(False).run()
     app.button(key="share-export").click().run()
     assert not app.exception
