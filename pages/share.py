@@ -37,15 +37,20 @@ def export() -> None:
         if run["kind"] in KINDS and run["state"] == "done" and run["arguments"].get("parents") == summary["id"]
     ]
     names = {run["id"]: pickers.run_label(run, KINDS[run["kind"]], run["id"][-4:]) for run in runs}
+    # What is taken out is in the address: runs that are made later go along.
+    without = state.get("without").split(",")
     chosen = st.multiselect(
-        "Runs", list(names), default=list(names), format_func=names.__getitem__, placeholder="No runs: parents alone",
-        key=f"share-runs-{summary['id']}", help="All finished ones about these parents, unless you take some out.",
+        "Runs", list(names), format_func=names.__getitem__, placeholder="No runs: parents alone",
+        help="All finished ones about these parents, unless you take some out.",
+        **state.bound(
+            "without", f"share-runs-{summary['id']}", [run for run in names if run not in without],
+            lambda kept: ",".join(run for run in names if run not in kept) or None,
+        ),
     )
     with st.container(horizontal=True, gap="medium"):
-        weights = st.toggle("Parents' weights", value=True, key="share-weights",
-                            help="Without them whoever imports the bundle needs the same parents already.")
-        data = st.toggle("Data", value=True, key="share-data",
-                         help="Without it whoever imports the bundle needs the same data sets already.")
+        weights = _switch("weights", "Parents' weights",
+                          "Without them whoever imports the bundle needs the same parents already.")
+        data = _switch("dataset", "Data", "Without it whoever imports the bundle needs the same data sets already.")
     if progress.pressed("Make the bundle", "share-export", type="primary", icon=":material/archive:"):
         arguments = {
             "parents": summary["id"], "runs": chosen if len(chosen) < len(runs) else None, "with_parents": weights,
@@ -54,6 +59,12 @@ def export() -> None:
         if run := progress.submit("export_bundle", arguments):
             state.put(sharing=run)
             st.rerun()
+
+
+def _switch(key: str, label: str, says: str) -> bool:
+    """On unless the address says no."""
+    bound = state.bound(key, f"share-{key}", state.get(key) != "no", lambda on: None if on else "no")
+    return st.toggle(label, help=says, **bound)
 
 
 def bring_in() -> None:

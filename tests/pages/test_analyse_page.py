@@ -4,6 +4,7 @@ import samples
 from analysis_samples import add_analysis
 
 from fusion_engine import store
+from pages.components.lesson.chapters import CHAPTERS
 
 ARGUMENTS = {
     "parents": samples.PARENTS, "data": "digits:test", "run": None, "align": "hungarian", "samples": 1000, "seed": 0
@@ -54,6 +55,7 @@ def test_a_fusion_analysed(open_page, filled) -> None:
     assert [h.value for h in app.header] == [
         "Where accuracy is lost", "What each parent knows", "Lines between networks", "How alike their features are"
     ]
+    assert app.header[0].value in next(chapter.answer for chapter in CHAPTERS if chapter.key == "break")
     assert {m.label: m.value for m in app.metric} == {
         "Ensemble": "95.0\u202f%", "Fused network": "90.0\u202f%", "Barrier as they are": "0.800",
         "Barrier aligned": "0.000",

@@ -88,7 +88,7 @@ def test_runs_are_found_by_all_that_is_said_of_them() -> None:
     assert len(found(kind=None)) == 4
     assert found(state="queued") == [three, two, one]
     assert found(state="done") == []
-    assert store.every_tag(store.find_runs()) == ["Paper", "x"]
+    assert store.every_tag(store.find_runs()) == store.tags_in_use() == ["Paper", "x"]
 
 
 def test_one_run_is_named() -> None:

@@ -46,8 +46,9 @@ CHAPTERS = (
     ),
     Chapter(
         "average", "Average", "Average two networks: it breaks",
-        "Take every weight half from A and half from B. Slide from A to B: both ends work, and in between the loss "
-        "rises. How far it rises above the line between the ends is the [barrier].",
+        "Take each weight half from A and half from B: neuron 3 of A is averaged with neuron 3 of B, whatever they do. "
+        "Slide from A to B: both ends work, and in between the loss rises. How far it rises above the line between the "
+        "ends is the [barrier].",
         "Both ends work. Why does the middle fail?",
         (
             "Neuron 3 of A and neuron 3 of B do different work, and their mean does neither",
@@ -86,7 +87,9 @@ CHAPTERS = (
     Chapter(
         "solve", "Solve", "Solve instead of averaging",
         "The merged hidden neurons are not quite the parents' own, so the averaged output weights do not quite fit. "
-        "[Least squares] finds the ones that fit best. Slide from the average to the solution.",
+        "[Least squares] finds the output weights that fit best, so that the fused network says on the points what the "
+        "parents say on average. Slide from the average to the solution: the pull towards the average ([ridge]) holds "
+        "them near the averaged ones; the weaker it is, the more the points decide.",
         "What are the new output weights asked to reproduce?",
         ("The colours of the points", "The weights of A", "What the parents say on the points, on average"),
         2,
@@ -115,7 +118,7 @@ CHAPTERS = (
         ),
         0,
         "A solve combines the lines that are there. Where there are too few, the loss is in the groups and not in the "
-        "weights. On the pages Analyse and Explore this is the loss by level.",
+        "weights. On the page Analyse see it, level by level, under **Where accuracy is lost**.",
     ),
     Chapter(
         "own", "Own points", "Draw your own problem",
@@ -129,7 +132,8 @@ CHAPTERS = (
     Chapter(
         "digit", "Draw a digit", "Draw a digit",
         "Draw a digit with the mouse or a finger. It runs through the demo's [parents] and the fused network, as "
-        "Start fuses them: each small square is a neuron, and neurons of one [group] have one number.",
+        "Start fuses them. Each parent saw some digits more than others. Each small square is a neuron: press a square "
+        "to outline its [group].",
         "One parent is wrong about your digit, and the fused network is right. How can that be?",
         (
             "The fused network was trained on your digit",

@@ -12,7 +12,7 @@ import streamlit as st
 EVERYWHERE = ("parents", "data", "test", "run", "seed", "levels", "present", "tour")
 _SELECTED = ("neuron", "neurons", "group")
 _DEPENDENT = {
-    "parents": ("levels", "base", "on", "fusion", "analysis", "search", "trial", "ranges", "pair", "edits",
+    "parents": ("levels", "base", "without", "on", "fusion", "analysis", "search", "trial", "ranges", "pair", "edits",
                 "again", "holding", *_SELECTED),
     "space": (*_SELECTED, "holding"),
     "search": ("trial", "ranges"),
@@ -25,7 +25,7 @@ BY_PAGE = {
                 "near", "section", "edits", "again", "map", "beside", "only", "holding"),
     "tune": ("recipe", "draft", "tune", "trials", "minutes", "samples", "held", "search", "trial", "ranges", "base",
              "loading"),
-    "share": ("sharing",),
+    "share": ("sharing", "without", "weights", "dataset"),
     "fuse": ("recipe", "draft", "kind", "samples", "device", "job", "base", "loading"),
     "leaderboard": ("board", "entry", "opening", "presets", "importances", "seeds", "samples", "base", "loading"),
     "compare": ("runs", "mix", "finding", "find", "tag", "made", "of", "filter", "closer", "left", "right", "show",

@@ -23,7 +23,7 @@ def test_a_bundle_is_asked_for_and_downloaded(open_page, filled, submitted) -> N
     store.describe_run(run, name="the good one")
     app = open_page("share", parents=samples.PARENTS)
     assert app.multiselect(key=f"share-runs-{samples.PARENTS}").options[0].startswith("the good one · ")
-    app.toggle(key="share-data").set_value(False).run()
+    app.toggle(key="share-dataset").set_value(False).run()
     app.button(key="share-export").click().run()
     assert not app.exception
     assert submitted == [("export_bundle", {
@@ -35,6 +35,20 @@ def test_a_bundle_is_asked_for_and_downloaded(open_page, filled, submitted) -> N
     write_bytes(store.run_folder(made) / "bundle.zip", b"PK")
     app = open_page("share", parents=samples.PARENTS, sharing=made)
     assert any("The bundle is there" in m.value for m in app.markdown)
+
+
+def test_what_goes_along_is_in_the_address(open_page, filled, submitted) -> None:
+    one, two = samples.add_fusion(), samples.add_fusion()
+    app = open_page("share", parents=samples.PARENTS)
+    app.multiselect(key=f"share-runs-{samples.PARENTS}").set_value([two]).run()
+    app.toggle(key="share-weights").set_value(False).run()
+    where = {key: samples.url(app, key) for key in ("parents", "without", "weights")}
+    assert where == {"parents": samples.PARENTS, "without": one, "weights": "no"}
+    app = open_page("share", **where)
+    app.button(key="share-export").click().run()
+    assert submitted == [("export_bundle", {
+        "parents": samples.PARENTS, "runs": [two], "with_parents": False, "with_data": True,
+    })]
 
 
 def test_what_came_in_is_told(open_page, filled) -> None:
