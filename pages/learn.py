@@ -8,7 +8,6 @@ import streamlit as st
 
 from fusion_engine import store
 from fusion_engine.jobs import client
-from fusion_engine.teaching.problems import MOST_CLASSES
 from fusion_engine.teaching.shipped_lessons import PROBLEMS, shipped_lesson
 from pages.components.lesson import digit_view
 from pages.components.lesson.chapters import CHAPTERS, KEYS, WORDS, Chapter
@@ -19,6 +18,7 @@ from pages.components.shared.page_frame import job_of
 from pages.components.shared.tables import folded_table
 
 OWN = "own"
+DRAWN = 3  # classes that can be drawn
 RECIPES = {
     "average": "Averaged as they are", "pairs": "Pairs, averaged", "kmeans_uniform": "k-means, averaged",
     "kmeans": "k-means with importance, averaged", "pairs_solved": "Pairs, solved",
@@ -73,7 +73,7 @@ def drawn_again(points: Any) -> Mapping[str, Any]:
     for point in points if isinstance(points, list) else []:
         with contextlib.suppress(TypeError, ValueError):  # no point at all, which may be why it failed
             x, y, kind = map(float, point)
-            if kind in range(MOST_CLASSES):
+            if kind in range(DRAWN):
                 train["x"].append([x, y])
                 train["y"].append(int(kind))
     return {**shipped_lesson(next(iter(PROBLEMS))), "problem": "drawn", "train": train}
