@@ -106,14 +106,17 @@ def _there(run: str) -> bool:
 
 def _parents_of(run: Any) -> str | None:
     """The parent set that a run is about; of one about another run that one's."""
-    arguments = run["arguments"]
-    if arguments.get("parents"):
-        return str(arguments["parents"])
-    try:
-        about = arguments.get("run")
-        return None if about is None else _parents_of(store.read_job(about))
-    except StoreError:
-        return None
+    seen = set[Any]()
+    while not run["arguments"].get("parents"):
+        about = run["arguments"].get("run")
+        if not isinstance(about, str) or about in seen:
+            return None
+        seen.add(about)
+        try:
+            run = store.read_job(about)
+        except StoreError:
+            return None
+    return str(run["arguments"]["parents"])
 
 
 def _data_of(run: Any) -> Iterable[str]:
