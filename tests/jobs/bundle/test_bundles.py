@@ -23,6 +23,7 @@ from fusion_engine.jobs.bundle import export_bundle, import_bundle, layout
 from fusion_engine.store.files import write_json
 
 Files = dict[str, bytes]
+GONE = "20200101-000000-000-00000000"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         write_json(store.run_folder(runs[0]) / "about.json", said)
         store.save_label(parents, "fc1", "edges", ["0:1"])
         recipe = store.keep_text("recipe", json.dumps(changed))
+        store.keep_text("recipe", json.dumps({**changed, "importance": "conductance"}))  # of no run here
+        store.keep_text("selection", "fc1 0:1")
         path = home / "project.zip"
         export_bundle(path, parents)
         with zipfile.ZipFile(path) as archive:
@@ -103,6 +106,26 @@ def test_an_empty_store_has_the_same_table_and_fuses_to_the_same_weights(made: M
     assert store.read_labels(made.parents, "fc1")[0]["name"] == "edges"
     assert json.loads(store.read_text("recipe", made.recipe))["edits"]
     assert sorted(import_bundle(made.path)["there"]) == sorted([made.parents, made.data, *made.runs])
+
+
+def test_only_what_the_runs_refer_to_goes_along(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert [name for name in made.files if name.startswith("kept/")] == [f"kept/recipe/{made.recipe}"]
+    monkeypatch.setenv("FUSION_HOME", str(made.home))
+    run = store.create_run("fuse", {**store.read_job(made.runs[1])["arguments"], "from_run": GONE})
+    lost = store.create_run("analyse", {"parents": made.parents, "data": made.data, "run": GONE})
+    try:
+        for one in (run, lost):
+            store.end_run(one, "done")
+        export_bundle(tmp_path / "again.zip", made.parents)
+        with zipfile.ZipFile(tmp_path / "again.zip") as archive:
+            job = json.loads(archive.read(f"runs/{run}/job.json"))
+            assert f"runs/{lost}/job.json" not in archive.namelist()
+        assert "from_run" not in job["arguments"]
+        with pytest.raises(StoreError, match="that it is about"):
+            export_bundle(tmp_path / "lost.zip", runs=[lost])
+    finally:
+        for one in (run, lost):
+            store.delete_run(one)
 
 
 def test_by_digest_alone_the_store_must_have_them(
