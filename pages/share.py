@@ -26,7 +26,7 @@ KINDS = {
 def export() -> None:
     """Choose what goes along, make the bundle, download it."""
     st.header("Export a project", anchor=False)
-    st.caption("A bundle holds parents, data, runs with recipes, edits, names and notes, and what addresses name.")
+    st.caption("A bundle holds parents, data, and runs with recipes, edits, names and notes; no selections of neurons.")
     pickers.parents_select()
     summary = pickers.selected_parents()
     if summary is None:

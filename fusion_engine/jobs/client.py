@@ -64,10 +64,10 @@ def ensure_running(wait: bool = True) -> None:
 
 
 def submit(kind: str, arguments: Mapping[str, Any]) -> str:
-    """Hand a job to the service and return its run id at once. Kinds and arguments: docs/architecture.md.
+    """Hand a job to the service and return its run id at once. Kinds and arguments: `kinds.KINDS`.
 
-    The same `preflight`, `explore` or `embed` asked for twice is computed once: the id of the first run
-    comes back. JobError for an unknown kind or unknown arguments, or if the service cannot be reached.
+    A job of a kind that is cached, asked for twice, is computed once: the id of the first run comes back.
+    JobError for an unknown kind or unknown arguments, or if the service cannot be reached.
     """
     spec = KINDS.get(kind)
     if spec is None:
@@ -126,8 +126,9 @@ def cancel(run: str) -> None:
 
 
 def resume(run: str) -> None:
-    """Go on with a leaderboard or a search that was cancelled or interrupted, under the same id: what is done stays,
-    and rows that failed are run again. JobError for other kinds, StoreError if it is still at work."""
+    """Go on with a leaderboard or a search that was cancelled or interrupted, under the same id: what is done stays.
+    Rows of a leaderboard that failed are run again; a search goes on without a trial that ended it. JobError for other
+    kinds, StoreError if it is still at work."""
     job = store.read_job(run)
     spec = KINDS[job["kind"]]
     if not spec.parts:

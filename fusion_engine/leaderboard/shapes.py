@@ -1,6 +1,6 @@
 """The shapes of a leaderboard's rows and table, as JSON holds them (rows.jsonl, leaderboard.json, --report)."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class FusionRow(TypedDict, total=False):
@@ -65,10 +65,10 @@ class Entry(TypedDict):
 
 class Table(TypedDict):
     """entries: the best by their metric first, then those under way, then those that failed or cannot run. pays:
-    whether fusing does, in a sentence; '' while that is not known."""
+    whether fusing does, in a sentence; '' while that is not known; tables of earlier versions do not say."""
 
     entries: list[Entry]
-    pays: str
+    pays: NotRequired[str]
     references: list[dict[str, Any]]
     parents: list[dict[str, Any]]
     done: int

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.errors import FusionError
 from ..core.progress import Progress
 from ..core.recipe import Recipe
 from ..core.seeds import numpy_generator
@@ -33,6 +34,8 @@ _FOLDS: Final = 5
 _MARGIN: Final = 0.01  # of the loss of knowing nothing: by so much another network has to be better
 _KEEP = f"give {FEW} samples or more to have the recipe's own network"
 
+_BY_SCORES: Final = ("head_weights",)  # whose "auto" looks at scores and class counts, not at held-out samples
+
 Make = Callable[[Prepared, RunLog], State]
 
 
@@ -46,9 +49,11 @@ class _Candidate:
 
 
 def chooses(recipe: Recipe) -> bool:
-    """Whether anything in the recipe is chosen by held-out samples: parameters that are 'auto', and training."""
+    """Whether anything in the recipe is chosen by held-out samples: parameters that are 'auto' (but for head_weights, a
+    rule of its own), and training."""
     steps = [recipe.grouping, recipe.solver, *recipe.post]
-    return "gradients" in recipe.solving_needs or any("auto" in (s.method, *s.parameters.values()) for s in steps)
+    settings = (value for s in steps for key, value in s.parameters.items() if key not in _BY_SCORES)
+    return "gradients" in recipe.solving_needs or "auto" in (*(s.method for s in steps), *settings)
 
 
 def judged_by_few(
@@ -79,7 +84,15 @@ def judged_by_few(
     judging = _labelled(outputs, inputs.data, task)
     others = _outputs(prepared, [c.state for c in candidates], inputs.data)
     losses = {c.what: _losses(o, judging, task) for c, o in zip(candidates, others, strict=True)}
-    own = _losses(_left_out(prepared, make, log.progress), judging, task)
+    try:
+        left_out = _left_out(prepared, make, log.progress)
+    except FusionError as problem:
+        log.note(
+            f"undecided: of fewer than these {samples} calibration samples the recipe makes no network ({problem}), "
+            "so it cannot be told whether this network is better than the plain average or the best parent; " + _KEEP
+        )
+        return fused, grouped
+    own = _losses(left_out, judging, task)
     means = {"recipe": float(own.mean()), **{what: float(loss.mean()) for what, loss in losses.items()}}
     best = min(candidates, key=lambda c: means[c.what], default=None)
     scale = math.log(task.classes) if task.has_classes and task.classes > 1 else float(outputs.double().var())

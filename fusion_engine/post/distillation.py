@@ -246,10 +246,11 @@ def distil(
     starts among them, so the step never makes that measure worse. Training stops after `settings.patience` checks
     without a better one. An automatic rate, and an automatic start, are those whose held-out loss, as it runs in a
     tenth of the steps, leads lowest (`trend`); without an automatic rate, or where steps are few, training goes on from
-    the start whose loss is lowest, at a middle rate. With `race` all starts that training helps run to the end, and the
-    lowest loss there decides. Progress comes with every step, its detail with the step's loss and the last held-out
-    one; the report has the curve, and the notes what was started from and whether held-out samples can tell the result
-    from the best parent. Raises FusionError if the outputs of all starts are not finite.
+    the start whose loss is lowest, at the rate given (a middle one of an automatic rate). With `race` all starts that
+    training helps run to the end, and the lowest loss there decides. Progress comes with every step, its detail with
+    the step's loss and the last held-out one; the report has the curve, and the notes what was started from and whether
+    held-out samples can tell the result from the best parent. Raises FusionError if the outputs of all starts are not
+    finite.
     """
     known = candidates(lesson.inputs, state, start)
     before = {name: loss for name, other in known.items() if math.isfinite(loss := lesson.held_out(other))}

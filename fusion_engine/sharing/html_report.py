@@ -7,15 +7,18 @@ came from a user or a file is escaped.
 import importlib.util
 import json
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from .. import __version__
 from ..core.errors import StoreError
 from ..core.files import atomic_path
 from ..core.recipe import Recipe
+from ..store.described.about import about_in
 from ..store.files import read_json
 from ..store.home import check_id
 from ..store.runs import read_job, read_status, run_folder
@@ -46,15 +49,15 @@ def write_html_report(run: str | Path, target: str | Path) -> None:
 def _report(folder: Path, name: str, created: float | None) -> str:
     if not (folder / "report.json").is_file():
         raise StoreError(f"{folder.name}: there is no report.json; give a fusion's run, or the folder it was saved to")
-    report, about, explored = (
+    report, explored = (
         read_json(folder / file, f"{file} of {name}") if (folder / file).is_file() else {}
-        for file in ("report.json", "about.json", "explore.json")
+        for file in ("report.json", "explore.json")
     )
     try:
         parts = [accuracy_part(report), classes_part(report), spaces_part(explored), *_planes(folder, explored),
                  seconds_part(report)]
-        return _page(name, created, report, about, [part for part in parts if part is not None])
-    except (KeyError, TypeError, IndexError, AttributeError):
+        return _page(name, created, report, about_in(folder), [part for part in parts if part is not None])
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, EOFError, BadZipFile, zlib.error):
         raise StoreError(f"the report of {name} is damaged, or of a version that is not read") from None
 
 

@@ -7,8 +7,6 @@ from typing import Any
 from .. import __version__
 from ..core.recipe import Recipe
 
-BUILT_IN = "digits"
-
 
 def snippet(
     arguments: Mapping[str, Any], recipe: Mapping[str, Any], parents: Sequence[str], data: str, test: str | None = None,

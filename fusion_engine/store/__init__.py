@@ -2,8 +2,8 @@
 
 from .described.about import change_tags, describe_run, read_about, tags_in_use
 from .described.beside import Answers, beside, read_answers
-from .described.comparable import Ground, ground, grounds, said_apart
-from .described.find import every_tag, find_runs, named_run, recipe_name
+from .described.comparable import Ground, ground, said_apart
+from .described.find import AmbiguousRunError, every_tag, find_runs, named_run, recipe_name
 from .estimates import Expected, expected
 from .history import PastRuns, past_runs
 from .home import ID_LENGTH, check_digest, check_id, folder, home, new_id
@@ -59,6 +59,7 @@ __all__ = [
     "ID_LENGTH",
     "MAX_UPLOAD_BYTES",
     "WEIGHTS",
+    "AmbiguousRunError",
     "Answers",
     "Expected",
     "Ground",
@@ -83,7 +84,6 @@ __all__ = [
     "find_runs",
     "folder",
     "ground",
-    "grounds",
     "home",
     "keep_text",
     "latest_runs",

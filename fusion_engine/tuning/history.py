@@ -62,7 +62,7 @@ class History:
     @property
     def trials(self) -> list[Trial]:
         """The finished trials, in their order."""
-        return [json.loads(trial.user_attrs[_RECORD]) for trial in self._study.get_trials(deepcopy=False)]
+        return _records(self._study)
 
     def ask(self) -> dict[str, Any]:
         """Settings of the next trial; those of the first are the recipe's own: {}."""
@@ -102,12 +102,12 @@ class History:
 def read_trials(folder: Path) -> list[Trial]:
     """The finished trials of a journal, without a lock and whatever search they are of; none if there is no journal."""
     path = folder / JOURNAL
-    if not path.is_file():
+    if not path.is_file() or not _begun(path):
         return []
     import optuna
 
-    study = optuna.load_study(study_name=_NAME, storage=_storage(path))
-    return [json.loads(trial.user_attrs[_RECORD]) for trial in study.get_trials(deepcopy=False)]
+    with _undamaged(path):
+        return _records(optuna.load_study(study_name=_NAME, storage=_storage(path)))
 
 
 def _opened(plan: SearchPlan, path: Path | None) -> optuna.Study:
@@ -118,12 +118,9 @@ def _opened(plan: SearchPlan, path: Path | None) -> optuna.Study:
         study = optuna.create_study(study_name=_NAME)
     else:
         _mend(path)
-        try:
+        with _undamaged(path):
             study = optuna.create_study(study_name=_NAME, storage=_storage(path), load_if_exists=True)
-        except OSError:
-            raise StoreError(f"{path.name}: the journal of this search cannot be written") from None
-        except (ValueError, KeyError, TypeError, AssertionError, optuna.exceptions.OptunaError):
-            raise StoreError(f"{path.name}: the journal of this search is damaged; begin it anew") from None
+            _records(study)
     written = json.dumps(plan.identity(), sort_keys=True)
     known = study.user_attrs.get(_PLAN)
     if known is None:
@@ -134,6 +131,32 @@ def _opened(plan: SearchPlan, path: Path | None) -> optuna.Study:
             "the search in this folder is of another recipe, space, seed, parents or data; give another folder"
         )
     return study
+
+
+def _records(study: optuna.Study) -> list[Trial]:
+    return [json.loads(trial.user_attrs[_RECORD]) for trial in study.get_trials(deepcopy=False)]
+
+
+def _begun(path: Path) -> bool:
+    """Whether a journal has a whole line: one of a disk that was full as it began has none."""
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Any:
+    """Around reading a journal: whatever Optuna finds wrong becomes one line."""
+    import optuna
+
+    try:
+        yield
+    except OSError:
+        raise StoreError(f"{path.name}: the journal of this search cannot be read or written") from None
+    except (
+        ValueError, LookupError, TypeError, AttributeError, AssertionError, NotImplementedError,
+        optuna.exceptions.OptunaError,
+    ):
+        raise StoreError(f"{path.name}: the journal of this search is damaged; begin it anew") from None
 
 
 def _storage(path: Path) -> Any:

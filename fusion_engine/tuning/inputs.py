@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from .. import __version__
 from ..core.errors import DataError
 from ..data import Dataset, canonical_order, check_samples, held_out
@@ -17,6 +19,7 @@ SHARE = 0.25
 """Of the calibration samples, what is held out where no samples are given for that."""
 
 _FEWEST = 20  # held-out samples, below which their loss says nothing of which recipe is better
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def search_inputs(
     base: Parent | None = None,
 ) -> SearchInputs:
     """held: labelled samples that judge the trials, or the share of `data` that is held out for it (a quarter), drawn
-    by the seed, balanced over classes. Raises FusionError where there are no labels, or too few samples."""
+    by the seed, balanced over classes. Raises FusionError where there are no labels, too few samples, or samples
+    of `held` that are in `data` or `test` as well."""
     checked_device(device)
     share = SHARE if held is None else held
     read: list[str] = []
@@ -70,6 +74,13 @@ def search_inputs(
         check_samples(given, first.classes, first.input_shape)
         if given.y is None and not given.tokens:
             raise DataError(f"{given.name}: there are no labels, and the {what} needs them (add an array y)")
+    if not isinstance(share, float):
+        for other, what in ((data, "calibration"), (test, "test")):
+            if other is not None and (both := len(_rows(share) & _rows(other))):
+                raise DataError(
+                    f"{share.name}: {both:,} of the held-out samples are {what} samples too ({other.name}); "
+                    "samples that judge the trials must be others"
+                )
     if isinstance(share, float):
         data = canonical_order(data)  # the same samples are held out, in whatever order they come
         mask = held_out(data, share, seed)
@@ -79,4 +90,16 @@ def search_inputs(
             f"{judged.name}: {len(judged)} held-out samples are too few to tell recipes apart; give more calibration "
             f"samples, or at least {_FEWEST} by themselves"
         )
+    if isinstance(share, float) and test is not None and (both := len(_rows(judged) & _rows(test))):
+        read.append(f"{both:,} of the test samples are among those held out, so the test figures are not independent")
     return SearchInputs(parents, data, judged, test, device, base, isinstance(share, float), tuple(read))
+
+
+def _rows(data: Dataset) -> set[bytes]:
+    """A hash of every sample's values, whatever type they are kept as."""
+    found = set()
+    for start in range(0, len(data), _BLOCK):
+        x = data.x[start : start + _BLOCK]
+        rows = (x.float() / 255 if x.dtype == torch.uint8 else x).contiguous().numpy()
+        found |= {hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows}
+    return found

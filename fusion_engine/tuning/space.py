@@ -16,6 +16,7 @@ _NEAR = {"int": 10.0, "float": 100.0}  # how far from its default a parameter wi
 _LOG = 100.0  # highest over lowest, from which on a scale is logarithmic
 _MOST = 12  # parameters of one search
 _DIGITS = 4
+_LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ def chosen(
     known = {dimension.path: dimension for dimension in dimensions(recipe, methods)}
     if given is None:
         given = [path for path, dimension in known.items() if not dimension.expert]
+    if not isinstance(given, Mapping | list | tuple) or not all(isinstance(path, str) for path in given):
+        raise RecipeError("dimensions are paths, or paths with where each is looked for")
     wanted = dict(given) if isinstance(given, Mapping) else {path: {} for path in given}
-    found = [_narrowed(path, about or {}, known, recipe, methods) for path, about in wanted.items()]
+    found = [_narrowed(path, {} if about is None else about, known, recipe, methods) for path, about in wanted.items()]
     if not found:
         raise RecipeError("there is no parameter to search: choose one, or a recipe whose methods have some")
     if len(found) > _MOST:
@@ -112,8 +115,15 @@ def parse_dimension(text: str) -> tuple[str, dict[str, Any]]:
             low, high = (float(end) for end in ends)
         except ValueError:
             raise RecipeError(f"--tune {text}: a range is two numbers with a colon between, such as 1e-6:1") from None
-        return path.strip(), {"low": low, "high": high}
-    return path.strip(), {"choices": [_word(part.strip()) for part in value.split(",")]}
+        return path.strip(), {"low": _bounded(path, low), "high": _bounded(path, high)}
+    return path.strip(), {"choices": [_bounded(path, _word(part.strip())) for part in value.split(",")]}
+
+
+def _bounded(path: str, value: Any) -> Any:
+    """`value`; RecipeError for a number that is none, or beyond what whole numbers are told apart by."""
+    if isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:
+        raise RecipeError(f"{path.strip()}: a search takes numbers up to {_LARGEST:.0e}, not {value:g}")
+    return value
 
 
 def _word(text: str) -> Any:
@@ -186,6 +196,8 @@ def _narrowed(
     path: str, about: Mapping[str, Any], known: Mapping[str, Dimension], recipe: Mapping[str, Any], methods: Methods
 ) -> Dimension:
     """The dimension of a path, with the range or the choices that a user gave."""
+    if not isinstance(about, Mapping):
+        raise RecipeError(f"{path}: a range is {{low, high}}, or choices, not {str(about)[:40]}")
     dimension = known.get(path)
     declared = None if path == WIDTH else _declared(path, recipe, methods)
     if dimension is None and declared is not None and about and declared["type"] in ("int", "float"):
@@ -204,6 +216,7 @@ def _narrowed(
                 raise RecipeError(f"{path}: {value!r} is not a width from 0.05 to 8")
             return float(value)
         spec = replace(ParameterSpec(**declared), by_space=False)
+        value = _bounded(path, value)
         if spec.type == "int" and isinstance(value, float) and value.is_integer():
             value = int(value)
         return spec.check(value, path)

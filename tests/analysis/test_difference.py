@@ -105,6 +105,14 @@ def test_an_alignment_that_leads_away_is_said(parents: list[Parent], data: Datas
     assert not difference(parents[0], parents[1], data)["notes"]
 
 
+def test_a_change_too_small_for_the_figures_is_a_change(parents: list[Parent]) -> None:
+    state = {name: tensor.clone() for name, tensor in parents[0].state.items()}
+    state["fc1.weight"][0, 0] += 1e-6
+    found = difference(parents[0], like(parents[0], state))
+    assert all(tensor["as_is"] == 0 for layer in found["layers"] for tensor in layer["tensors"])
+    assert not found["same"]
+
+
 def test_the_same_network_is_the_same_and_names_of_files_are_kept(parents: list[Parent]) -> None:
     twin = replace(parents[0], name="twin", key_map={name: f"net.{name}" for name in parents[0].state})
     found = difference(parents[0], twin)

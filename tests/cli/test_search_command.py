@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_the_best_recipe_fuses_to_the_same_weights(files: Path, tmp_path: Path, 
         ]) == 0  # fmt: skip
         fused.append(load_file(target))
     assert all(np.array_equal(fused[0][name], fused[1][name]) for name in fused[0])
+
+
+def test_the_command_that_is_printed_has_all_that_was_given(capsys) -> None:
+    from fusion_engine.cli.search.command import _fuse_command, add_arguments
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    given = ["--arch", "mlp", "--weights", "ema", "--task", "regression", "--base", "b 1.pt", "--device", "cuda"]
+    arguments = parser.parse_args(["a.pt", "c.pt", "--data", "d.npz", "--recipe", "average", *given])
+    assert _fuse_command(arguments, Path("best.yaml")) == (
+        "python -m fusion_engine fuse a.pt c.pt --calibration d.npz --arch mlp --weights ema --task regression "
+        "--base 'b 1.pt' --device cuda --recipe best.yaml --seed 0 --out fused.safetensors"
+    )
 
 
 @pytest.mark.parametrize(("more", "line"), [

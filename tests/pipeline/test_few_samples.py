@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from fusion_engine.architectures import MLPConfig, build
+from fusion_engine.core.errors import FusionError
+from fusion_engine.core.recipe import Recipe
 from fusion_engine.data import Dataset, load_data
 from fusion_engine.demo import load_demo
 from fusion_engine.graph import average_state
 from fusion_engine.parents import Parent, make_parent
-from fusion_engine.pipeline import FusionResult, fuse, fuse_again
+from fusion_engine.pipeline import FusionResult, few_samples, fuse, fuse_again
+from fusion_engine.pipeline.few_samples import chooses
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,23 @@ def test_a_fusion_that_goes_on_with_edits_is_made_whole(digits: Dataset, sibling
     assert all(torch.equal(again.state[name], tensor) for name, tensor in whole.state.items())
     back = fuse_again(siblings, few, recipe, again)
     assert all(torch.equal(back.state[name], tensor) for name, tensor in first.state.items())
+
+
+def test_a_rule_of_head_weights_is_not_chosen_by_samples() -> None:
+    def recipe(**solver: object) -> Recipe:
+        return Recipe.from_mapping({"grouping": "weight_matching", "solver": solver}).checked()
+
+    assert not chooses(recipe(method="average", head_weights="auto"))
+    assert chooses(recipe(method="least_squares", ridge="auto"))
+
+
+def test_a_fold_that_cannot_be_fused_is_said(
+    digits: Dataset, siblings: list[Parent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> torch.Tensor:
+        raise FusionError("too few samples of class 3")
+
+    monkeypatch.setattr(few_samples, "_left_out", refused)
+    report = fuse(siblings, some(digits, 5), "kf_linear").report
+    assert "few_samples" not in report["decisions"]
+    assert any("undecided" in line and "too few samples of class 3" in line for line in report["warnings"])

@@ -61,9 +61,11 @@ def test_names_from_files_are_only_text(saved: Path, tmp_path: Path) -> None:
     report["parents"][0]["file"] = evil
     report["warnings"] = [evil]
     (folder / "report.json").write_text(json.dumps(report))
-    (folder / "about.json").write_text(json.dumps({"name": evil, "note": evil, "tags": [evil]}))
+    (folder / "about.json").write_text(json.dumps({"name": evil, "note": evil, "tags": ["<i>"], "changed": 1.0}))
     page = run_report(folder)
     assert evil not in page
+    assert page.count("&lt;img src=x") > 2  # name, note and warning are there
+    assert "<i>" not in page
     assert "<img" not in page[page.index("const CHARTS") :]
     assert charts(page)[0]["traces"][0]["y"][0].startswith("&lt;/script&gt;")
 
@@ -82,6 +84,18 @@ def test_groups_and_neurons_are_drawn_where_they_are_kept(saved: Path, tmp_path:
     lost, plane = charts(run_report(folder))[-3:-1]
     assert lost["traces"][0]["y"] == [25]
     assert [trace["x"] for trace in plane["traces"]] == [[0, 3], [6]]
+
+
+def test_damage_is_a_line_and_a_damaged_note_hides_no_report(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_bytes((saved / "report.json").read_bytes())
+    for said in (b"{", b"[1]", b'{"name": 3}'):
+        (tmp_path / "about.json").write_bytes(said)
+        assert "<h1>Fusion" in run_report(tmp_path)
+    (tmp_path / "explore.json").write_text(json.dumps({"spaces": [], "parents": []}))
+    for arrays in (b"PK\x03\x04 cut", b"no archive", b"PK\x05\x06"):
+        (tmp_path / "explore.npz").write_bytes(arrays)
+        with pytest.raises(StoreError, match="damaged"):
+            run_report(tmp_path)
 
 
 def test_what_is_no_fusion_is_one_line(tmp_path: Path) -> None:

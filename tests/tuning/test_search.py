@@ -13,6 +13,9 @@ from fusion_engine import fuse, search
 from fusion_engine.core.errors import Cancelled, DataError, FusionError, RecipeError, StoreError
 from fusion_engine.core.recipe import Recipe
 from fusion_engine.tuning import trial as trials_module
+from fusion_engine.tuning.history import History, read_trials
+from fusion_engine.tuning.inputs import search_inputs
+from fusion_engine.tuning.plan import make_plan
 from fusion_engine.tuning.table import best_trial, budget_left, failed_trial
 
 RECIPE = {"importance": "uniform", "grouping": "kmeans", "solver": "least_squares"}
@@ -86,6 +89,25 @@ def test_a_killed_search_goes_on_with_the_same_trials(given, whole, tmp_path: Pa
         search(given.parents, given.data, RECIPE, SPACE, **common, resume=True)
 
 
+def test_a_journal_that_was_never_begun_is_begun_and_a_damaged_one_is_a_line(given, tmp_path: Path) -> None:
+    plan = make_plan(search_inputs(given.parents, given.data), Recipe.from_mapping(RECIPE), SPACE, trials=2)
+    journal = tmp_path / "trials.log"
+    for begun in (b"", b'{"op_code": 0, "wor'):  # the disk was full
+        journal.write_bytes(begun)
+        assert read_trials(tmp_path) == []
+        with History(plan, tmp_path) as history:
+            assert history.trials == []
+        assert read_trials(tmp_path) == []
+    whole = journal.read_bytes()
+    unknown = b'{"op_code": 99, "worker_id": 1}\n'
+    for damage in (b"nothing\n", b"[]\n", b'{"op_code": 4}\n', b"\xff\xfe\n", whole + unknown):
+        journal.write_bytes(damage)
+        with pytest.raises(StoreError, match="is damaged; begin it anew"):
+            read_trials(tmp_path)
+        with pytest.raises(StoreError, match="is damaged; begin it anew"):
+            History(plan, tmp_path)
+
+
 def test_a_trial_is_what_fusing_by_its_recipe_gives(given, whole) -> None:
     best = whole["trials"][whole["best"]]
     again = search(given.parents, given.data, whole["best_recipe"], ["grouping.tries"], trials=1, test=given.test)
@@ -147,6 +169,20 @@ def test_budgets_and_cancelling(given) -> None:
 def test_what_cannot_run_is_one_line(given, changes: dict[str, Any], error: type, line: str) -> None:
     with pytest.raises(error, match=line):
         search(given.parents, given.data, **({"recipe": RECIPE, "trials": 2} | changes))
+
+
+def test_samples_that_judge_are_no_others(given) -> None:
+    plan = {"recipe": RECIPE, "trials": 2}
+    for held, what in ((given.data.subset(list(range(40))), "40 of the held-out samples are calibration samples"),
+                       (given.test, "100 of the held-out samples are test samples")):
+        with pytest.raises(DataError, match=what):
+            search(given.parents, given.data, held_out=held, test=given.test, **plan)
+
+
+def test_test_samples_that_judged_are_said(given) -> None:
+    found = search_inputs(given.parents, given.data, test=given.data)
+    assert any("test samples are among those held out" in line for line in found.read)
+    assert not search_inputs(given.parents, given.data, test=given.test).read
 
 
 def test_without_labels_there_is_nothing_to_judge_by(given) -> None:

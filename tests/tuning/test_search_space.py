@@ -73,6 +73,13 @@ def test_a_user_narrows_it() -> None:
     ({"solver.ridge": {"step": 1}}, "not 'step'"),
     ({"width": {"low": 0.0, "high": 1.0}}, "not a width"),
     ([], "no parameter to search"),
+    ({"solver.ridge": 5}, "not 5"),
+    ({"solver.ridge": [1]}, r"not \[1\]"),
+    ([["solver.ridge"]], "dimensions are paths"),
+    ({"solver.ridge": {"low": 1e-3, "high": float("inf")}}, "not inf"),
+    ({"solver.ridge": {"low": float("nan"), "high": 1.0}}, "not nan"),
+    ({"solver.memory_mb": {"low": 10, "high": 1e300}}, "not 1e[+]300"),
+    ({"solver.ridge": {"low": {}, "high": 1.0}}, "one value"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_is_one_line(given: Any, line: str) -> None:
     with pytest.raises(RecipeError, match=line):
@@ -83,6 +90,6 @@ def test_dimensions_as_text() -> None:
     assert parse_dimension("solver.ridge=1e-6:1") == ("solver.ridge", {"low": 1e-6, "high": 1.0})
     assert parse_dimension("a.b=true,3,0.5,kmeans++") == ("a.b", {"choices": [True, 3, 0.5, "kmeans++"]})
     assert parse_dimension("grouping.tries") == ("grouping.tries", {})
-    for text in ("=1:2", "a.b=", "a.b=1:2:3", "a.b=x:y"):
+    for text in ("=1:2", "a.b=", "a.b=1:2:3", "a.b=x:y", "a.b=1:inf", "a.b=nan:1", "a.b=1:1e300", "a.b=1,inf"):
         with pytest.raises(RecipeError):
             parse_dimension(text)

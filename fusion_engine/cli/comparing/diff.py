@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from fusion_engine import store
 from fusion_engine.core.errors import StoreError
-from fusion_engine.core.files import check_file
 
 from ..options import add_options
 from ..output import check_writable, progress_line, table, write_report
@@ -65,10 +64,12 @@ def _network(
     path = Path(name)
     if not path.exists():
         try:
-            return network_of(store.named_run(name))
-        except StoreError as problem:
-            check_file(path, error=StoreError)  # "there is no such file" where it looks like one
-            raise problem
+            found = store.named_run(name)
+        except store.AmbiguousRunError:
+            raise
+        except StoreError:
+            raise StoreError(f"{path.name}: there is no such file, and no such fusion in the store") from None
+        return network_of(found)
     own = path / "fused.safetensors"
     return load_parent(
         own if own.is_file() else path, arguments.arch, input_shape=shape, tokens=tokens, weights=arguments.weights

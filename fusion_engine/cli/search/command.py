@@ -88,11 +88,19 @@ def run(arguments: argparse.Namespace) -> None:
     print(text(found))
     where = arguments.best or (None if folder is None else folder / "best.yaml")
     if where is not None and best is not None:
-        files = " ".join(map(shlex.quote, arguments.parents))
-        data = f"--calibration {shlex.quote(arguments.calibration)}"
-        data += f" --samples {arguments.samples}" if arguments.samples else ""
-        print(f"fuse by it: python -m fusion_engine fuse {files} {data} --recipe {shlex.quote(str(where))} "
-              f"--seed {arguments.seed} --out fused.safetensors")
+        print(f"fuse by it: {_fuse_command(arguments, where)}")
+
+
+_USUAL = {"arch": "auto", "weights": None, "task": "auto", "base": None, "device": "cpu", "samples": None}
+"""Options that the fuse command has as well, and their defaults."""
+
+
+def _fuse_command(arguments: argparse.Namespace, recipe: Path) -> str:
+    given = [(name, getattr(arguments, name)) for name in _USUAL if getattr(arguments, name) != _USUAL[name]]
+    words = [*arguments.parents, "--calibration", arguments.calibration]
+    words += [word for name, value in given for word in (f"--{name}", str(value))]
+    words += ["--recipe", str(recipe), "--seed", str(arguments.seed), "--out", "fused.safetensors"]
+    return shlex.join(["python", "-m", "fusion_engine", "fuse", *words])
 
 
 def _read(arguments: argparse.Namespace) -> SearchInputs:

@@ -3,6 +3,7 @@ itself than it says."""
 
 import json
 import math
+import sys
 import types
 import typing
 import zipfile
@@ -21,6 +22,9 @@ from fusion_engine.parents import read_safetensors
 from .layout import DEEPEST, MOST_JSON, MOST_UNPACKED
 
 _HEADER = 10_000
+_DIGITS = 20  # of whole numbers: seeds and sizes have fewer
+_TIMES = ("created", "started", "ended", "changed")
+_LATEST = 250_000_000_000  # seconds since 1970: the year 9892, which every calendar still has
 
 
 def read_json(content: bytes, what: str) -> Any:
@@ -28,7 +32,7 @@ def read_json(content: bytes, what: str) -> Any:
     if len(content) > MOST_JSON:
         raise StoreError(f"{what}: larger than {MOST_JSON // 2**20} MiB")
     try:
-        value = json.loads(content, parse_constant=_no_number)
+        value = json.loads(content, parse_constant=_no_number, parse_float=_float, parse_int=_whole)
         deep = _depth(value) > DEEPEST
     except RecursionError:
         deep = True
@@ -41,6 +45,18 @@ def read_json(content: bytes, what: str) -> Any:
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"{text} is no number")
+
+
+def _float(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text} is too large")
+    return int(text)
 
 
 def _depth(value: Any) -> int:
@@ -75,7 +91,7 @@ def _problem(value: Any, hint: Any, where: str) -> str:
         if missing := sorted(hint.__required_keys__ - value.keys()):
             return f"{where} has no {missing[0]}"
         found = (_problem(value[key], hints[key], f"{where}.{key}") for key in hints if key in value)
-        return next(filter(None, found), "")
+        return next(filter(None, found), "") or _no_time(value, hints, where)
     if origin is list:
         if not isinstance(value, list):
             return f"{where} is no list"
@@ -86,10 +102,18 @@ def _problem(value: Any, hint: Any, where: str) -> str:
         found = (_problem(entry, arguments[1], f"{where}.{key:.40}") for key, entry in value.items())
         return next(filter(None, found), "")
     if hint is float:
-        fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     else:
         fine = value is None if hint in (None, type(None)) else isinstance(value, hint)
     return "" if fine else f"{where} is not of its type"
+
+
+def _no_time(value: dict[str, Any], hints: dict[str, Any], where: str) -> str:
+    """Of a mapping whose types are right."""
+    for key in _TIMES:
+        if key in hints and isinstance(time := value.get(key), int | float) and not 0 <= time <= _LATEST:
+            return f"{where}.{key} is no time"
+    return ""
 
 
 def check_file(path: Path, shown: str) -> None:
@@ -121,6 +145,15 @@ def check_npz(path: Path, shown: str) -> None:
                 _check_array(archive, entry)
 
     _named(path, shown, read)
+
+
+def unpacked(path: Path) -> int:
+    """Bytes that an npz file says it unpacks to; 0 of one that is no archive, which is judged elsewhere."""
+    try:
+        with open_archive(path, MOST_UNPACKED, StoreError) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except StoreError:
+        return 0
 
 
 def _check_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:

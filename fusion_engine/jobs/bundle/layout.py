@@ -5,7 +5,7 @@ stands here; none is ever used as a path.
     parents/<digest>/summary.json       and parent_0.safetensors, ... unless the set goes by its digest alone
     data/<digest>/summary.json          and data.npz, likewise
     runs/<id>/job.json end.json         what was asked for and how it ended; and the run's results
-    kept/<kind>/<digest>                changed recipes, edits and selections that addresses name
+    kept/<kind>/<digest>                changed recipes and edits of the runs, that addresses name
     labels/<digest>.json                names that users gave to neurons of a parent set
 """
 
@@ -20,7 +20,7 @@ SHARED_KINDS: Final = ("fuse", "leaderboard", "search", "analyse", "explore", "e
 """Runs of other kinds (imports, passports, ...) are made again where they are wanted."""
 
 KEPT_KINDS: Final = ("recipe", "edits", "selection")
-MOST_KEPT: Final = 1000  # texts of each kind, the newest
+MOST_KEPT: Final = 1000  # texts of each kind that are looked through, the newest
 
 MOST_BYTES: Final = 2 * 2**30  # of the file, as of all uploads
 MOST_UNPACKED: Final = 4 * 2**30

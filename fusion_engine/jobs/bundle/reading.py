@@ -2,6 +2,7 @@
 all."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 import zipfile
@@ -22,7 +23,7 @@ from fusion_engine.leaderboard.shapes import Table
 from fusion_engine.parents import Parent, load_parent
 from fusion_engine.pipeline.shapes import Report
 from fusion_engine.store.files import staged_folder, write_json, writing
-from fusion_engine.store.shapes import DataSummary, Exploration, Label, ParentsSummary
+from fusion_engine.store.shapes import About, DataSummary, Exploration, Label, ParentsSummary
 from fusion_engine.tuning.shapes import SearchTable
 
 from ..inputs import BUILT_IN
@@ -34,6 +35,7 @@ from .layout import FinishedJob, FinishedRun, Imported, Manifest
 
 _SHAPES: dict[str, Any] = {
     "report.json": Report, "explore.json": Exploration, "search.json": SearchTable, "leaderboard.json": Table,
+    "about.json": About,
 }
 _WANTED = {
     "fuse": ("report.json", "recipe.yaml", "fused.safetensors", "groupings.npz"), "leaderboard": ("leaderboard.json",),
@@ -58,8 +60,7 @@ def import_bundle(path: str | Path, *, name: str | None = None, on_progress: Lis
         check_size(path, layout.MOST_BYTES, StoreError)
         with tempfile.TemporaryDirectory(dir=store.folder("scratch"), prefix="bundle-") as scratch:
             folder = Path(scratch)
-            with writing():
-                _unpack(path, folder)
+            _unpack(path, folder)
             bundle = _Bundle(folder)
             bundle.check(progress.part(0.1, 0.8))
             progress.report(0.8, "Keeping it")
@@ -84,9 +85,14 @@ def _unpack(path: Path, folder: Path) -> None:
                 raise StoreError("the bundle is compressed in a way that is not read")
         for entry in entries:
             target = folder / entry.filename
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(entry) as source, target.open("xb") as file:
-                shutil.copyfileobj(source, file, 2**20)
+            with writing():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch(exist_ok=False)
+            with archive.open(entry) as source, target.open("wb", buffering=0) as file:
+                while chunk := source.read(2**20):
+                    with writing():  # a full disk is no damage of the archive
+                        while chunk:
+                            chunk = chunk[file.write(chunk):]
 
 
 class _Bundle:
@@ -119,6 +125,12 @@ class _Bundle:
             raise StoreError("its runs are not those of its manifest")
         if len(self._manifest["runs"]) > layout.MOST_RUNS:
             raise StoreError(f"it has more than {layout.MOST_RUNS:,} runs")
+        for match in matches:
+            if match["result"] in layout.LEFT_OUT:
+                raise StoreError(f"run {match['run']}: {match['result']} does not belong into a bundle")
+        nested = sum(checks.unpacked(path) for path in self._folder.rglob("*.npz"))
+        if nested > layout.MOST_UNPACKED:
+            raise StoreError(f"its arrays unpack to more than {layout.MOST_UNPACKED // 2**30} GiB together")
         for entry in self._manifest["parents"]:
             progress.report(0.1, "Checking parents")
             self._check_parents(entry["id"], entry["files"])
@@ -128,6 +140,8 @@ class _Bundle:
         for number, run in enumerate(self._manifest["runs"]):
             progress.report(0.4 + 0.5 * number / len(self._manifest["runs"]), "Checking runs")
             self._check_run(run)
+        for run in self._manifest["runs"]:
+            self._check_references(run)
         for match in matches:
             if match["text"]:
                 self._check_text(match["kind"], match["text"])
@@ -136,7 +150,7 @@ class _Bundle:
 
     def _check_parents(self, digest: str, files: bool) -> None:
         folder = self._folder / "parents" / digest
-        summary: ParentsSummary = checks.read_json((folder / "summary.json").read_bytes(), "a parent set's summary")
+        summary: ParentsSummary = _summary(folder, "a parent set's summary")
         checks.check_shape(summary, ParentsSummary, "a parent set's summary")
         weights = sorted(folder.glob("*.safetensors"), key=lambda path: int(path.stem.rpartition("_")[2]))
         wanted = [f"parent_{i}.safetensors" for i in range(len(summary["parents"]))] if files else []
@@ -156,7 +170,7 @@ class _Bundle:
 
     def _check_data(self, digest: str, files: bool) -> None:
         folder = self._folder / "data" / digest
-        summary: DataSummary = checks.read_json((folder / "summary.json").read_bytes(), "a data set's summary")
+        summary: DataSummary = _summary(folder, "a data set's summary")
         checks.check_shape(summary, DataSummary, "a data set's summary")
         if (folder / "data.npz").is_file() != files:
             raise StoreError("a data set's files are not those of its summary")
@@ -198,17 +212,26 @@ class _Bundle:
             if missing := {"seconds", "recipe", "spaces", "warnings", "seed"} - report.keys():
                 raise StoreError(f"{what}, report.json: it has no {sorted(missing)[0]}")
             Recipe.from_mapping(report["recipe"])
-        self._jobs[run] = {"job": job, "end": end}
+        self._jobs[run] = {
+            "job": {key: job[key] for key in FinishedJob.__annotations__},
+            "end": {key: end[key] for key in FinishedRun.__annotations__},
+        }
 
     def _check_arguments(self, arguments: Mapping[str, Any], what: str) -> None:
         """What a run's job names must be in the bundle, in this store, or built in."""
         known = {kind: {entry["id"] for entry in self._manifest[kind]} for kind in ("parents", "data")}
         for name in ("data", "test", "held_out"):
             value = arguments.get(name)
-            if value is not None and value not in BUILT_IN and value not in known["data"]:
+            if value is not None and not (isinstance(value, str) and value in {*BUILT_IN, *known["data"]}):
                 raise StoreError(f"{what}: its data are not in the bundle")
-        if arguments.get("parents") is not None and arguments["parents"] not in known["parents"]:
+        parents, base = arguments.get("parents"), arguments.get("base")
+        if parents is not None and not (isinstance(parents, str) and parents in known["parents"]):
             raise StoreError(f"{what}: its parents are not in the bundle")
+        if base is not None:
+            digest, _, number = base.partition(".") if isinstance(base, str) else ("", "", "")
+            there = digest in known["parents"] or _is_there(store.read_parents_summary, digest)
+            if not there or not re.fullmatch(r"\d{1,2}", number, re.ASCII):
+                raise StoreError(f"{what}: its base model is neither in the bundle nor in this store")
         recipe = arguments.get("recipe")
         if isinstance(recipe, dict):
             Recipe.from_mapping(recipe)
@@ -217,6 +240,26 @@ class _Bundle:
         seed = arguments.get("seed")
         if seed is not None and (type(seed) is not int or not 0 <= seed < 2**31):
             raise StoreError(f"{what}: its seed is no seed")
+
+    def _check_references(self, run: str) -> None:
+        """A run that another one is about must be a fusion (of a map also the groups), in the bundle or this store."""
+        job = self._jobs[run]["job"]
+        for name in ("run", "from_run"):
+            about = job["arguments"].get(name)
+            if about is None:
+                continue
+            kinds = ("fuse", "explore") if (job["kind"], name) == ("embed", "run") else ("fuse",)
+            if not isinstance(about, str) or about == run or self._kind_of(about) not in kinds:
+                raise StoreError(f"run {run}: its {name} is no fusion of the bundle or of this store")
+
+    def _kind_of(self, run: str) -> str:
+        """The kind of a run of the bundle, or of a finished one of the store; '' if there is none."""
+        if run in self._jobs:
+            return str(self._jobs[run]["job"]["kind"])
+        try:
+            return store.read_job(run)["kind"] if store.read_status(run)["state"] == "done" else ""
+        except StoreError:
+            return ""
 
     def _check_text(self, kind: str, digest: str) -> None:
         content = (self._folder / "kept" / kind / digest).read_bytes()
@@ -278,6 +321,21 @@ class _Bundle:
             write_json(stage / "end-0.json", {**about["end"], "error": None})
 
 
+def _summary(folder: Path, what: str) -> Any:
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise StoreError(f"{what} is not in the bundle")
+    return checks.read_json(path.read_bytes(), what)
+
+
+def _is_there(read: Callable[[str], Any], digest: str) -> bool:
+    try:
+        read(digest)
+    except StoreError:
+        return False
+    return True
+
+
 def _once(found: Imported, kind: str, digest: str, there: bool) -> bool:
     """Note one thing; whether it is new here."""
     found["there" if there else kind].append(digest)  # type: ignore[literal-required]
@@ -293,11 +351,9 @@ def _copier(source: Path, names: str) -> Callable[[Path], None]:
 
 
 def _needed(kind: str, name: str, digest: str, read: Callable[[str], Any], files: str) -> None:
-    try:
-        read(digest)
-    except StoreError:
+    if not _is_there(read, digest):
         raise StoreError(
             f"the bundle names the {kind} {name!r:.60} by its digest alone, and this store has not got it; import its "
             f"files first ({files:.200})"
-        ) from None
+        )
 

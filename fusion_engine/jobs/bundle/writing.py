@@ -1,5 +1,6 @@
 """Writing a bundle."""
 
+import contextlib
 import json
 import time
 import zipfile
@@ -33,11 +34,13 @@ def export_bundle(
 
     parents: the id of a parent set. runs: ids; None: all finished ones of `parents` that can be shared. with_parents,
     with_data: whether their files go along; else they go by digest, and whoever imports the bundle needs them already.
-    The file appears whole or not at all. StoreError in one line for runs that are not finished or of a kind that is not
-    shared, and where there is nothing to export.
+    Of changed recipes and edits that addresses name, those of the runs go along; selections of neurons do not. A run
+    that was made from another one that is gone is exported as one made anew. The file appears whole or not at all.
+    StoreError in one line for runs that are not finished or of a kind that is not shared, and where there is nothing to
+    export.
     """
     chosen = _runs(parents, runs)
-    sets = list(dict.fromkeys(filter(None, (parents, *(_parents_of(run) for run in chosen)))))
+    sets = list(dict.fromkeys(filter(None, (parents, *map(_parents_of, chosen), *map(_base_of, chosen)))))
     data = list(dict.fromkeys(name for run in chosen for name in _data_of(run)))
     if not sets:
         raise StoreError("there is nothing to export: choose a parent set, or runs")
@@ -62,8 +65,8 @@ def export_bundle(
                 _set(archive, "data", one, store.read_data_summary(one), [store.data_path(one)] * with_data)
             for number, run in enumerate(chosen):
                 progress.report(0.4 + 0.6 * number / len(chosen), f"Run {number + 1} of {len(chosen)}")
-                _run(archive, run)
-            _texts(archive)
+                _run(archive, run, manifest["runs"])
+            _texts(archive, chosen)
     except OSError as problem:
         raise unwritable(problem) from problem
     progress.report(1.0, "done")
@@ -72,17 +75,30 @@ def export_bundle(
 
 def shareable(parents: str) -> list[Any]:
     """The finished runs about a parent set that a bundle can hold, newest first."""
-    return [run for run in store.list_runs() if _parents_of(run) == parents and _shared(run)]
+    return [run for run in store.list_runs() if _parents_of(run) == parents and _shared(run) and _whole(run)]
 
 
 def _shared(run: Any) -> bool:
     return run["kind"] in layout.SHARED_KINDS and run["state"] == "done"
 
 
+def _whole(run: Any) -> bool:
+    """Whether what a run cannot be read without is still here."""
+    about, base = run["arguments"].get("run"), _base_of(run)
+    try:
+        if base is not None:
+            store.read_parents_summary(base)
+    except StoreError:
+        return False
+    return about is None or _there(about)
+
+
 def _runs(parents: str | None, runs: Sequence[str] | None) -> list[Any]:
     """The runs themselves, and those that they are about."""
     if runs is None:
-        return shareable(parents)[:layout.MOST_RUNS] if parents else []
+        newest = shareable(parents)[:layout.MOST_RUNS] if parents else []
+        ids = {None, *(run["id"] for run in newest)}
+        return [run for run in newest if run["arguments"].get("run") in ids]
     found: dict[str, Any] = {}
     run: dict[str, Any]
     waiting = list(dict.fromkeys(runs))
@@ -91,6 +107,8 @@ def _runs(parents: str | None, runs: Sequence[str] | None) -> list[Any]:
         run = {**store.read_job(one), **store.read_status(one)}
         if not _shared(run):
             raise StoreError(f"run {one} cannot be exported: it is not finished, or of a kind that is made again")
+        if not _whole(run):
+            raise StoreError(f"run {one} cannot be exported: the run that it is about, or its base model, is gone")
         found[one] = run
         about = [run["arguments"].get(name) for name in ("run", "from_run")]
         waiting += [other for other in about if other and other not in found and _there(other)]
@@ -106,14 +124,23 @@ def _there(run: str) -> bool:
 
 def _parents_of(run: Any) -> str | None:
     """The parent set that a run is about; of one about another run that one's."""
-    arguments = run["arguments"]
-    if arguments.get("parents"):
-        return str(arguments["parents"])
-    try:
-        about = arguments.get("run")
-        return None if about is None else _parents_of(store.read_job(about))
-    except StoreError:
-        return None
+    seen = set[Any]()
+    while not run["arguments"].get("parents"):
+        about = run["arguments"].get("run")
+        if not isinstance(about, str) or about in seen:
+            return None
+        seen.add(about)
+        try:
+            run = store.read_job(about)
+        except StoreError:
+            return None
+    return str(run["arguments"]["parents"])
+
+
+def _base_of(run: Any) -> str | None:
+    """The parent set of a run's base model."""
+    base = run["arguments"].get("base")
+    return str(base).partition(".")[0] if base else None
 
 
 def _data_of(run: Any) -> Iterable[str]:
@@ -134,10 +161,12 @@ def _labels(archive: zipfile.ZipFile, parents: str) -> None:
         archive.write(path, f"labels/{parents}.json")
 
 
-def _run(archive: zipfile.ZipFile, run: Any) -> None:
+def _run(archive: zipfile.ZipFile, run: Any, exported: Sequence[str]) -> None:
     """A run's results; how it ended under one name, whichever attempt it was."""
     at = f"runs/{run['id']}"
     job = {name: run[name] for name in ("id", "kind", "arguments", "created")}
+    if job["arguments"].get("from_run") not in (None, *exported):  # gone; the same fusion is made without it
+        job["arguments"] = {name: value for name, value in job["arguments"].items() if name != "from_run"}
     _write(archive, f"{at}/job.json", json.dumps(job, indent=1).encode())
     end = {name: run[name] for name in ("state", "started", "ended")}
     _write(archive, f"{at}/end.json", json.dumps(end, indent=1).encode())
@@ -146,11 +175,27 @@ def _run(archive: zipfile.ZipFile, run: Any) -> None:
             archive.write(path, f"{at}/{path.name}")
 
 
-def _texts(archive: zipfile.ZipFile) -> None:
-    for kind in layout.KEPT_KINDS:
-        paths = [path for path in store.folder(kind).iterdir() if not path.name.startswith(".")]
+def _texts(archive: zipfile.ZipFile, runs: Sequence[Any]) -> None:
+    """The kept recipes and edits that these runs have, and nothing else of the store."""
+    wanted: dict[str, set[str]] = {"recipe": set(), "edits": set()}
+    for run in runs:
+        recipe, edits = run["arguments"].get("recipe"), run["arguments"].get("edits")
+        if isinstance(recipe, dict):
+            without = {name: value for name, value in recipe.items() if name != "edits"}
+            wanted["recipe"] |= {_plain(recipe), _plain(without), _plain({**without, "edits": []})}
+            edits = edits or recipe.get("edits")
+        if edits:
+            wanted["edits"].add(_plain(edits))
+    for kind, texts in wanted.items():
+        paths = [path for path in store.folder(kind).iterdir() if texts and not path.name.startswith(".")]
         for path in sorted(paths, key=lambda path: -path.stat().st_mtime)[:layout.MOST_KEPT]:
-            archive.write(path, f"kept/{kind}/{path.name}")
+            with contextlib.suppress(ValueError):
+                if _plain(json.loads(path.read_bytes())) in texts:
+                    archive.write(path, f"kept/{kind}/{path.name}")
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

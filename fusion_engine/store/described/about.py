@@ -4,6 +4,7 @@ text as it was typed, to be escaped wherever it is shown."""
 import contextlib
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fusion_engine.core.errors import StoreError
@@ -19,11 +20,16 @@ _FILE = "about.json"
 
 def read_about(run: str) -> About:
     """What is said of a run; empty where nothing is, or where what is there is damaged. StoreError if there is none."""
-    path = run_folder(run) / _FILE
+    return about_in(run_folder(run))
+
+
+def about_in(folder: Path) -> About:
+    """As `read_about`, of a run's folder anywhere."""
+    path = folder / _FILE
     found: Any = None
     if path.is_file():
         try:
-            found = read_json(path, f"what is said of run {run}")
+            found = read_json(path, f"what is said of run {folder.name}")
         except StoreError:
             found = None  # a damaged note hides no result
     try:

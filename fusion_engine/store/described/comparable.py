@@ -39,14 +39,6 @@ def ground(run: str) -> Ground:
     return Ground(weights, str(arguments.get("test") or ""))
 
 
-def grounds(runs: Mapping[str, Ground]) -> list[list[str]]:
-    """Runs, by id, in parts that can be compared; the part of the first run first, the order kept inside each."""
-    parts: dict[Ground, list[str]] = {}
-    for run, own in runs.items():
-        parts.setdefault(own, []).append(run)
-    return list(parts.values())
-
-
 def said_apart(names: Mapping[str, str], runs: Mapping[str, Ground], first: str) -> str:
     """'average and kf have other test data': which of the runs cannot be compared with `first`, and why; '' for none.
     """

@@ -11,6 +11,10 @@ from ..shapes import DescribedRun, Run
 from .about import read_about
 
 
+class AmbiguousRunError(StoreError):
+    """Several runs are meant."""
+
+
 def find_runs(
     text: str = "",
     *,
@@ -74,8 +78,8 @@ def recipe_name(arguments: Mapping[str, Any]) -> str:
 
 
 def named_run(reference: str) -> str:
-    """The id of the one finished fusion that an id, the end of an id, or a run's name means. StoreError for none, or
-    for several."""
+    """The id of the one fusion that an id, the end of an id, or a run's name means. StoreError for none,
+    AmbiguousRunError for several."""
     exact, close = [], []
     for run in find_runs():
         if reference == run["id"] or reference == run["about"]["name"]:
@@ -87,7 +91,8 @@ def named_run(reference: str) -> str:
         return found[0]["id"]
     if not found:
         raise StoreError(f"there is no fusion {reference!r} in the store; `runs list` shows those that there are")
-    raise StoreError(f"{reference!r} means {len(found)} runs; give the id of one: {', '.join(r['id'] for r in found)}")
+    ids = ", ".join(run["id"] for run in found)
+    raise AmbiguousRunError(f"{reference!r} means {len(found)} runs; give the id of one: {ids}")
 
 
 _FEWEST = 4  # characters of an id's end

@@ -58,6 +58,16 @@ def test_a_run_of_the_store_and_a_runs_folder(
     assert by_name.splitlines()[2:8] == capsys.readouterr().out.splitlines()[2:8]
 
 
+def test_a_name_of_two_runs_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path))
+    for _ in range(2):
+        store.describe_run(store.create_run("fuse", {}), name="twice")
+    assert main(["diff", "twice", str(demo_files("mlp")[0])]) == 2
+    assert "means 2 runs" in capsys.readouterr().err
+
+
 def test_the_plain_average_is_between_its_two_parents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pair = load_parents(demo_files("vgg"))
     from fusion_engine import difference, load_data

@@ -23,6 +23,7 @@ from fusion_engine.jobs.bundle import export_bundle, import_bundle, layout
 from fusion_engine.store.files import write_json
 
 Files = dict[str, bytes]
+GONE = "20200101-000000-000-00000000"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         write_json(store.run_folder(runs[0]) / "about.json", said)
         store.save_label(parents, "fc1", "edges", ["0:1"])
         recipe = store.keep_text("recipe", json.dumps(changed))
+        store.keep_text("recipe", json.dumps({**changed, "importance": "conductance"}))  # of no run here
+        store.keep_text("selection", "fc1 0:1")
         path = home / "project.zip"
         export_bundle(path, parents)
         with zipfile.ZipFile(path) as archive:
@@ -103,6 +106,26 @@ def test_an_empty_store_has_the_same_table_and_fuses_to_the_same_weights(made: M
     assert store.read_labels(made.parents, "fc1")[0]["name"] == "edges"
     assert json.loads(store.read_text("recipe", made.recipe))["edits"]
     assert sorted(import_bundle(made.path)["there"]) == sorted([made.parents, made.data, *made.runs])
+
+
+def test_only_what_the_runs_refer_to_goes_along(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert [name for name in made.files if name.startswith("kept/")] == [f"kept/recipe/{made.recipe}"]
+    monkeypatch.setenv("FUSION_HOME", str(made.home))
+    run = store.create_run("fuse", {**store.read_job(made.runs[1])["arguments"], "from_run": GONE})
+    lost = store.create_run("analyse", {"parents": made.parents, "data": made.data, "run": GONE})
+    try:
+        for one in (run, lost):
+            store.end_run(one, "done")
+        export_bundle(tmp_path / "again.zip", made.parents)
+        with zipfile.ZipFile(tmp_path / "again.zip") as archive:
+            job = json.loads(archive.read(f"runs/{run}/job.json"))
+            assert f"runs/{lost}/job.json" not in archive.namelist()
+        assert "from_run" not in job["arguments"]
+        with pytest.raises(StoreError, match="that it is about"):
+            export_bundle(tmp_path / "lost.zip", runs=[lost])
+    finally:
+        for one in (run, lost):
+            store.delete_run(one)
 
 
 def test_by_digest_alone_the_store_must_have_them(
@@ -200,6 +223,44 @@ HOSTILE: dict[str, tuple[Callable[[Made, str], Files], str]] = {
             **m.files, f"parents/{m.parents}/parent_0.safetensors": m.files[f"parents/{m.parents}/parent_1.safetensors"]
         }, "it was changed",
     ),
+    "a run about itself": (
+        lambda m, run: changed(
+            m.files, f"runs/{run}/job.json", lambda v: v | {"arguments": {**v["arguments"], "from_run": run}}
+        ), "its from_run is no fusion",
+    ),
+    "another base": (
+        lambda m, run: changed(
+            m.files, f"runs/{run}/job.json", lambda v: v | {"arguments": {**v["arguments"], "base": f"{'0' * 32}.0"}}
+        ), "base model is neither",
+    ),
+    "data that are a list": (
+        lambda m, run: changed(
+            m.files, f"runs/{run}/job.json", lambda v: v | {"arguments": {**v["arguments"], "data": []}}
+        ), "data are not in the bundle",
+    ),
+    "parents that are a list": (
+        lambda m, run: changed(
+            m.files, f"runs/{run}/job.json", lambda v: v | {"arguments": {**v["arguments"], "parents": []}}
+        ), "parents are not in the bundle",
+    ),
+    "a status of its own": (
+        lambda m, run: {**m.files, f"runs/{run}/status.json": b'{"state": "running"}'}, "does not belong into a bundle",
+    ),
+    "a time after all times": (
+        lambda m, run: changed(m.files, f"runs/{run}/job.json", lambda v: v | {"created": 1e300}), "created is no time",
+    ),
+    "a number of 400 digits": (
+        lambda m, run: changed(m.files, f"runs/{run}/job.json", lambda v: v | {"created": 10**400}), "not JSON",
+    ),
+    "a number too large": (lambda m, run: {**m.files, f"runs/{run}/report.json": b'{"seed": 1e999}'}, "not JSON"),
+    "a parent set without a summary": (
+        lambda m, run: {k: v for k, v in m.files.items() if k != f"parents/{m.parents}/summary.json"},
+        "summary is not in the bundle",
+    ),
+    "a data set without a summary": (
+        lambda m, run: {k: v for k, v in m.files.items() if k != f"data/{m.data}/summary.json"},
+        "summary is not in the bundle",
+    ),
     "a broken recipe": (lambda m, run: {**m.files, f"runs/{run}/recipe.yaml": b"solver: [1"}, "not valid YAML"),
     "a text that is no recipe": (lambda m, run: {**m.files, f"kept/recipe/{'0' * 32}": b'{"a": 1}'}, "unknown key"),
 }
@@ -233,6 +294,63 @@ def test_what_unpacks_to_more_than_allowed_is_not_unpacked(
     monkeypatch.setattr(layout, "MOST_ENTRIES", 5)
     with pytest.raises(FusionError, match="more than 5 files"):
         import_bundle(made.path)
+
+
+def test_what_a_job_should_not_say_is_not_written(made: Made, home: Path, tmp_path: Path) -> None:
+    run = made.runs[0]
+    files = changed(made.files, f"runs/{run}/job.json", lambda v: v | {"attempt": "x", "owner": "me"})
+    files = changed(files, f"runs/{run}/end.json", lambda v: v | {"more": 1})
+    import_bundle(written(tmp_path / "more.zip", files))
+    assert set(store.read_job(run)) == {"id", "kind", "arguments", "created", "owner"}
+    assert store.read_job(run)["owner"] is None
+    assert set(store.read_status(run)) == {"state", "started", "ended", "error"}
+    assert {one["id"] for one in store.list_runs()} == set(made.runs)
+
+
+def test_runs_about_each_other_are_of_no_parents(home: Path) -> None:
+    from fusion_engine.jobs.bundle.writing import shareable
+
+    run = store.create_run("embed", {})
+    job = store.run_folder(run) / "job.json"
+    write_json(job, {**json.loads(job.read_text()), "arguments": {"run": run}})
+    assert shareable("0" * 32) == []
+
+
+def test_arrays_together_unpack_to_no_more_than_allowed(
+    made: Made, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def archive() -> bytes:
+        np.savez_compressed(buffer := io.BytesIO(), x=np.zeros(3 * 10**6, np.uint8))
+        return buffer.getvalue()
+
+    files = {**made.files, **{f"runs/{run}/samples.npz": archive() for run in made.runs}}
+    path = written(tmp_path / "many.zip", files)
+    monkeypatch.setattr(layout, "MOST_UNPACKED", 5_000_000)
+    with pytest.raises(StoreError, match="its arrays unpack to more"):
+        import_bundle(path)
+
+
+def test_a_disk_that_is_full_while_it_is_unpacked_is_called_that(
+    made: Made, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.folder("scratch")
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        if mode != "wb":
+            return opened(self, mode, *rest, **more)
+        return opened(Path("/dev/full"), "wb", *rest, **more)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(StoreError, match="the store cannot be written"):
+        import_bundle(made.path)
+
+
+def test_a_leaderboard_of_an_earlier_version_has_the_shape_of_one() -> None:
+    from fusion_engine.jobs.bundle.checks import check_shape
+    from fusion_engine.leaderboard.shapes import Table
+
+    check_shape({"entries": [], "references": [], "parents": [], "done": 0, "total": 0}, Table, "leaderboard.json")
 
 
 def test_a_disk_that_fills_up_half_way_leaves_nothing(made: Made, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
