@@ -93,6 +93,8 @@ def show_run(run: str, space_column: Any) -> None:
 @st.fragment
 def draw_space(view: space.SpaceView, samples: int) -> None:
     """The space as its edits leave it. A fragment: a click on a neuron redraws no more than this."""
+    if fuse_again.moved_on():
+        st.rerun()
     shown, problem = edit_list.applied(view)
     judged = shown.space.get("verdict")
     weighed = f", {percent(judged['cost'])} weighed by importance" if judged else ""

@@ -95,11 +95,11 @@ def ask(chapter: Chapter) -> None:
     with st.container(border=True, key="question"):
         chosen = st.radio(f"**{chapter.question}**", chapter.options, index=None, key=f"answer-{chapter.key}")
         if chosen is not None:
-            right = chosen == chapter.options[chapter.right]
-            if right:
-                st.success(f"Yes. {chapter.answer}", icon=":material/check_circle:")
+            right, answer = chapter.options[chapter.right], glossary.bare(chapter.answer)
+            if chosen == right:
+                st.success(f"Yes. {answer}", icon=":material/check_circle:")
             else:
-                st.info(f"Not quite. {chapter.options[chapter.right]}. {chapter.answer}", icon=":material/lightbulb:")
+                st.info(f"Not quite. {right}. {answer}", icon=":material/lightbulb:")
 
 
 def turn(chapter: Chapter) -> None:

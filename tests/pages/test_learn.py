@@ -32,7 +32,8 @@ def test_a_chapter_has_its_link_a_picture_and_a_question_that_is_answered(open_p
     assert question.value is None
     assert not app.success
     question.set_value(chapter.options[chapter.right]).run()
-    assert chapter.answer in app.success[0].value
+    assert glossary.bare(chapter.answer) in app.success[0].value
+    assert "[" not in app.success[0].value
     wrong = chapter.options[(chapter.right + 1) % len(chapter.options)]
     app.radio(key=f"answer-{chapter.key}").set_value(wrong).run()
     assert not app.success

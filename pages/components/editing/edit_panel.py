@@ -87,9 +87,9 @@ def _move(view: SpaceView, acting: np.ndarray, neurons: list[str], focus: int | 
         )
     if better is not None:
         group, margin = view.arrays["group"][better[0]], better[1]
-        words = "gains" if margin < 0 else "loses"
-        st.caption(f"Second-best group: {group}, with {plain(view.label(better[0]))}. There the space {words} "
-                   f"{percent(abs(margin), 2)} of its variance.")
+        kind, words = ("A better group", "less") if margin < 0 else ("Second-best group", "more")
+        st.caption(f"{kind}: {group}, with {plain(view.label(better[0]))}. There the space would lose "
+                   f"{percent(abs(margin), 2)} {words} of its variance.")
 
 
 def _named(view: SpaceView, index: int | None) -> str:

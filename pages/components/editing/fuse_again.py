@@ -17,6 +17,7 @@ from . import edit_list
 
 # What explored groups are solved with, as no recipe says it: the first preset's way.
 _PRESET, _SAMPLES = "kf_linear", 400
+_MOVED = "explore-moved-on"
 
 
 def draw(view: SpaceView) -> None:
@@ -37,7 +38,7 @@ def draw(view: SpaceView) -> None:
         if pressed and (run := progress.submit("fuse", arguments(job, edits))):
             state.put(again=run)
     if run := state.get("again"):
-        _result(run)
+        _result(run, edits)
 
 
 def arguments(job: Job, edits: edit_list.Edits) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def arguments(job: Job, edits: edit_list.Edits) -> dict[str, Any]:
     return {**kept, "samples": given.get("samples", _SAMPLES), "test": state.get("test") or None, "recipe": recipe}
 
 
-def _result(run: str) -> None:
+def _result(run: str, edits: edit_list.Edits) -> None:
     job = existing(store.read_job, run)
     if job is None or job["kind"] != "fuse" or job["arguments"]["parents"] != state.get("parents"):
         return
@@ -66,6 +67,8 @@ def _result(run: str) -> None:
     done = len(report["recipe"].get("edits", []))
     with st.container(border=True, key="fused-again"):
         st.markdown(f"**Fused with {count(done, 'edit')}**")
+        if edits and report["recipe"].get("edits", [])[-len(edits):] != edits:
+            st.caption(":material/history: The edits have changed since: fuse again to see what they give.")
         columns = st.columns(3)
         before = job["arguments"].get("from_run")
         metric = reports.metric_of(report)
@@ -98,3 +101,9 @@ def _show(run: str) -> None:
     """Look at the new fusion; its edits are part of its recipe now."""
     edit_list.clear()
     state.put(run=run, source="run")
+    st.session_state[_MOVED] = True
+
+
+def moved_on() -> bool:
+    """Whether another run has been chosen inside the fragment: what is around that is still of the run before."""
+    return bool(st.session_state.pop(_MOVED, False))

@@ -13,7 +13,7 @@ from ..plane.measured import scores_of
 from ..run import progress
 from ..shared import state
 from ..shared.page_frame import existing
-from ..shared.space import SpaceView
+from ..shared.space import SpaceView, load
 from ..shared.tables import table
 from ..shared.text import count, escaped, percent, plain
 from ..shared.theme import show
@@ -200,8 +200,11 @@ def _group(view: SpaceView, here: Found, neuron: int, choose: Choose | None, wid
     if len(mates) > _MOST_MATES:
         st.caption(f"The {_MOST_MATES} most important of {len(mates)}.")
     _second_best(view, neuron)
-    if here.info["fused"] and group >= 0:
-        _fused(view, here, neuron, group, wide)
+    was = int(load(view.run, view.space["index"])["group"][neuron])
+    if here.info["fused"] and was >= 0:
+        if was != group:
+            st.caption(f"The network that was fused has it in group {was}: fuse from here to see what becomes of it.")
+        _fused(view, here, neuron, was, wide)
 
 
 def _second_best(view: SpaceView, neuron: int) -> None:
@@ -212,8 +215,9 @@ def _second_best(view: SpaceView, neuron: int) -> None:
     members = np.flatnonzero(view.arrays["group"] == group)
     named = view.label(int(members[np.argmax(view.arrays["importance"][members])]))
     margin = float(best.margin[neuron])
+    kind = "A better" if margin < 0 else "Second-best"
     st.markdown(
-        f"Second-best group: **{group}**, with {plain(named)}. There the space would lose "
+        f"{kind} group: **{group}**, with {plain(named)}. There the space would lose "
         f"**{percent(abs(margin), 2)} {'less' if margin < 0 else 'more'}** of its variance."
     )
 

@@ -60,6 +60,11 @@ def marked(text: str) -> str:
     return _MARKED.sub(lambda found: term(found[1]), text)
 
 
+def bare(text: str) -> str:
+    """`text` without the brackets around its terms, for where no HTML goes."""
+    return _MARKED.sub(r"\1", text)
+
+
 def listed(words: Iterable[str] | None = None) -> str:
     """Terms with what they mean, as HTML; all of them by default."""
     chosen = terms().values() if words is None else [_by_writing()[word.lower()] for word in words]
