@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.errors import Cancelled, FusionError
+from ..core.errors import FusionError
 from ..core.progress import Listener, Progress, no_progress
 from ..core.recipe import Recipe
 from ..data import Dataset
 from ..evaluation import compare, evaluate
 from ..parents import Parent
 from ..pipeline import FusionResult, fuse
+from ..pipeline.outcome import outcome
 from ..stats import StatisticsCache
 from ..store import own_seconds
 from .memory import peak_memory_mb, reset_peak
@@ -84,17 +85,7 @@ def references(
 
 def _guarded(about: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A row with what `compute` gives, or with the reason why there is nothing."""
-    try:
-        return {**about, "state": "done", **compute(), "ended": time.time()}
-    except Cancelled:
-        raise
-    except FusionError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "not enough memory; use fewer calibration samples"
-    except Exception as error:
-        reason = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return {**about, "state": "failed", "reason": reason}
+    return {**about, **outcome(lambda: {**compute(), "ended": time.time()})}
 
 
 def _fused(inputs: Inputs, row: Row, cache: StatisticsCache | None, on_progress: Listener) -> dict[str, Any]:

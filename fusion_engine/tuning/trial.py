@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.errors import Cancelled, FusionError
+from ..core.errors import FusionError
 from ..core.progress import Listener, no_progress
 from ..data import Dataset
 from ..evaluation import evaluate
 from ..pipeline import FusionResult, fuse
+from ..pipeline.outcome import outcome
 from ..stats import StatisticsCache
 from .inputs import SearchInputs
 from .plan import SearchPlan
@@ -42,24 +43,10 @@ def run_trial(
         )
         held, metric = _measured(result, inputs.held, inputs.device, "held-out")
         test = None if inputs.test is None else _measured(result, inputs.test, inputs.device, "test")[0]
-        return {"state": "done", "loss": held["loss"], "held_out": held, "test": test, "metric": metric}
+        return {"loss": held["loss"], "held_out": held, "test": test, "metric": metric}
 
-    found = _guarded(compute)
+    found = outcome(compute)
     return {**about, **found, "seconds": round(time.perf_counter() - began, 4), "ended": time.time()}  # type: ignore[typeddict-item]
-
-
-def _guarded(compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return compute()
-    except Cancelled:
-        raise
-    except FusionError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "not enough memory; use fewer calibration samples"
-    except Exception as error:
-        reason = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return {"reason": reason}
 
 
 def _measured(result: FusionResult, data: Dataset, device: str, what: str) -> tuple[Measured, str]:
